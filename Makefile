@@ -1,0 +1,54 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help setup demo up test check bench fmt migrate docs lock
+
+help: ## print this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
+
+$(STAMP): pyproject.toml requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "MecaPy needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+setup: $(STAMP) ## make the virtual environment with everything in it
+
+demo: $(STAMP) ## start a platform, deploy the examples, run them, stop
+	@$(BIN)/python examples/demo.py
+
+up: $(STAMP) ## start the platform on this machine and keep it running
+	@$(BIN)/mecapy up
+
+test: $(STAMP) ## run every test against real services
+	@$(BIN)/python -m pytest
+
+check: $(STAMP) ## lint, types, import rules, dependencies, locks
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/deptry src
+
+bench: $(STAMP) ## measure speed and memory, write bench/results/
+	@$(BIN)/python -m bench
+
+fmt: $(STAMP) ## format and mend what can be mended
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+migrate: $(STAMP) ## bring the database named by MECAPY_DATABASE_OWNER_URL to the newest schema
+	@$(BIN)/mecapy server migrate
+
+docs: $(STAMP) ## write docs/reference/openapi.json from the code
+	@$(BIN)/python -m mecapy_platform.api.openapi docs/reference/openapi.json
+
+lock: ## renew requirements/*.txt from pyproject.toml
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url pyproject.toml -o requirements/base.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --extra server pyproject.toml -o requirements/server.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --extra server --group dev pyproject.toml requirements/build.in -o requirements/dev.txt

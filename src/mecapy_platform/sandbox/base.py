@@ -1,0 +1,202 @@
+"""The port behind which every kind of isolation stands. It runs one attempt of one task; it knows nothing of databases.
+
+A backend is done when tests/integration/sandbox_contract.py passes on it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Protocol, Self
+
+from mecapy_platform.core.states import Usage
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one attempt may use. Sizes in bytes or MiB as named, times in seconds."""
+
+    cpu: int
+    memory_mb: int
+    timeout_seconds: float
+    disk_bytes: int  # out, scratch and /tmp together; memory-backed, so it counts as memory too
+    disk_files: int = 20_000
+    processes: int = 256
+    open_files: int = 1024
+    output_bytes: int = 1 << 30
+    output_files: int = 2_000
+    result_bytes: int = 16 << 20
+    log_bytes: int = 10 << 20
+    grace_seconds: float = 5.0
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The interpreter that runs a mode A handler and the site-packages built for the version (None: standard library only)."""
+
+    interpreter: Path
+    site_packages: Path | None = None
+
+
+@dataclass(frozen=True)
+class SandboxSpec:
+    """One attempt to run. `inputs` is a directory of ours with data.json and files/; it is shown read-only as /workspace/in."""
+
+    task_id: str
+    attempt: int
+    package: Path
+    inputs: Path
+    limits: Limits
+    environment: Environment | None = None
+    handler: str | None = None
+    entrypoint: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    required_files: tuple[str, ...] = ()
+    optional_files: tuple[str, ...] = ()
+
+
+class StopReason(StrEnum):
+    """Why the platform stops a run before it ends by itself."""
+
+    CANCELLED = "cancelled"
+    TIMEOUT = "timeout"
+    DRAIN = "drain"
+    LEASE_LOST = "lease_lost"
+
+
+class EndReason(StrEnum):
+    """How a run ended, as the backend saw it."""
+
+    EXITED = "exited"
+    STOPPED = "stopped"
+    OUT_OF_MEMORY = "out_of_memory"
+    TIMEOUT = "timeout"
+    LOG_LIMIT = "log_limit"
+    DISK_LIMIT = "disk_limit"
+    MACHINE = "machine"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The end of a run: every process of it is dead. `stop` says who asked, where somebody did."""
+
+    reason: EndReason
+    exit_code: int | None
+    signal: int | None
+    usage: Usage
+    stop: StopReason | None = None
+    detail: str = ""  # for a limit: which, its value, what was reached
+
+
+@dataclass(frozen=True)
+class LogChunk:
+    """What the user's code wrote to `stdout` or `stderr`, whole lines where it wrote whole lines."""
+
+    stream: str
+    text: str
+
+
+@dataclass(frozen=True)
+class ProgressLine:
+    """One line of out/progress.jsonl, parsed."""
+
+    record: dict[str, object]
+
+
+@dataclass(frozen=True)
+class Tick:
+    """Nothing happened for a moment; lets the caller look around."""
+
+
+@dataclass(frozen=True)
+class OutputFile:
+    """A regular file below out/: `name` is its path relative to files/ or artifacts/, `kind` is "file" or "artifact"."""
+
+    kind: str
+    name: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An entry below out/ that is not collected (a link, a FIFO, a device, too deep), and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What was found below out/ once all processes were dead. `result` is the text of data.json, None when absent."""
+
+    result: bytes | None
+    error: dict[str, object] | None
+    files: tuple[OutputFile, ...] = ()
+    refused: tuple[Refusal, ...] = ()
+    over_limit: str = ""  # which limit was passed, its value and what was reached; empty when none
+
+
+class Run(Protocol):
+    """A started attempt. `events` is read by one thread; `stop` may come from any thread, at any time, more than once."""
+
+    @property
+    def reference(self) -> str | None:
+        """A name that finds the run again after the worker restarts, or None where the backend has none."""
+
+    def events(self, interval_seconds: float = 0.25) -> Iterator[LogChunk | ProgressLine | Tick]:
+        """Yield output, progress and ticks until every process is dead. Enforces the time limit and the log limit."""
+
+    def stop(self, reason: StopReason) -> None:
+        """SIGTERM to the user's processes, `grace_seconds`, then SIGKILL of the whole tree. Returns at once."""
+
+    def ended(self) -> Ended:
+        """How it ended; only after `events` is exhausted."""
+
+    def collect(self) -> Collected:
+        """List the outputs by descriptor, following no link; only after `events` is exhausted."""
+
+    def open_output(self, file: OutputFile) -> BinaryIO:
+        """Open one collected file for reading."""
+
+    def close(self) -> None:
+        """Free everything the run holds: processes, mounts, groups, directories. Idempotent."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of a self-test: what was tried, whether it held, and what to do when it did not."""
+
+    name: str
+    holds: bool
+    detail: str = ""
+    required: bool = True
+
+
+@dataclass(frozen=True)
+class SelfTest:
+    checks: tuple[Check, ...] = field(default=())
+
+    @property
+    def holds(self) -> bool:
+        return all(check.holds for check in self.checks if check.required)
+
+
+class Sandbox(Protocol):
+    """A kind of isolation."""
+
+    name: str
+    is_durable: bool
+
+    def self_test(self) -> SelfTest:
+        """Try what tenants' code must not be able to do; a worker refuses work when it does not hold."""
+
+    def start(self, spec: SandboxSpec) -> Run:
+        """Start an attempt. Raises SandboxError when the machine, not the user, is at fault."""
+
+    def find(self, reference: str) -> Run | None:
+        """The run behind a durable reference, or None when it is gone."""

@@ -1,0 +1,72 @@
+"""All settings, read once by bootstrap from MECAPY_* variables. No module reads the environment by itself."""
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 1 << 20
+
+
+class Settings(BaseSettings):
+    """Addresses, limits and policy of one deployment; the embedded platform fills the addresses itself."""
+
+    model_config = SettingsConfigDict(env_prefix="MECAPY_", extra="ignore", frozen=True)
+
+    # addresses
+    database_url: str = "postgresql+psycopg:///mecapy"  # role mecapy_app: row-level security applies
+    database_worker_url: str = "postgresql+psycopg:///mecapy"  # role mecapy_worker: queue, worker, relay
+    database_owner_url: str = ""  # owner of the schema: migrations alone
+    broker_url: str = "redis://127.0.0.1:6379/0"
+    public_url: str = "http://127.0.0.1:8000"
+    data_dir: Path = Path(".mecapy")
+    spawner_socket: Path | None = None  # of the process that starts sandboxes; None: start them ourselves
+
+    # identity
+    issuers: tuple[str, ...] = ()  # trusted token issuers (OpenID discovery); the embedded one is added by `mecapy up`
+    audience: str = "mecapy-api"
+    embedded_issuer_key: Path | None = None  # private key of the embedded issuer; None with a real Keycloak
+    signing_secret: SecretStr = SecretStr("")  # signs storage URLs and paging cursors
+
+    # limits of requests
+    archive_bytes: int = 50 * 1000 * 1000
+    body_bytes: int = 20 * MIB
+    upload_bytes: int = 1024 * MIB
+    wait_seconds_max: float = 60.0
+    deploy_wait_seconds: float = 60.0
+
+    # limits of tasks
+    tier_cap: str = "large"
+    output_bytes: int = 1024 * MIB
+    log_bytes: int = 10 * MIB
+    result_bytes: int = 16 * MIB
+    row_result_bytes: int = 256 * 1024
+    inline_output_bytes: int = 8 * MIB
+    grace_seconds: float = 5.0
+
+    # queue
+    lease_seconds: float = 15.0
+    heartbeat_seconds: float = 5.0
+    sweep_seconds: float = 2.0
+    max_attempts: int = 5
+    retry_backoff_seconds: float = 1.0
+    retry_backoff_max_seconds: float = 300.0
+    long_running_max_running: int = 4
+    organization_max_running: int = 50
+    organization_max_queued: int = 100_000
+    hint_seconds: float = 5.0
+
+    # worker
+    worker_name: str = ""  # empty: the host's name
+    worker_cpu: int = 0  # 0: what the machine has
+    worker_memory_mb: int = 0  # 0: three quarters of what the machine has
+    cpu_overcommit: float = 2.0
+    slots: dict[str, int] = Field(default_factory=lambda: {"high_priority": 4, "default": 4, "long_running": 4})
+    disk_floor_bytes: int = 512 * MIB
+    sandbox_backend: str = "bubblewrap"
+
+    # packages
+    package_index_url: str = ""  # empty: the public index
+    allow_newer_python: bool = False
+    build_timeout_seconds: float = 900.0
+    build_attempts: int = 3
