@@ -1,0 +1,22 @@
+"""Brings a database to the newest schema. Run as the owner's role; the application's roles own nothing."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine, text
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def migrate(owner_url: str) -> None:
+    engine = create_engine(owner_url)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    try:
+        with engine.begin() as connection:
+            connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('mecapy-migrate', 0))"))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    finally:
+        engine.dispose()

@@ -1,0 +1,51 @@
+"""Engines and sessions. A tenant's session carries its organizations into row-level security, per transaction."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from uuid import UUID
+
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.orm import Session, sessionmaker
+
+SET_SCOPE = text("SELECT set_config('mecapy.organizations', :organizations, true), set_config('mecapy.user_id', :user_id, true)")
+
+
+def make_engine(url: str, *, pool_size: int = 10) -> Engine:
+    """An engine that notices a restarted PostgreSQL before it hands out a dead connection."""
+    return create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=10,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        connect_args={"connect_timeout": 5, "options": "-c statement_timeout=30000 -c idle_in_transaction_session_timeout=60000"},
+    )
+
+
+class Database:
+    """One role's way into the database."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._session = sessionmaker(engine, expire_on_commit=False)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """A session of the platform (role mecapy_worker): commits at the end, rolls back on an error."""
+        with self._session.begin() as session:
+            yield session
+
+    @contextmanager
+    def scoped(self, organizations: Sequence[UUID], user_id: UUID) -> Iterator[Session]:
+        """A session of a tenant (role mecapy_app): sees the rows of these organizations alone."""
+        with self._session.begin() as session:
+            set_scope(session, organizations, user_id)
+            yield session
+
+    def dispose(self) -> None:
+        self.engine.dispose()
+
+
+def set_scope(session: Session, organizations: Sequence[UUID], user_id: UUID) -> None:
+    """`SET LOCAL` of the tenant: holds until the transaction ends, so it never leaks through the pool."""
+    session.execute(SET_SCOPE, {"organizations": ",".join(str(one) for one in organizations), "user_id": str(user_id)})
