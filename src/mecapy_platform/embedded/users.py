@@ -1,0 +1,57 @@
+"""A user of the machine that a part runs as, and the step a child takes to become it."""
+
+import ctypes
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True)
+class User:
+    """A host uid with the group of the same number and a name for /etc/passwd."""
+
+    name: str
+    uid: int
+
+    def own(self, path: Path) -> None:
+        """Hand over one path; only root can and needs to."""
+        if os.geteuid() == 0:
+            os.chown(path, self.uid, self.uid, follow_symlinks=False)
+
+    def make_directory(self, path: Path, mode: int = 0o700) -> Path:
+        path.mkdir(mode=mode, exist_ok=True)
+        path.chmod(mode)
+        self.own(path)
+        return path
+
+
+def current() -> User:
+    return User("mecapy", os.geteuid())
+
+
+def become(user: User | None, death_signal: signal.Signals, parent: int) -> None:
+    """In a fresh child: drop to `user` for good, then die with the parent. The order matters: a change of uid clears the signal."""
+    if user is not None and user.uid != os.geteuid():
+        os.setgroups([])
+        os.setresgid(user.uid, user.uid, user.uid)
+        os.setresuid(user.uid, user.uid, user.uid)
+    LIBC.prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(70)
+
+
+def becoming(user: User | None, death_signal: signal.Signals, before: Callable[[], None] | None = None) -> Callable[[], None]:
+    """`preexec_fn` of a part that is its own program; `before` runs while still privileged."""
+    parent = os.getpid()
+
+    def step() -> None:
+        if before is not None:
+            before()
+        become(user, death_signal, parent)
+
+    return step

