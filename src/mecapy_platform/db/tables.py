@@ -154,9 +154,9 @@ class Task(Base):
     memory_mb: Mapped[int]
     timeout_seconds: Mapped[float]
     retries: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))  # max, backoff_seconds, on
-    max_attempts: Mapped[int]
     attempts: Mapped[int] = mapped_column(server_default=text("0"))
     machine_failures: Mapped[int] = mapped_column(server_default=text("0"))
+    own_failures: Mapped[int] = mapped_column(server_default=text("0"))  # of the code itself; the machine's are counted apart
     retry_of: Mapped[UUID | None]
 
     attempt_token: Mapped[UUID | None]
@@ -247,6 +247,7 @@ class Upload(Base):
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str]
     key: Mapped[str]
+    is_used: Mapped[bool] = mapped_column(server_default=text("false"))  # by a task: then it is kept
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
 

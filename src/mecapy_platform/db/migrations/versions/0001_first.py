@@ -37,6 +37,8 @@ INDEXES = (
     "CREATE UNIQUE INDEX functions_name ON functions (package_version_id, name)",
     "CREATE INDEX tasks_claim ON tasks (lane, organization_id, rank, sequence) WHERE claimable",
     "CREATE INDEX tasks_list ON tasks (organization_id, created_at DESC, id DESC)",
+    "CREATE INDEX tasks_of_function ON tasks (function_id, created_at DESC)",
+    "CREATE INDEX tasks_created ON tasks (created_at)",
     "CREATE INDEX tasks_of_user ON tasks (user_id, created_at DESC, id DESC)",
     "CREATE INDEX tasks_not_before ON tasks (not_before) WHERE not_before IS NOT NULL",
     "CREATE INDEX tasks_of_version ON tasks (package_version_id) WHERE held = 'building'",
@@ -109,9 +111,8 @@ def upgrade() -> None:
     op.execute("REVOKE ALL ON nodes, lane_shares, alembic_version FROM mecapy_app")
     op.execute("GRANT SELECT ON nodes, lane_shares TO mecapy_app")
     for table in TENANT_TABLES:
-        op.execute(
-            f"CREATE POLICY tenant ON {table} TO mecapy_app USING (organization_id = {ORGANIZATIONS}) WITH CHECK (organization_id = {ORGANIZATIONS})"
-        )
+        inside = f"(organization_id = {ORGANIZATIONS})"
+        op.execute(f"CREATE POLICY tenant ON {table} TO mecapy_app USING {inside} WITH CHECK {inside}")
     op.execute(f"CREATE POLICY tenant ON organizations TO mecapy_app USING (id = {ORGANIZATIONS}) WITH CHECK (id = {ORGANIZATIONS})")
     op.execute(
         f"CREATE POLICY tenant ON memberships TO mecapy_app USING (organization_id = {ORGANIZATIONS} OR user_id = {USER}) "

@@ -1,0 +1,12 @@
+"""Identifiers that sort by time."""
+
+import secrets
+from uuid import UUID
+
+
+def uuid7(milliseconds: int) -> UUID:
+    """Version 7 of RFC 9562: 48 bits of Unix time in milliseconds, the rest random."""
+    value = (milliseconds & ((1 << 48) - 1)) << 80 | secrets.randbits(80)
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    return UUID(int=value)

@@ -1,0 +1,72 @@
+"""Whether a failed attempt is followed by another one, and when. Pure; the random number is handed in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mecapy_platform.core.states import FailureKind, TaskState
+
+END_STATES = {
+    FailureKind.USER_ERROR: TaskState.FAILED,
+    FailureKind.TIMEOUT: TaskState.TIMEOUT,
+    FailureKind.OUT_OF_MEMORY: TaskState.OUT_OF_MEMORY,
+    FailureKind.LOST_MACHINE: TaskState.LOST,
+    FailureKind.CANCELLED: TaskState.CANCELLED,
+}
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a function's manifest asks for: extra tries for the named kinds of failure."""
+
+    max: int = 0
+    backoff_seconds: float = 1.0
+    on: frozenset[FailureKind] = frozenset({FailureKind.USER_ERROR})
+
+    @classmethod
+    def read(cls, stored: Mapping[str, Any]) -> "Policy":
+        kinds = stored.get("on") or [FailureKind.USER_ERROR]
+        return cls(int(stored.get("max", 0)), float(stored.get("backoff_seconds", 1.0)), frozenset(FailureKind(kind) for kind in kinds))
+
+
+@dataclass(frozen=True)
+class Retry:
+    delay_seconds: float
+
+
+@dataclass(frozen=True)
+class End:
+    state: TaskState
+    is_parked: bool = False
+
+
+def after_failure(
+    kind: FailureKind,
+    *,
+    machine_failures: int,
+    own_failures: int,
+    policy: Policy,
+    max_machine_failures: int,
+    jitter: float,
+    cap_seconds: float = 300.0,
+) -> Retry | End:
+    """Decide what follows a failure.
+
+    `machine_failures` and `own_failures` count this one too. A lost machine is always retried until it has happened
+    `max_machine_failures` times: then the task is parked, as it may be what breaks machines. `jitter` lies in [0, 1).
+    """
+    if kind is FailureKind.CANCELLED:
+        return End(TaskState.CANCELLED)
+    if kind is FailureKind.LOST_MACHINE:
+        if machine_failures >= max_machine_failures:
+            return End(TaskState.LOST, is_parked=True)
+        return Retry(_backoff(1.0, machine_failures, jitter, cap_seconds) if machine_failures > 1 else 0.0)
+    if kind in policy.on and own_failures <= policy.max:
+        return Retry(_backoff(policy.backoff_seconds, own_failures, jitter, cap_seconds))
+    return End(END_STATES[kind])
+
+
+def _backoff(base_seconds: float, failures: int, jitter: float, cap_seconds: float) -> float:
+    """Exponential, with the delay drawn from its upper half ("equal jitter")."""
+    full: float = min(cap_seconds, base_seconds * 2 ** min(failures - 1, 30))
+    return full * (0.5 + 0.5 * jitter)

@@ -1,0 +1,171 @@
+"""The statements of the queue, as SQL: what may be claimed, what is claimed, whose lease has run out."""
+
+from sqlalchemy import text
+
+# Whose turn: the lane's virtual time is the row of the nil organization; locking it makes claims of one lane follow each other.
+LOCK_LANE = text(
+    "SELECT passed FROM lane_shares WHERE lane = :lane AND organization_id = '00000000-0000-0000-0000-000000000000' FOR UPDATE"
+)
+
+ADD_LANE = text(
+    "INSERT INTO lane_shares (lane, organization_id) VALUES (:lane, '00000000-0000-0000-0000-000000000000') ON CONFLICT DO NOTHING"
+)
+
+NODE_ROOM = text("""
+SELECT n.cpu - coalesce(sum(a.cpu), 0) AS cpu, n.memory_mb - coalesce(sum(a.memory_mb), 0) AS memory_mb, n.accepts_work
+FROM (SELECT * FROM nodes WHERE name = :node FOR UPDATE) n
+LEFT JOIN attempts a ON a.node = n.name AND a.ended_at IS NULL
+GROUP BY n.cpu, n.memory_mb, n.accepts_work
+""")
+
+# What runs, by organization; a task that has outlived its lane counts as one of the longer lane.
+RUNNING = text("""
+SELECT organization_id, count(*) AS running,
+       count(*) FILTER (WHERE lane = 'long_running' OR started_at < now() - make_interval(secs => :default_limit)) AS long_running
+FROM attempts WHERE ended_at IS NULL GROUP BY organization_id
+""")
+
+# The first tasks of each organization that has any: a skip scan over organizations, then the head of each queue.
+CANDIDATES = text("""
+WITH RECURSIVE organization AS (
+    (SELECT organization_id FROM tasks WHERE claimable AND lane = :lane ORDER BY organization_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT t.organization_id FROM tasks t
+            WHERE t.claimable AND t.lane = :lane AND t.organization_id > organization.organization_id
+            ORDER BY t.organization_id LIMIT 1)
+    FROM organization WHERE organization.organization_id IS NOT NULL
+), turn AS (
+    SELECT o.id, o.weight, o.limits, greatest(coalesce(s.passed, 0), :virtual_time) AS passed
+    FROM organization JOIN organizations o ON o.id = organization.organization_id
+    LEFT JOIN lane_shares s ON s.lane = :lane AND s.organization_id = o.id
+    ORDER BY passed, o.id LIMIT 64
+)
+SELECT turn.id AS organization_id, turn.weight, turn.limits, turn.passed, head.*
+FROM turn CROSS JOIN LATERAL (
+    SELECT t.id AS task_id, t.cpu, t.memory_mb, extract(epoch FROM now() - t.created_at)::float8 AS waited_seconds
+    FROM tasks t WHERE t.claimable AND t.lane = :lane AND t.organization_id = turn.id
+    ORDER BY t.rank, t.sequence LIMIT :depth
+) head
+ORDER BY turn.passed, turn.id
+""")
+
+CLAIM = text("""
+WITH wanted AS (
+    SELECT w.task_id, w.token, w.position
+    FROM unnest(cast(:task_ids AS uuid[]), cast(:tokens AS uuid[])) WITH ORDINALITY AS w (task_id, token, position)
+), claimed AS (
+    UPDATE tasks t SET state = 'running', claimable = false, held = NULL, not_before = NULL, attempts = t.attempts + 1,
+        attempt_token = w.token, node = :node, started_at = coalesce(t.started_at, clock_timestamp()), progress = NULL
+    FROM wanted w WHERE t.id = w.task_id AND t.claimable AND t.state = 'queued'
+    RETURNING t.*, w.position
+), attempt AS (
+    INSERT INTO attempts (organization_id, task_id, number, token, node, worker, backend, cpu, memory_mb, lane, lease_until)
+    SELECT organization_id, id, attempts, attempt_token, :node, :worker, :backend, cpu, memory_mb, lane,
+           clock_timestamp() + make_interval(secs => :lease_seconds)
+    FROM claimed
+), started AS (
+    INSERT INTO events (organization_id, task_id, kind, data)
+    SELECT organization_id, id, 'TaskStarted', json_build_object('attempt', attempts, 'node', cast(:node AS text)) FROM claimed
+)
+SELECT c.id AS task_id, c.organization_id, c.attempts AS number, c.attempt_token AS token, c.lane, c.cpu, c.memory_mb, c.timeout_seconds,
+       c.inputs, c.files, f.name AS function, f.handler, f.entrypoint, f.inputs AS input_ports, f.outputs AS output_ports, f.options,
+       v.id AS version_id, v.archive_key, v.archive_sha256, v.environment_digest, v.requirements_lock, v.interpreter, v.runtime, o.limits
+FROM claimed c JOIN functions f ON f.id = c.function_id JOIN package_versions v ON v.id = c.package_version_id
+JOIN organizations o ON o.id = c.organization_id
+ORDER BY c.position
+""")
+
+TAKE_TURN = text("""
+INSERT INTO lane_shares (lane, organization_id, passed) VALUES (:lane, :organization_id, :passed)
+ON CONFLICT (lane, organization_id) DO UPDATE SET passed = excluded.passed
+""")
+
+# Renew what is still ours. What does not come back was taken from us: its sandbox must die.
+RENEW = text("""
+UPDATE attempts SET lease_until = clock_timestamp() + make_interval(secs => :lease_seconds)
+WHERE token = ANY (cast(:tokens AS uuid[])) AND ended_at IS NULL RETURNING token
+""")
+
+CANCELLED = text(
+    "SELECT attempt_token FROM tasks WHERE id = ANY (cast(:task_ids AS uuid[])) AND cancel_requested_at IS NOT NULL AND state = 'running'"
+)
+
+# After a restart of PostgreSQL nobody could renew for a while: wait one lease before anyone is called lost.
+LOST = text("""
+SELECT token FROM attempts
+WHERE ended_at IS NULL AND lease_until < clock_timestamp()
+  AND pg_postmaster_start_time() < clock_timestamp() - make_interval(secs => :lease_seconds)
+ORDER BY lease_until LIMIT 500
+""")
+
+APPEND_LOGS = text("""
+INSERT INTO task_logs (task_id, index, organization_id, attempt, kind, text)
+SELECT t.id, l.index, t.organization_id, t.attempts, l.kind, l.text
+FROM tasks t, unnest(cast(:indexes AS int[]), cast(:kinds AS text[]), cast(:texts AS text[])) AS l (index, kind, text)
+WHERE t.id = :task_id AND t.attempt_token = :token
+ON CONFLICT (task_id, index) DO NOTHING
+""")
+
+DUE = text("""
+UPDATE tasks SET claimable = true, held = NULL, not_before = NULL
+WHERE not_before <= clock_timestamp() AND state = 'queued' AND held = 'backoff'
+""")
+
+LANES_WITH_WORK = text("""
+SELECT lane FROM unnest(ARRAY['high_priority', 'default', 'long_running']) AS lane
+WHERE EXISTS (SELECT FROM tasks t WHERE t.claimable AND t.lane = lane.lane)
+""")
+
+COUNT_QUEUED = text("""
+INSERT INTO lane_shares (lane, organization_id, queued)
+SELECT lane, organization_id, count(*) FROM tasks WHERE claimable GROUP BY lane, organization_id
+ON CONFLICT (lane, organization_id) DO UPDATE SET queued = excluded.queued WHERE lane_shares.queued <> excluded.queued
+""")
+
+COUNT_NONE_QUEUED = text("""
+UPDATE lane_shares s SET queued = 0 WHERE queued <> 0
+AND NOT EXISTS (SELECT FROM tasks t WHERE t.claimable AND t.lane = s.lane AND t.organization_id = s.organization_id)
+""")
+
+# The 95th percentile over the last hundred completed runs of each function that was used lately.
+LEARN_DURATIONS = text("""
+UPDATE functions f SET completed_runs = h.runs, p95_seconds = h.p95
+FROM (SELECT DISTINCT function_id FROM tasks WHERE created_at > now() - interval '2 minutes') used
+CROSS JOIN LATERAL (
+    SELECT count(*) AS runs, percentile_cont(0.95) WITHIN GROUP (ORDER BY r.runtime_seconds) AS p95
+    FROM (SELECT runtime_seconds FROM tasks t WHERE t.function_id = used.function_id AND t.state = 'completed'
+          ORDER BY t.created_at DESC LIMIT 100) r
+) h
+WHERE f.id = used.function_id AND h.runs > 0
+""")
+
+# A version to build, oldest first; one whose builder is gone is built again.
+CLAIM_BUILD = text("""
+UPDATE package_versions SET build_token = :token, build_attempts = build_attempts + 1,
+    build_lease_until = clock_timestamp() + make_interval(secs => :lease_seconds)
+WHERE id = (
+    SELECT id FROM package_versions
+    WHERE status = 'building' AND (build_lease_until IS NULL OR build_lease_until < clock_timestamp())
+    ORDER BY created_at FOR UPDATE SKIP LOCKED LIMIT 1
+)
+RETURNING id
+""")
+
+RENEW_BUILD = text("""
+UPDATE package_versions SET build_lease_until = clock_timestamp() + make_interval(secs => :lease_seconds)
+WHERE build_token = :token AND status = 'building' RETURNING id
+""")
+
+BUILD_WAITING = text("""
+SELECT EXISTS (SELECT FROM package_versions
+               WHERE status = 'building' AND (build_lease_until IS NULL OR build_lease_until < clock_timestamp()))
+""")
+
+SEE_NODE = text("""
+INSERT INTO nodes (name, cpu, memory_mb, disk_free_bytes, accepts_work, refusal)
+VALUES (:name, :cpu, :memory_mb, :disk_free_bytes, :accepts_work, :refusal)
+ON CONFLICT (name) DO UPDATE SET cpu = excluded.cpu, memory_mb = excluded.memory_mb, disk_free_bytes = excluded.disk_free_bytes,
+    accepts_work = excluded.accepts_work, refusal = excluded.refusal, seen_at = now()
+""")
+
+NOTIFY = text("SELECT pg_notify('mecapy_ended', :key)")

@@ -1,0 +1,130 @@
+"""Building a deployed version: claimed by lease like a task, ended once. What is built lies on the worker; the verdict lies here."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from mecapy_platform.core.errors import ConflictError, MecapyError
+from mecapy_platform.core.states import FailureKind, TaskState, VersionStatus
+from mecapy_platform.core.values import check_inputs
+from mecapy_platform.db import queue
+from mecapy_platform.db.tables import Event, Function, PackageVersion, Task
+from mecapy_platform.services.tasks.requests import digest_of
+from mecapy_platform.settings import Settings
+
+
+@dataclass(frozen=True)
+class Build:
+    """A version to build: its row, its functions, and the token under which its end counts."""
+
+    token: UUID
+    version: PackageVersion
+    functions: Sequence[Function]
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The ports of a function as read from its handler's signature."""
+
+    inputs: Mapping[str, Any]
+    outputs: Mapping[str, Any]
+    free_inputs: bool
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a build came to; `error_code` None means ready."""
+
+    log: str
+    interpreter: str | None = None
+    environment_digest: str | None = None
+    requirements_lock: str | None = None
+    ports: Mapping[str, Ports] = field(default_factory=dict)
+    report: Mapping[str, Any] = field(default_factory=dict)
+    error_code: str | None = None
+    error_message: str | None = None
+
+
+def claim_build(session: Session, settings: Settings) -> Build | None:
+    """Take the oldest version that waits, or one whose builder is gone. After too many tries it is broken."""
+    token = uuid4()
+    version_id = session.scalar(queue.CLAIM_BUILD, {"token": token, "lease_seconds": settings.lease_seconds})
+    if version_id is None:
+        return None
+    version = session.get_one(PackageVersion, version_id)
+    if version.build_attempts > settings.build_attempts:
+        message = f"The build was started {settings.build_attempts} times and its machine was lost each time."
+        finish_build(session, token, Built(log=version.build_log, error_code="build_lost", error_message=message))
+        return None
+    functions = session.scalars(select(Function).where(Function.package_version_id == version_id).order_by(Function.name)).all()
+    return Build(token, version, functions)
+
+
+def renew_build(session: Session, token: UUID, settings: Settings) -> bool:
+    return session.scalar(queue.RENEW_BUILD, {"token": token, "lease_seconds": settings.lease_seconds}) is not None
+
+
+def finish_build(session: Session, token: UUID, built: Built) -> bool:
+    """Record the end of a build, let its waiting tasks go or end them. False: the token no longer counts, nothing is changed."""
+    query = select(PackageVersion).where(PackageVersion.build_token == token, PackageVersion.status == VersionStatus.BUILDING)
+    version = session.scalars(query.with_for_update()).first()
+    if version is None:
+        return False
+    version.status = VersionStatus.ERROR if built.error_code else VersionStatus.READY
+    version.build_log = built.log.replace("\0", "")
+    version.interpreter, version.environment_digest = built.interpreter, built.environment_digest
+    version.requirements_lock = built.requirements_lock
+    version.report = dict(built.report)
+    version.error_code, version.error_message = built.error_code, built.error_message
+    version.build_token = version.build_lease_until = None
+    version.built_at = func.clock_timestamp()
+    for name, ports in built.ports.items():
+        session.execute(
+            update(Function)
+            .where(Function.package_version_id == version.id, Function.name == name)
+            .values(inputs=dict(ports.inputs), outputs=dict(ports.outputs), free_inputs=ports.free_inputs)
+        )
+    session.add(
+        Event(organization_id=version.organization_id, kind="VersionBuilt", data={"version": str(version.id), "status": version.status})
+    )
+    session.flush()
+    _let_go(session, version)
+    session.execute(queue.NOTIFY, {"key": f"version:{version.id}"})
+    return True
+
+
+def _let_go(session: Session, version: PackageVersion) -> None:
+    waiting = session.scalars(select(Task).where(Task.package_version_id == version.id, Task.held == "building").with_for_update()).all()
+    functions = {one.id: one for one in session.scalars(select(Function).where(Function.package_version_id == version.id))}
+    for function in functions.values():
+        session.refresh(function)
+    for task in waiting:
+        try:
+            task.inputs = _checked_inputs(version, functions[task.function_id], task)
+        except MecapyError as error:
+            _end(session, task, error)
+            continue
+        task.inputs_digest = digest_of({"inputs": task.inputs, "files": {port: file["sha256"] for port, file in task.files.items()}})
+        task.claimable, task.held = True, None
+        task.interpreter, task.environment_digest = version.interpreter, version.environment_digest
+
+
+def _checked_inputs(version: PackageVersion, function: Function, task: Task) -> dict[str, Any]:
+    if version.status == VersionStatus.ERROR:
+        raise ConflictError("version_broken", f"The version did not build: {version.error_message}")
+    return check_inputs(function.inputs or {}, task.inputs, task.files, free=function.free_inputs)
+
+
+def _end(session: Session, task: Task, error: MecapyError) -> None:
+    task.state, task.held = TaskState.FAILED, None
+    task.completed_at = func.clock_timestamp()
+    details = "; ".join(f"{problem.path}: {problem.message}" for problem in error.problems)
+    task.error_code, task.error_message = error.code, f"{error.message} {details}".strip()
+    data = {"state": TaskState.FAILED, "code": error.code, "kind": FailureKind.USER_ERROR}
+    session.add(Event(organization_id=task.organization_id, task_id=task.id, kind="TaskFinished", data=data))
+    session.flush()
+    session.execute(queue.NOTIFY, {"key": f"task:{task.id}"})

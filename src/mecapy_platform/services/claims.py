@@ -1,0 +1,112 @@
+"""Gives released tasks to a worker, and takes them back from a worker that is gone. Tokens and leases, by database time."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import Row
+from sqlalchemy.orm import Session
+
+from mecapy_platform.core.lanes import LANE_LIMIT_SECONDS, Lane
+from mecapy_platform.core.quotas import Candidate, Picked, Room, Share, pick
+from mecapy_platform.db import queue
+from mecapy_platform.settings import Settings
+
+UNLIMITED = 1_000_000
+
+
+@dataclass(frozen=True)
+class Worker:
+    """Who claims: the node whose room is shared, this process, and how it isolates."""
+
+    node: str
+    process: str
+    backend: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One attempt handed to a worker, with all it needs to run without asking the database again."""
+
+    task_id: UUID
+    organization_id: UUID
+    number: int
+    token: UUID
+    lane: str
+    cpu: int
+    memory_mb: int
+    timeout_seconds: float
+    inputs: Mapping[str, Any]
+    files: Mapping[str, Any]
+    function: str
+    handler: str | None
+    entrypoint: Sequence[str] | None
+    input_ports: Mapping[str, Any] | None
+    output_ports: Mapping[str, Any] | None
+    options: Mapping[str, Any]
+    version_id: UUID
+    archive_key: str
+    archive_sha256: str
+    environment_digest: str | None
+    requirements_lock: str | None
+    interpreter: str | None
+    runtime: str
+    limits: Mapping[str, Any]
+
+
+def claim(session: Session, worker: Worker, lane: Lane, slots: int, settings: Settings) -> list[Claim]:
+    """Up to `slots` tasks that fit the node now. Claims of one lane follow each other, so shares and order hold across workers."""
+    virtual_time = session.execute(queue.LOCK_LANE, {"lane": lane}).scalar()
+    if virtual_time is None:
+        session.execute(queue.ADD_LANE, {"lane": lane})
+        virtual_time = session.execute(queue.LOCK_LANE, {"lane": lane}).scalar_one()
+    rows = session.execute(queue.CANDIDATES, {"lane": lane, "virtual_time": virtual_time, "depth": slots + 8}).all()
+    if not rows:
+        return []
+    room = session.execute(queue.NODE_ROOM, {"node": worker.node}).first()
+    if room is None or not room.accepts_work:
+        return []
+    picked = _pick(session, lane, rows, Room(room.cpu, room.memory_mb, slots), virtual_time, settings)
+    if not picked.task_ids:
+        return []
+    for organization_id, passed in [*picked.passes.items(), (UUID(int=0), picked.virtual_time)]:
+        session.execute(queue.TAKE_TURN, {"lane": lane, "organization_id": organization_id, "passed": passed})
+    claimed = session.execute(
+        queue.CLAIM,
+        {
+            "task_ids": list(picked.task_ids),
+            "tokens": [uuid4() for _ in picked.task_ids],
+            "node": worker.node,
+            "worker": worker.process,
+            "backend": worker.backend,
+            "lease_seconds": settings.lease_seconds,
+        },
+    )
+    return [Claim(**row) for row in claimed.mappings()]
+
+
+def _pick(session: Session, lane: Lane, rows: Sequence[Row[Any]], room: Room, virtual_time: float, settings: Settings) -> Picked:
+    running = session.execute(queue.RUNNING, {"default_limit": LANE_LIMIT_SECONDS[Lane.DEFAULT]}).all()
+    by_organization = {row.organization_id: row.running for row in running}
+    if lane is Lane.LONG_RUNNING:
+        throttle = settings.long_running_max_running - sum(row.long_running for row in running)
+        room = Room(room.cpu, room.memory_mb, max(0, min(room.slots, throttle)))
+    queues: dict[UUID, list[Candidate]] = {}
+    shares: dict[UUID, Share] = {}
+    for row in rows:
+        queues.setdefault(row.organization_id, []).append(Candidate(row.task_id, row.cpu, row.memory_mb, row.waited_seconds))
+        allowed = int(row.limits.get("max_running", settings.organization_max_running))
+        shares[row.organization_id] = Share(row.weight, row.passed, allowed - by_organization.get(row.organization_id, 0))
+    return pick(queues, shares, room, virtual_time=virtual_time, is_strict=lane is Lane.HIGH_PRIORITY)
+
+
+def renew(session: Session, tokens: Sequence[UUID], settings: Settings) -> set[UUID]:
+    """The tokens that are still ours; their leases now end `lease_seconds` from now."""
+    rows = session.execute(queue.RENEW, {"tokens": list(tokens), "lease_seconds": settings.lease_seconds})
+    return {row.token for row in rows}
+
+
+def cancelled(session: Session, task_ids: Sequence[UUID]) -> set[UUID]:
+    """Of these running tasks, the tokens of those that somebody asked to stop."""
+    return {row.attempt_token for row in session.execute(queue.CANCELLED, {"task_ids": list(task_ids)})}

@@ -1,0 +1,177 @@
+"""Ends attempts and tasks. Guarded by the attempt's token: a worker that lost its lease changes nothing."""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from mecapy_platform.core.retries import End, Policy, Retry, after_failure
+from mecapy_platform.core.states import FailureKind, TaskState, Usage
+from mecapy_platform.db import queue
+from mecapy_platform.db.tables import Artifact, Attempt, Event, Task
+from mecapy_platform.settings import Settings
+
+Guard = Callable[[Session, UUID], Attempt | None]
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """An output that lies in storage, to become an artifact of the task if the attempt still counts."""
+
+    kind: str
+    name: str
+    filename: str
+    key: str
+    size_bytes: int
+    sha256: str
+    is_partial: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an attempt came to. `failure` None means completed. `is_counted` False: a drained worker, nobody's failure."""
+
+    failure: FailureKind | None
+    usage: Usage
+    code: str | None = None
+    message: str | None = None
+    result: Mapping[str, Any] | None = None
+    result_key: str | None = None
+    files: Sequence[StoredFile] = ()
+    is_counted: bool = True
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+
+def live_attempt(session: Session, token: UUID) -> Attempt | None:
+    """The attempt behind a token if it still counts, locked; None for one that has ended or was taken away."""
+    return session.scalars(
+        select(Attempt)
+        .join(Task, Task.id == Attempt.task_id)
+        .where(Attempt.token == token, Attempt.ended_at.is_(None), Task.attempt_token == token, Task.state == TaskState.RUNNING)
+        .with_for_update()
+    ).first()
+
+
+def finish(session: Session, token: UUID, outcome: Outcome, settings: Settings, *, guard: Guard = live_attempt) -> TaskState | None:
+    """Record the end of an attempt. Returns the task's state after it, or None when the token no longer counts: nothing is changed."""
+    attempt = guard(session, token)
+    if attempt is None:
+        return None
+    task = session.scalars(select(Task).where(Task.id == attempt.task_id)).one()
+    _end_attempt(attempt, outcome)
+    task.attempt_token = None
+    for name, value in outcome.provenance.items():
+        setattr(task, name, value)
+    if outcome.failure is None:
+        _complete(task, outcome)
+        return _end_task(session, task, attempt, TaskState.COMPLETED, outcome)
+    decision = _decide(task, outcome, settings)
+    _keep_files(session, task, attempt, outcome)
+    if isinstance(decision, Retry):
+        return _queue_again(session, task, outcome, decision)
+    task.error_code, task.error_message, task.parked = outcome.code, outcome.message, decision.is_parked
+    if decision.is_parked:
+        task.error_message = f"Given up after {task.machine_failures} lost attempts. Last: {outcome.message}"
+    return _end_task(session, task, attempt, decision.state, outcome)
+
+
+def take_back_lost(session: Session, settings: Settings) -> int:
+    """End every attempt whose lease has run out as a lost machine. Returns how many."""
+    tokens = session.scalars(queue.LOST, {"lease_seconds": settings.lease_seconds}).all()
+    message = "The machine or process that ran it was lost; its lease ran out."
+    for token in tokens:
+        finish(session, token, Outcome(FailureKind.LOST_MACHINE, Usage(0.0, None, None), "lost_machine", message), settings)
+    return len(tokens)
+
+
+def _decide(task: Task, outcome: Outcome, settings: Settings) -> Retry | End:
+    assert outcome.failure is not None
+    if task.cancel_requested_at is not None:
+        return End(TaskState.CANCELLED)
+    if not outcome.is_counted:
+        return Retry(0.0)
+    if outcome.failure is FailureKind.LOST_MACHINE:
+        task.machine_failures += 1
+    else:
+        task.own_failures += 1
+    return after_failure(
+        outcome.failure,
+        machine_failures=task.machine_failures,
+        own_failures=task.own_failures,
+        policy=Policy.read(task.retries),
+        max_machine_failures=settings.max_attempts,
+        jitter=random.random(),  # noqa: S311 - spreads retries, no secret
+        cap_seconds=settings.retry_backoff_max_seconds,
+    )
+
+
+def _end_attempt(attempt: Attempt, outcome: Outcome) -> None:
+    attempt.ended_at = func.clock_timestamp()
+    attempt.state = outcome.failure or "completed"
+    attempt.error_code, attempt.error_message = outcome.code, outcome.message
+    attempt.wall_seconds = outcome.usage.wall_seconds
+    attempt.cpu_seconds = outcome.usage.cpu_seconds
+    attempt.peak_memory_mb = outcome.usage.peak_memory_mb
+    attempt.is_swept = outcome.failure is None or bool(outcome.files)
+
+
+def _complete(task: Task, outcome: Outcome) -> None:
+    task.result = dict(outcome.result) if outcome.result is not None else None
+    task.result_s3_key = outcome.result_key
+    task.error_code = task.error_message = None
+
+
+def _keep_files(session: Session, task: Task, attempt: Attempt, outcome: Outcome) -> None:
+    for file in outcome.files:
+        session.add(
+            Artifact(
+                organization_id=task.organization_id,
+                task_id=task.id,
+                attempt=attempt.number,
+                kind=file.kind,
+                name=file.name,
+                filename=file.filename,
+                key=file.key,
+                size_bytes=file.size_bytes,
+                sha256=file.sha256,
+                is_partial=file.is_partial,
+            )
+        )
+
+
+def _end_task(session: Session, task: Task, attempt: Attempt, state: TaskState, outcome: Outcome) -> TaskState:
+    if outcome.failure is None:
+        _keep_files(session, task, attempt, outcome)
+    task.state = state
+    task.completed_at = func.clock_timestamp()
+    task.runtime_seconds = outcome.usage.wall_seconds
+    task.cpu_seconds = outcome.usage.cpu_seconds
+    task.peak_memory_mb = outcome.usage.peak_memory_mb
+    data = {"state": state, "code": task.error_code, "attempt": attempt.number, **_usage(outcome.usage)}
+    session.add(Event(organization_id=task.organization_id, task_id=task.id, kind="TaskFinished", data=data))
+    session.flush()
+    session.execute(queue.NOTIFY, {"key": f"task:{task.id}"})
+    return state
+
+
+def _queue_again(session: Session, task: Task, outcome: Outcome, decision: Retry) -> TaskState:
+    task.state, task.node = TaskState.QUEUED, None
+    task.error_code, task.error_message = outcome.code, outcome.message
+    if decision.delay_seconds > 0:
+        task.held = "backoff"
+        task.not_before = func.clock_timestamp() + timedelta(seconds=decision.delay_seconds)
+    else:
+        task.claimable = True
+    data = {"code": outcome.code, "delay_seconds": round(decision.delay_seconds, 3)}
+    session.add(Event(organization_id=task.organization_id, task_id=task.id, kind="TaskRetried", data=data))
+    session.flush()
+    return TaskState.QUEUED
+
+
+def _usage(usage: Usage) -> dict[str, float | None]:
+    return {"wall_seconds": usage.wall_seconds, "cpu_seconds": usage.cpu_seconds, "peak_memory_mb": usage.peak_memory_mb}

@@ -1,0 +1,199 @@
+"""Accepts tasks: checks the request, writes the row and its event. What may go when is decided in services/release."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from mecapy_platform.core.access import Actor, require_submit
+from mecapy_platform.core.errors import ConflictError, InvalidInputError, MecapyError, Problem, QuotaExceededError
+from mecapy_platform.core.ids import uuid7
+from mecapy_platform.core.lanes import Lane, lane_for
+from mecapy_platform.core.states import TaskState, VersionStatus
+from mecapy_platform.core.values import check_inputs
+from mecapy_platform.db.tables import Event, Function, IdempotencyKey, LaneShare, Node, Task, Upload
+from mecapy_platform.services.tasks.read import NODE_SEEN, get_task
+from mecapy_platform.services.tasks.requests import Submitted, TaskRequest, digest_of
+from mecapy_platform.services.tasks.resolve import Resolved, resolve
+from mecapy_platform.settings import Settings
+
+COPIED: tuple[str, ...] = (
+    *("organization_id", "function_id", "package_version_id", "name", "priority", "lane", "rank", "inputs", "files", "inputs_digest"),
+    *("cpu", "memory_mb", "timeout_seconds", "retries", "package_digest", "environment_digest", "interpreter"),
+)
+UNTRIED: dict[str, Any] = {"attempts": 0, "machine_failures": 0, "own_failures": 0, "parked": False}
+
+
+def submit(session: Session, actor: Actor, request: TaskRequest, *, limits: Settings, idempotency_key: str | None = None) -> Submitted:
+    """Write one queued task. The same key with the same request answers the task that exists; with another one, ConflictError."""
+    resolved = resolve(session, actor, request)
+    organization_id = resolved[2].organization_id
+    require_submit(actor, organization_id)
+    task_id = uuid7(time.time_ns() // 1_000_000)
+    if idempotency_key is not None:
+        existing = _claim_key(session, actor, organization_id, idempotency_key, request.digest(), task_id)
+        if existing is not None:
+            return Submitted(existing, replayed=True)
+    _check_queue(session, organization_id, limits)
+    task = build_task(session, actor, request, resolved)
+    task.id = task_id
+    return Submitted(add_task(session, task))
+
+
+def submit_many(
+    session: Session, actor: Actor, requests: Sequence[tuple[TaskRequest, str | None]], *, limits: Settings
+) -> list[Submitted | MecapyError]:
+    """Each request with its own verdict: one refused leaves the others as they are."""
+    verdicts: list[Submitted | MecapyError] = []
+    for request, key in requests:
+        try:
+            with session.begin_nested():
+                verdicts.append(submit(session, actor, request, limits=limits, idempotency_key=key))
+        except MecapyError as error:
+            verdicts.append(error)
+    return verdicts
+
+
+def retry(session: Session, actor: Actor, task_id: UUID, *, limits: Settings) -> Task:
+    """A new task with the version and inputs of an ended one."""
+    old = get_task(session, actor, task_id)
+    require_submit(actor, old.organization_id)
+    if not TaskState(old.state).is_final:
+        raise ConflictError("task_not_finished", "The task has not ended; cancel it first, or wait.")
+    _check_queue(session, old.organization_id, limits)
+    copied = (
+        "organization_id",
+        "function_id",
+        "package_version_id",
+        "name",
+        "priority",
+        "lane",
+        "rank",
+        "inputs",
+        "files",
+        "inputs_digest",
+    )
+    copied += ("cpu", "memory_mb", "timeout_seconds", "retries", "package_digest", "environment_digest", "interpreter")
+    task = Task(
+        **{name: getattr(old, name) for name in copied}, user_id=actor.user_id, retry_of=old.id, claimable=True, state=TaskState.QUEUED
+    )
+    task.id = uuid7(time.time_ns() // 1_000_000)
+    return add_task(session, task)
+
+
+def build_task(session: Session, actor: Actor, request: TaskRequest, resolved: Resolved) -> Task:
+    function, version, package = resolved
+    files = _files(session, actor, function, request)
+    timeout_seconds = _timeout(function, request)
+    _check_fits(session, function)
+    lane = lane_for(timeout_seconds, function.p95_seconds, function.completed_runs)
+    inputs = dict(request.inputs)
+    if function.inputs is not None:
+        inputs = check_inputs(function.inputs, inputs, files, free=function.free_inputs)
+    is_ready = version.status == VersionStatus.READY
+    return Task(
+        organization_id=package.organization_id,
+        user_id=actor.user_id,
+        function_id=function.id,
+        package_version_id=version.id,
+        name=request.name or f"{package.name}:{function.name}",
+        state=TaskState.QUEUED,
+        lane=lane,
+        priority=request.priority,
+        rank=0 if lane is Lane.HIGH_PRIORITY else 9 - request.priority,
+        claimable=is_ready,
+        held=None if is_ready else "building",
+        inputs=inputs,
+        files=files,
+        inputs_digest=digest_of({"inputs": inputs, "files": {port: file["sha256"] for port, file in files.items()}}),
+        cpu=function.cpu,
+        memory_mb=function.memory_mb,
+        timeout_seconds=timeout_seconds,
+        retries=function.options.get("retries") or {},
+        package_digest=version.archive_sha256,
+        environment_digest=version.environment_digest,
+        interpreter=version.interpreter,
+        **UNTRIED,
+    )
+
+
+def add_task(session: Session, task: Task) -> Task:
+    session.add(task)
+    session.flush()
+    session.add(Event(organization_id=task.organization_id, task_id=task.id, kind="TaskQueued", data={"lane": task.lane}))
+    session.flush()
+    return task
+
+
+def _claim_key(session: Session, actor: Actor, organization_id: UUID, key: str, digest: str, task_id: UUID) -> Task | None:
+    """Take the key for a new task, or return the task that already has it."""
+    taken = session.execute(
+        insert(IdempotencyKey)
+        .values(organization_id=organization_id, user_id=actor.user_id, key=key, body_digest=digest, task_id=task_id)
+        .on_conflict_do_nothing()
+        .returning(IdempotencyKey.task_id)
+    ).first()
+    if taken is not None:
+        return None
+    found = session.get_one(IdempotencyKey, (organization_id, actor.user_id, key))
+    if found.body_digest != digest:
+        raise ConflictError("idempotency_conflict", "This Idempotency-Key was used with another request; use a new key for a new task.")
+    return get_task(session, actor, found.task_id)
+
+
+def _check_queue(session: Session, organization_id: UUID, limits: Settings) -> None:
+    """Refuse above the limit on queued tasks. The count is the sweep's, a few seconds old, so a burst may pass it a little."""
+    queued = session.scalar(select(func.sum(LaneShare.queued)).where(LaneShare.organization_id == organization_id)) or 0
+    if queued >= limits.organization_max_queued:
+        raise QuotaExceededError(
+            "queue_full",
+            f"{queued} tasks of your organization are waiting, the limit is {limits.organization_max_queued}; wait or cancel some.",
+        )
+
+
+def _files(session: Session, actor: Actor, function: Function, request: TaskRequest) -> dict[str, Any]:
+    if not request.files:
+        return {}
+    query = select(Upload).where(
+        Upload.id.in_(list(request.files.values())), Upload.user_id == actor.user_id, Upload.organization_id == function.organization_id
+    )
+    uploads = {upload.id: upload for upload in session.scalars(query)}
+    missing = [
+        Problem(f"files.{port}", "upload_not_found", "There is no such upload, or it has expired; upload the file again.")
+        for port, upload_id in request.files.items()
+        if upload_id not in uploads
+    ]
+    if missing:
+        raise InvalidInputError("upload_not_found", "A file input names an upload that does not exist.", problems=missing)
+    for upload in uploads.values():
+        upload.is_used = True
+    names = ("key", "filename", "extension", "size_bytes", "sha256")
+    return {
+        port: {"upload_id": str(upload_id), **{name: getattr(uploads[upload_id], name) for name in names}}
+        for port, upload_id in request.files.items()
+    }
+
+
+def _timeout(function: Function, request: TaskRequest) -> float:
+    if request.timeout_seconds is None:
+        return function.timeout_seconds
+    if request.timeout_seconds > function.timeout_seconds:
+        message = f"The function allows {function.timeout_seconds:g} s; ask for that or less, or declare more in its manifest."
+        raise InvalidInputError("timeout_too_long", message, problems=[Problem("timeout_seconds", "timeout_too_long", message)])
+    return request.timeout_seconds
+
+
+def _check_fits(session: Session, function: Function) -> None:
+    """A task that no worker can ever fit is refused now instead of waiting for ever."""
+    nodes = session.execute(select(Node.cpu, Node.memory_mb).where(Node.seen_at > func.now() - NODE_SEEN)).all()
+    if nodes and not any(function.cpu <= node.cpu and function.memory_mb <= node.memory_mb for node in nodes):
+        most = max(nodes, key=lambda node: node.memory_mb)
+        raise InvalidInputError(
+            "never_fits",
+            f"{function.name} needs {function.cpu} CPU and {function.memory_mb} MiB; the largest worker has {most.cpu:g} CPU and "
+            f"{most.memory_mb} MiB. Declare less in the manifest, or add a larger worker.",
+        )
