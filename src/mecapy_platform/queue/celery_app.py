@@ -1,0 +1,30 @@
+"""The Celery application. It carries hints ("this lane has work") and nothing else: no results, no task names, no state."""
+
+from celery import Celery
+from kombu import Queue
+
+from mecapy_platform.core.lanes import Lane
+
+POKE = "mecapy.poke"
+
+
+def make_app(broker_url: str) -> Celery:
+    """Acknowledged on receipt, no result backend: a message lost or repeated changes nothing."""
+    app = Celery("mecapy", broker=broker_url, set_as_current=False)
+    app.conf.update(
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={"socket_timeout": 10, "socket_connect_timeout": 5, "priority_steps": [0], "health_check_interval": 10},
+        broker_pool_limit=2,
+        task_acks_late=False,
+        task_ignore_result=True,
+        task_serializer="json",
+        task_queues=[Queue(lane, routing_key=lane) for lane in Lane],
+        task_default_queue=Lane.DEFAULT,
+        worker_prefetch_multiplier=1,
+        worker_send_task_events=False,
+        worker_enable_remote_control=False,
+        worker_hijack_root_logger=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+    )
+    return app

@@ -1,0 +1,58 @@
+"""The relay: the periodic half of release. It sweeps leases, due retries and counts, and hints what has work."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from mecapy_platform.core.errors import MecapyError
+from mecapy_platform.db.session import Database
+from mecapy_platform.services import sweeps
+from mecapy_platform.services.release import Sender, release
+from mecapy_platform.settings import Settings
+from mecapy_platform.storage.base import Storage
+
+log = logging.getLogger(__name__)
+LEARN_EVERY_SECONDS = 30.0
+CLEAN_EVERY_SECONDS = 300.0
+
+
+@dataclass
+class Periodic:
+    """A duty and when it is due next, on the monotonic clock."""
+
+    name: str
+    every_seconds: float
+    run: Callable[[], object]
+    due_at: float = 0.0
+
+
+class Relay:
+    """Runs until `stop` is set. A duty that fails is said and tried again; it never stops the others."""
+
+    def __init__(self, database: Database, storage: Storage, send: Sender, settings: Settings) -> None:
+        self.stop = threading.Event()
+        self._duties = [
+            Periodic("sweep", settings.sweep_seconds, lambda: sweeps.sweep(database, settings)),
+            Periodic("release", settings.sweep_seconds, lambda: release(database, send)),
+            Periodic("count", settings.sweep_seconds, lambda: sweeps.count(database)),
+            Periodic("learn", LEARN_EVERY_SECONDS, lambda: sweeps.learn(database)),
+            Periodic("clean", CLEAN_EVERY_SECONDS, lambda: sweeps.clean(database, storage)),
+        ]
+
+    def run(self) -> None:
+        while not self.stop.is_set():
+            for duty in self._duties:
+                if duty.due_at <= time.monotonic():
+                    self._do(duty)
+            self.stop.wait(max(0.05, min(duty.due_at for duty in self._duties) - time.monotonic()))
+
+    def _do(self, duty: Periodic) -> None:
+        try:
+            duty.run()
+        except (SQLAlchemyError, MecapyError, OSError) as error:
+            log.warning("%s failed and is tried again: %s", duty.name, str(error).splitlines()[0])
+        duty.due_at = time.monotonic() + duty.every_seconds
