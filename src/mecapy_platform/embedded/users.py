@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -41,6 +42,7 @@ def become(user: User | None, death_signal: signal.Signals, parent: int) -> None
         os.setresgid(user.uid, user.uid, user.uid)
         os.setresuid(user.uid, user.uid, user.uid)
     LIBC.prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
+    LIBC.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)  # a fork that changed its uid cannot read its own /proc otherwise
     if os.getppid() != parent:
         os._exit(70)
 
@@ -50,6 +52,7 @@ def becoming(user: User | None, death_signal: signal.Signals, before: Callable[[
     parent = os.getpid()
 
     def step() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         if before is not None:
             before()
         become(user, death_signal, parent)
