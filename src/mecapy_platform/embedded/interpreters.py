@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 VERSIONS = ("3.10", "3.11", "3.12", "3.13")
+FOUND_VARIABLE = "MECAPY_PYTHONS"  # the launcher's finds, for children whose HOME is another
 QUESTION = "import sys; print('%d.%d.%d' % sys.version_info[:3], sys.base_prefix, sys.implementation.name)"
 
 
@@ -40,6 +41,7 @@ def find(environment: Mapping[str, str] | None = None) -> dict[str, Interpreter]
 
 
 def _candidates(minor: str, environment: Mapping[str, str]) -> Iterator[Path]:
+    yield from (Path(path) for path in environment.get(FOUND_VARIABLE, "").split(os.pathsep) if path.endswith(minor))
     home = Path(environment.get("HOME", "/nonexistent"))
     pyenv = Path(environment.get("PYENV_ROOT", home / ".pyenv"))
     uv = Path(environment.get("UV_PYTHON_INSTALL_DIR", home / ".local/share/uv/python"))

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from mecapy_platform.core.errors import ConfigurationError, UnavailableError
-from mecapy_platform.embedded import content, secrets, spawner
+from mecapy_platform.embedded import content, interpreters, secrets, spawner
 from mecapy_platform.embedded.layout import Layout
 from mecapy_platform.embedded.lock import DataLock
 from mecapy_platform.embedded.machine import Machine, prepare_machine
@@ -23,7 +23,7 @@ from mecapy_platform.embedded.valkey import Valkey, ValkeyPlace
 from mecapy_platform.settings import Settings
 
 DEFAULT_PORT = 8000
-READY_SECONDS = 60.0
+READY_SECONDS = 75.0
 DRAIN_EXTRA_SECONDS = 5.0
 TERM = signal.SIGTERM
 
@@ -131,6 +131,7 @@ class Launcher:
     def _start_program(self, machine: Machine, settings: Settings, listener: socket.socket, lock: DataLock) -> bool:
         """Everything that forks from us, with its imports done once. False: we were asked to stop meanwhile."""
         program = self._load()
+        os.environ[interpreters.FOUND_VARIABLE] = os.pathsep.join(str(one.executable) for one in machine.interpreters)
         private = (lock.descriptor, *(() if machine.users.lock is None else (machine.users.lock,)))
 
         def fork(name: str, work: Callable[[], None], *also_close: int) -> Child:
