@@ -19,6 +19,11 @@ from mecapy_platform.embedded.launcher import Launcher, Options
 from mecapy_platform.settings import Settings
 
 
+def show(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         body = json.dumps({"uid": os.getuid(), "pid": os.getpid()}).encode()
@@ -58,7 +63,7 @@ class Program:
             sys.exit(0)
 
         signal.signal(signal.SIGTERM, drain)
-        print(f"worker for {lanes}", flush=True)
+        show(f"worker for {lanes}")
         while True:
             signal.pause()
 
@@ -76,12 +81,12 @@ def main() -> int:
     options = Options(data=arguments.data, port=arguments.port, ready_file=arguments.ready_file)
 
     def greet(ready: Ready) -> None:
-        print(f"ready at {ready.url}", flush=True)
+        show(f"ready at {ready.url}")
 
     try:
-        Launcher(options, Program, lambda line: print(line, flush=True)).run(greet)
+        Launcher(options, Program, show).run(greet)
     except MecapyError as error:
-        print(error.message, file=sys.stderr, flush=True)
+        show(error.message)
         return 1
     return 0
 

@@ -14,7 +14,10 @@ from mecapy_platform.embedded.layout import default_root
 from mecapy_platform.sandbox.base import Check
 from mecapy_platform.settings import Settings
 
-NOTE = "A calculation in a bubblewrap sandbox ends with its worker and is started again elsewhere: calculations of hours belong on Docker or Kubernetes."
+NOTE = (
+    "A calculation in a bubblewrap sandbox ends with its worker and is started again elsewhere: "
+    "calculations of hours belong on Docker or Kubernetes."
+)
 
 
 def doctor(

@@ -53,7 +53,8 @@ def show_greeting(console: Console, ready: Ready, host: str) -> None:
         f"token      {ready.token}",
         "",
         "Try next, in another terminal:",
-        f"  export MECAPY_API_URL={ready.url} MECAPY_TOKEN=$(mecapy token --data {ready.data} --user me --organization {ready.organization})",
+        f"  export MECAPY_API_URL={ready.url} MECAPY_TOKEN=$(mecapy token --data {ready.data} --user {ready.user} "
+        f"--organization {ready.organization} --role admin)",
         "  mecapy init bolts && mecapy deploy bolts",
         "  mecapy tasks",
         "",

@@ -41,7 +41,7 @@ def find(environment: Mapping[str, str] | None = None) -> dict[str, Interpreter]
 
 
 def _candidates(minor: str, environment: Mapping[str, str]) -> Iterator[Path]:
-    yield from (Path(path) for path in environment.get(FOUND_VARIABLE, "").split(os.pathsep) if path.endswith(minor))
+    yield from (Path(path) for path in environment.get(FOUND_VARIABLE, "").split(os.pathsep) if path.endswith(f"python{minor}"))
     home = Path(environment.get("HOME", "/nonexistent"))
     pyenv = Path(environment.get("PYENV_ROOT", home / ".pyenv"))
     uv = Path(environment.get("UV_PYTHON_INSTALL_DIR", home / ".local/share/uv/python"))

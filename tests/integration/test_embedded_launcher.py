@@ -1,0 +1,167 @@
+"""`mecapy up`'s launcher with real PostgreSQL, Valkey and spawner, and a stand-in for the platform's own parts."""
+
+import json
+import os
+import signal
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.request import urlopen
+
+import psutil
+import pytest
+
+from embedded_process import NOBODY, Started, is_alive, launched, open_directory, wait_for
+
+PARTS = ["launcher", "spawner", "postgresql", "valkey", "api", "relay", "worker-high_priority", "worker-default", "worker-long_running"]
+IS_ROOT = os.geteuid() == 0
+USERS = [
+    pytest.param(None, id="as_we_are"),
+    pytest.param(NOBODY, id="ordinary_user", marks=pytest.mark.skipif(not IS_ROOT, reason="needs root")),
+]
+
+
+@pytest.fixture(params=USERS)
+def uid(request: pytest.FixtureRequest) -> int | None:
+    value: int | None = request.param
+    return value
+
+
+@pytest.fixture
+def place(uid: int | None) -> Iterator[Path]:
+    with open_directory(uid) as path:
+        yield path
+
+
+def answer(started: Started) -> dict[str, int]:
+    with urlopen(started.ready()["url"]) as response:
+        content: dict[str, int] = json.loads(response.read())
+        return content
+
+
+def test_up_starts_every_part_and_ends_them_all(place: Path, uid: int | None) -> None:
+    with launched(place / "data", uid=uid) as started:
+        ready = started.ready()
+        assert list(ready["parts"]) == PARTS
+        assert answer(started)["pid"] == ready["parts"]["api"][0]
+        pids = [process.pid for process in started.tree()]
+        assert started.finish() == 0
+    assert not [pid for pid in pids if is_alive(pid)]
+    assert not started.ready_file.exists()
+    assert [(place / f"data/files/worker-{lane}").read_text() for lane in ("high_priority", "default", "long_running")] == ["drained"] * 3
+
+
+def test_up_listens_on_loopback_alone(place: Path, uid: int | None) -> None:
+    with launched(place / "data", uid=uid) as started:
+        started.ready()
+        addresses = {
+            one.laddr.ip for process in started.tree() for one in process.net_connections("inet") if one.status == psutil.CONN_LISTEN
+        }
+    assert addresses == {"127.0.0.1"}
+
+
+def test_secrets_are_closed_to_others_and_kept(place: Path, uid: int | None) -> None:
+    with launched(place / "data", uid=uid) as started:
+        first = started.ready()
+        started.finish()
+    files = [path for path in (place / "data/secrets").iterdir() if path.is_file()]
+    before = {path.name: json.loads(path.read_text()).get("passwords") if path.suffix == ".json" else path.read_text() for path in files}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+    with launched(place / "data", uid=uid) as started:
+        assert started.ready()["url"] == first["url"]
+    after = {path.name: json.loads(path.read_text()).get("passwords") if path.suffix == ".json" else path.read_text() for path in files}
+    assert after == before
+
+
+def test_a_killed_launcher_leaves_no_process_and_the_next_start_recovers(place: Path, uid: int | None) -> None:
+    with launched(place / "data", uid=uid) as started:
+        started.ready()
+        pids = [process.pid for process in started.tree()]
+        started.finish(signal.SIGKILL)
+    wait_for(lambda: not any(is_alive(pid) for pid in pids), "every process gone", 15)
+    assert started.ready_file.exists()
+    with launched(place / "data", uid=uid) as again:
+        wait_for(lambda: not again.ready_file.exists() or again.lines, "the old ready file is removed first")
+        assert again.said("ready at")
+        assert again.ready()["parts"]["launcher"] == [again.process.pid]
+
+
+def test_a_second_up_says_who_holds_the_directory(place: Path, uid: int | None) -> None:
+    with launched(place / "data", uid=uid) as first:
+        url = first.ready()["url"]
+        with launched(place / "data", "--ready-file", str(place / "other.ready"), uid=uid) as second:
+            code = second.process.wait(30)
+            second.finish()
+        assert code == 1
+        assert any(f"held by pid {first.process.pid}, at {url}" in line for line in second.lines)
+        assert first.ready_file.exists()
+
+
+def test_two_directories_work_side_by_side(place: Path, uid: int | None) -> None:
+    with launched(place / "one", uid=uid) as one, launched(place / "two", uid=uid) as two:
+        first, second = one.ready(), two.ready()
+        assert first["url"] != second["url"]
+        users = {answer(one)["uid"], answer(two)["uid"]}
+    assert len(users) == (2 if IS_ROOT and uid is None else 1)
+
+
+@pytest.mark.parametrize("name", ["api", "relay", "worker-default", "valkey", "postgresql", "spawner"])
+def test_a_killed_part_is_started_again_and_said_so(tmp_path: Path, name: str) -> None:
+    with open_directory() as place, launched(place / "data") as started:
+        pid = started.ready()["parts"][name][0]
+        os.kill(pid, signal.SIGKILL)
+        started.said(f"{name} ended (killed by SIGKILL)")
+        started.said(f"{name} is running again")
+        fresh = wait_for(lambda: [one for one in started.ready()["parts"][name] if one != pid], "a new pid in the ready file")
+        assert is_alive(fresh[0])
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="root keeps the users of parts apart")
+def test_no_part_of_a_roots_platform_but_the_spawner_stays_root() -> None:
+    with open_directory() as place, launched(place / "data") as started:
+        parts = started.ready()["parts"]
+        uids = {name: psutil.Process(pids[0]).uids().real for name, pids in parts.items()}
+    assert {name for name, uid in uids.items() if uid == 0} == {"launcher", "spawner"}
+    assert uids["postgresql"] == uids["valkey"] != uids["api"] == uids["relay"] == uids["worker-default"]
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="root makes a private view of closed directories")
+def test_a_root_platform_below_a_closed_directory_works_and_leaves_no_mount(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    before = Path("/proc/self/mounts").read_text()
+    with launched(closed / "data") as started:
+        assert answer(started)["uid"] > 0
+        assert Path("/proc/self/mounts").read_text() == before
+    assert Path("/proc/self/mounts").read_text() == before
+
+
+def test_a_port_in_use_is_said_when_it_was_asked_for(tmp_path: Path) -> None:
+    with open_directory() as place, launched(place / "one") as one:
+        port = one.ready()["url"].rpartition(":")[2]
+        with launched(place / "two", "--port", port) as two:
+            assert two.process.wait(30) == 1
+            two.finish()
+    assert any(f"Cannot listen on 127.0.0.1 port {port}" in line for line in two.lines)
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="needs both users")
+def test_a_directory_of_root_tells_an_ordinary_user_what_to_do() -> None:
+    with open_directory() as place:
+        with launched(place / "data") as started:
+            started.ready()
+        with launched(place / "data", uid=NOBODY) as other:
+            assert other.process.wait(30) == 1
+            other.finish()
+    text = "\n".join(other.lines)
+    assert "another" in text
+    assert "Traceback" not in text
+
+
+def test_ctrl_c_at_the_console_drains(tmp_path: Path) -> None:
+    with open_directory() as place, launched(place / "data") as started:
+        started.ready()
+        assert started.finish(signal.SIGINT) == 0
+        assert (place / "data/files/worker-default").read_text() == "drained"
+        postgres_log = (place / "data/logs/postgresql.log").read_text()
+    assert "database system is shut down" in postgres_log
