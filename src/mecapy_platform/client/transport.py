@@ -95,6 +95,13 @@ class Transport:
         finally:
             response.close()
 
+    def chunks(self, response: httpx2.Response, size_bytes: int) -> Iterator[bytes]:
+        """The body piece by piece; a connection that breaks is an UnavailableError."""
+        try:
+            yield from response.iter_bytes(size_bytes)
+        except httpx2.TransportError as error:
+            raise self._unreachable(error) from error
+
     def _send(self, call: Call, *, stream: bool) -> httpx2.Response:
         has_renewed = False
         attempt = 0
