@@ -114,7 +114,7 @@ def _rows(file: BinaryIO, count: int, width: int, form: int, *, first: bool) -> 
     digits = 13 if form == 1 else 8
     node, values = 0, ()
     while (line := file.readline()) and not line.startswith(b" -3"):
-        numbers = tuple(_number(line[at : at + 12]) for at in range(digits, len(line.rstrip()), 12))
+        numbers = _numbers(line.rstrip(), digits)
         if line.startswith(b" -2"):
             values += numbers
             continue
@@ -145,8 +145,14 @@ def _format(head: bytes) -> int:
     return _integer(head[73:75])  # 0 short text, 1 long text, 2 binary with float values, 3 binary with double values
 
 
+def _numbers(line: bytes, start: int) -> tuple[float, ...]:
+    """The values of a line, 12 places each; NaN for a line where one needed more (`-1.00000E+100`), which no sound model reaches."""
+    if (len(line) - start) % 12:
+        return (math.nan,)
+    return tuple(_number(line[at : at + 12]) for at in range(start, len(line), 12))
+
+
 def _number(text: bytes) -> float:
-    """A fixed-width number; NaN where the field overflowed (`-1.00000E+100` needs 13 places), which no sound model reaches."""
     try:
         return float(text)
     except ValueError:
