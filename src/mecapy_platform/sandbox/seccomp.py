@@ -1,0 +1,113 @@
+"""The system call filter of every sandbox: an allow-list, assembled to a BPF program. Standard library only.
+
+The rules: a table of allowed calls; a few are looked at more closely (`clone`, `socket`, `ioctl`, ..). A call that is known but not
+allowed answers EPERM, one that is newer than the table ENOSYS, another architecture's call kills the process.
+"""
+
+import errno
+import os
+import platform
+import struct
+from dataclasses import dataclass
+
+from mecapy_platform.sandbox import seccomp_tables
+
+LOAD, EQUAL, AT_LEAST, SOME_BITS, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+NUMBER_AT, ARCHITECTURE_AT, FIRST_ARGUMENT_AT, SECOND_ARGUMENT_AT = 0, 4, 16, 24  # low halves of the arguments, little-endian
+ALLOW, KILL = 0x7FFF0000, 0x80000000
+DENY = 0x00050000 | errno.EPERM
+UNKNOWN = 0x00050000 | errno.ENOSYS
+NO_FAMILY = 0x00050000 | errno.EAFNOSUPPORT
+
+NEW_NAMESPACES = (
+    0x7E020080  # CLONE_NEWNS CGROUP UTS IPC USER PID NET, and NEWTIME (which clone reads as a signal bit; never used by a thread)
+)
+FAMILIES = (1, 2, 10)  # unix, IPv4, IPv6: there is no network behind them, only the loopback of the run itself
+TERMINAL_INJECTION = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
+PERSONALITIES = (0, 0x0008, 0x20000, 0x20008, 0xFFFFFFFF)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    audit: int
+    table: str
+    clone3: int
+
+
+ARCHITECTURES = {
+    "x86_64": Architecture(0xC000003E, seccomp_tables.X86_64, 435),
+    "aarch64": Architecture(0xC00000B7, seccomp_tables.AARCH64, 435),
+}
+
+
+def _op(code: int, value: int, yes: int = 0, no: int = 0) -> bytes:
+    return struct.pack("<HBBI", code, yes, no, value)
+
+
+def assemble(machine: str) -> bytes:
+    """Give the filter for `machine` ("x86_64" or "aarch64") as an array of `struct sock_filter`."""
+    architecture = ARCHITECTURES[machine]
+    allowed = seccomp_tables.numbers(architecture.table)
+    program = _op(LOAD, ARCHITECTURE_AT) + _op(EQUAL, architecture.audit, 1, 0) + _op(RETURN, KILL)
+    program += _op(LOAD, NUMBER_AT)
+    program += _op(EQUAL, architecture.clone3, 0, 1) + _op(RETURN, UNKNOWN)  # its arguments lie in memory: glibc falls back to clone
+    newest = max(allowed.values())
+    program += _op(AT_LEAST, newest + 1, 0, 1) + _op(RETURN, UNKNOWN)  # the numbers of the x32 ABI as well
+    for name, body in _closer_looks().items():
+        if name in allowed:
+            program += _op(EQUAL, allowed[name], 0, len(body) // 8) + body
+    return program + _tree(_ranges(sorted(allowed.values())))
+
+
+def filter_descriptor() -> int:
+    """A memory file with this machine's filter, as `bwrap --seccomp` reads it."""
+    descriptor = os.memfd_create("filter")
+    os.write(descriptor, PROGRAM)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def _closer_looks() -> dict[str, bytes]:
+    """Programs for calls whose argument decides; each ends in a verdict."""
+    clone = _op(LOAD, FIRST_ARGUMENT_AT) + _op(SOME_BITS, NEW_NAMESPACES & ~0x80, 0, 1) + _op(RETURN, DENY) + _op(RETURN, ALLOW)
+    return {
+        "clone": clone,
+        "socket": _one_of(FIRST_ARGUMENT_AT, FAMILIES, ALLOW, NO_FAMILY),
+        "socketpair": _one_of(FIRST_ARGUMENT_AT, FAMILIES[:1], ALLOW, NO_FAMILY),
+        "ioctl": _one_of(SECOND_ARGUMENT_AT, TERMINAL_INJECTION, DENY, ALLOW),
+        "personality": _one_of(FIRST_ARGUMENT_AT, PERSONALITIES, ALLOW, DENY),
+    }
+
+
+def _one_of(offset: int, values: tuple[int, ...], found: int, otherwise: int) -> bytes:
+    program = _op(LOAD, offset)
+    for value in values:
+        program += _op(EQUAL, value, 0, 1) + _op(RETURN, found)
+    return program + _op(RETURN, otherwise)
+
+
+def _ranges(numbers: list[int]) -> list[tuple[int, int]]:
+    ranges: list[tuple[int, int]] = []
+    for number in numbers:
+        if ranges and ranges[-1][1] == number - 1:
+            ranges[-1] = (ranges[-1][0], number)
+        else:
+            ranges.append((number, number))
+    return ranges
+
+
+def _tree(ranges: list[tuple[int, int]]) -> bytes:
+    """Search the sorted ranges in halves; every leaf ends in a verdict."""
+    if len(ranges) == 1:
+        first, last = ranges[0]
+        below = _op(AT_LEAST, first, 1, 0) + _op(RETURN, DENY)
+        return below + _op(AT_LEAST, last + 1, 0, 1) + _op(RETURN, DENY) + _op(RETURN, ALLOW)
+    middle = len(ranges) // 2
+    low = _tree(ranges[:middle])
+    skip = len(low) // 8
+    if skip > 255:
+        return _op(AT_LEAST, ranges[middle][0], 0, 1) + _op(0x05, skip) + low + _tree(ranges[middle:])
+    return _op(AT_LEAST, ranges[middle][0], skip, 0) + low + _tree(ranges[middle:])
+
+
+PROGRAM = assemble(platform.machine()) if platform.machine() in ARCHITECTURES else b""

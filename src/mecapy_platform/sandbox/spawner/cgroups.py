@@ -1,0 +1,172 @@
+"""Control groups of one run: version 1 (memory, pids, cpu, cpuacct), version 2 where delegated, or none."""
+
+import os
+import signal
+from contextlib import suppress
+from dataclasses import dataclass
+
+ROOT = "/sys/fs/cgroup"
+V1_KINDS = ("memory", "pids", "cpu", "cpuacct")
+
+
+def _read(path: str) -> str:
+    with open(path) as file:  # noqa: PTH123 - strings throughout, see system.py
+        return file.read()
+
+
+def _write(path: str, text: object) -> None:
+    with open(path, "w") as file:  # noqa: PTH123 - as above
+        file.write(str(text))
+
+
+@dataclass(frozen=True)
+class CgroupBase:
+    """Where our groups are made: one folder per controller in version 1 (kind -> folder), one folder in version 2."""
+
+    version: int  # 0: no group can be made
+    folders: dict[str, str]
+
+
+def find_base(prefix: str) -> CgroupBase:
+    """Find folders in which this process may make groups, and make one of ours, named `prefix`, in each."""
+    own = dict(line.split(":", 2)[1:] for line in _read("/proc/self/cgroup").splitlines())
+    if os.path.isdir(f"{ROOT}/memory"):  # noqa: PTH112 - strings throughout
+        folders = {}
+        for kind in V1_KINDS:
+            path = next((path for kinds, path in own.items() if kind in kinds.split(",")), "/")
+            folder = f"{ROOT}/{kind}{path.rstrip('/')}"
+            folders[kind] = f"{folder if os.path.isdir(folder) else f'{ROOT}/{kind}'}/{prefix}"  # noqa: PTH112
+        return CgroupBase(1, folders) if _make_all(folders) else CgroupBase(0, {})
+    folder = f"{ROOT}{own.get('', '/').rstrip('/')}/{prefix}"
+    try:
+        _make_v2(folder)
+    except OSError:
+        return CgroupBase(0, {})
+    return CgroupBase(2, {"": folder})
+
+
+def _make_all(folders: dict[str, str]) -> bool:
+    try:
+        for folder in folders.values():
+            os.makedirs(folder, mode=0o755, exist_ok=True)  # noqa: PTH103 - strings throughout
+            if not os.access(f"{folder}/cgroup.procs", os.W_OK):
+                return False
+    except OSError:
+        return False
+    return True
+
+
+def _make_v2(folder: str) -> None:
+    """Version 2 lets a group have either processes or controlled children: ours only has children."""
+    parent = os.path.dirname(folder)  # noqa: PTH120 - strings throughout
+    os.makedirs(folder, mode=0o755, exist_ok=True)  # noqa: PTH103
+    wanted = "+memory +pids +cpu"
+    if not {"memory", "pids", "cpu"} <= set(_read(f"{folder}/cgroup.controllers").split()):
+        leaf = f"{parent}/mecapy-self"
+        os.makedirs(leaf, exist_ok=True)  # noqa: PTH103
+        for pid in _read(f"{parent}/cgroup.procs").split():
+            _write(f"{leaf}/cgroup.procs", pid)
+        _write(f"{parent}/cgroup.subtree_control", wanted)
+    _write(f"{folder}/cgroup.subtree_control", wanted)
+
+
+class RunCgroup:
+    """The groups of one run. Made ahead of the request, because joining a version 1 group takes milliseconds."""
+
+    def __init__(self, base: CgroupBase, name: str) -> None:
+        self.version = base.version
+        self.folders = {kind: f"{folder}/{name}" for kind, folder in base.folders.items()}
+        for folder in self.folders.values():
+            os.makedirs(folder, mode=0o755, exist_ok=True)  # noqa: PTH103 - strings throughout
+        self._oom_before = 0
+
+    def join(self, pid: int) -> None:
+        for folder in self.folders.values():
+            _write(f"{folder}/cgroup.procs", pid)
+
+    def limit(self, *, memory_bytes: int, processes: int, cpu: int) -> None:
+        if self.version == 1:
+            _write(f"{self.folders['memory']}/memory.limit_in_bytes", memory_bytes)
+            with suppress(OSError):  # no swap accounting: the limit above is the whole limit
+                _write(f"{self.folders['memory']}/memory.memsw.limit_in_bytes", memory_bytes)
+            _write(f"{self.folders['pids']}/pids.max", processes)
+            _write(f"{self.folders['cpu']}/cpu.cfs_quota_us", cpu * 100_000)
+        elif self.version == 2:
+            folder = self.folders[""]
+            _write(f"{folder}/memory.max", memory_bytes)
+            with suppress(OSError):
+                _write(f"{folder}/memory.swap.max", 0)
+            with suppress(OSError):
+                _write(f"{folder}/memory.oom.group", 1)
+            _write(f"{folder}/pids.max", processes)
+            _write(f"{folder}/cpu.max", f"{cpu * 100_000} 100000")
+
+    def watch_oom(self) -> int | None:
+        """A descriptor that becomes readable when the group runs out of memory, where version 1 offers one."""
+        if self.version != 1:
+            return None
+        event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        folder = self.folders["memory"]
+        control = os.open(f"{folder}/memory.oom_control", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _write(f"{folder}/cgroup.event_control", f"{event} {control}")
+        except OSError:
+            os.close(event)
+            return None
+        finally:
+            os.close(control)
+        return event
+
+    def oom_kills(self) -> int:
+        if self.version == 0:
+            return 0
+        name = f"{self.folders['memory']}/memory.oom_control" if self.version == 1 else f"{self.folders['']}/memory.events"
+        words = _read(name).split()
+        return int(words[words.index("oom_kill") + 1]) if "oom_kill" in words else 0
+
+    def pids_refused(self) -> int:
+        """How often a process could not be made because of the limit."""
+        if self.version == 0:
+            return 0
+        folder = self.folders["pids"] if self.version == 1 else self.folders[""]
+        try:
+            return int(_read(f"{folder}/pids.events").split()[1])
+        except (OSError, IndexError, ValueError):
+            return 0
+
+    def peak_bytes(self) -> int | None:
+        try:
+            if self.version == 1:
+                return int(_read(f"{self.folders['memory']}/memory.max_usage_in_bytes"))
+            return int(_read(f"{self.folders['']}/memory.peak")) if self.version == 2 else None
+        except (OSError, ValueError):
+            return None
+
+    def cpu_seconds(self) -> float | None:
+        try:
+            if self.version == 1:
+                return int(_read(f"{self.folders['cpuacct']}/cpuacct.usage")) / 1e9
+            if self.version == 2:
+                return int(_read(f"{self.folders['']}/cpu.stat").split()[1]) / 1e6
+        except (OSError, ValueError, IndexError):
+            return None
+        return None
+
+    def remove(self) -> None:
+        for folder in self.folders.values():
+            with suppress(OSError):
+                os.rmdir(folder)  # noqa: PTH106 - strings throughout
+
+
+def remove_stale(base: CgroupBase) -> None:
+    """Kill and remove what a dead predecessor of the same name left behind. Groups of other names are not touched."""
+    for folder in base.folders.values():
+        for entry in os.listdir(folder):  # noqa: PTH208 - strings throughout
+            path = f"{folder}/{entry}"
+            if not os.path.isdir(path):  # noqa: PTH112
+                continue
+            for pid in _read(f"{path}/cgroup.procs").split():
+                with suppress(OSError):
+                    os.kill(int(pid), signal.SIGKILL)
+            with suppress(OSError):
+                os.rmdir(path)  # noqa: PTH106

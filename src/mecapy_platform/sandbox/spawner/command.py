@@ -1,0 +1,118 @@
+"""The bwrap command line of one run, built by a pure function: the whole confinement can be read here."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mecapy_platform.sandbox.spawner.config import Request
+
+GUEST_FOLDER = Path(__file__).resolve().parents[1] / "guest"
+CONTROL_FD = 3  # read end: the guest's init is told to stop
+STATUS_FD = 4  # write end: it reports the exit status
+SECCOMP_FD = 5
+USER_ID = 1000  # inside the sandbox, whatever the uid outside
+LIBRARY_FOLDERS = ("/usr/lib", "/usr/lib64", "/usr/libexec/coreutils")
+TOP_LINKS = ("/lib", "/lib64", "/lib32", "/libx32")
+
+ETC_FILES = {
+    "passwd": f"task:x:{USER_ID}:{USER_ID}:task:/workspace/scratch:/usr/sbin/nologin\nnobody:x:65534:65534::/:/usr/sbin/nologin\n",
+    "group": f"task:x:{USER_ID}:\nnogroup:x:65534:\n",
+    "hosts": "127.0.0.1 localhost sandbox\n::1 localhost\n",
+    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
+}
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the parts of one run lie outside: `files` is its sized tmpfs, `etc` our made /etc."""
+
+    bwrap: str
+    files: str
+    etc: str
+
+
+def write_etc(folder: Path) -> None:
+    """A minimal /etc: names of one user, no host data but the loader's cache and the links to alternatives of libraries."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in ETC_FILES.items():
+        (folder / name).write_text(text)
+    cache = Path("/etc/ld.so.cache")
+    if cache.is_file():
+        (folder / "ld.so.cache").write_bytes(cache.read_bytes())
+    links = folder / "alternatives"
+    links.mkdir(exist_ok=True)
+    source = Path("/etc/alternatives")
+    for entry in source.iterdir() if source.is_dir() else ():
+        if entry.is_symlink() and str(target := entry.readlink()).startswith("/usr/lib/") and not (links / entry.name).is_symlink():
+            (links / entry.name).symlink_to(target)
+
+
+def interpreter_parts(interpreter: str) -> list[str]:
+    """The binary and the library folders below its prefix; what lies below /usr/lib is shown anyway."""
+    binary = Path(interpreter)
+    prefix = binary.parent.parent
+    folders = [] if str(prefix) == "/usr" else [str(prefix / "lib")]
+    return [str(binary), *(folder for folder in folders if Path(folder).is_dir())]
+
+
+def bwrap_command(request: Request, places: Places, reach: Callable[[str], str]) -> list[str]:
+    """Compose the command. `reach` turns a path of the host into one that the sandbox's user can open."""
+    command = [places.bwrap, "--unshare-all", "--unshare-user", "--disable-userns", "--cap-drop", "ALL", "--die-with-parent"]
+    command += ["--new-session", "--as-pid-1", "--uid", str(USER_ID), "--gid", str(USER_ID), "--hostname", "sandbox"]
+    command += ["--seccomp", str(SECCOMP_FD), "--clearenv"]
+    command += ["--proc", "/proc", "--dev", "/dev", "--bind", f"{places.files}/shm", "/dev/shm", "--remount-ro", "/dev"]  # noqa: S108 - inside
+    command += _libraries()
+    for path in (*interpreter_parts(request.interpreter), *request.tools):
+        command += _ro(reach(path), path)
+    command += _ro(reach(places.etc), "/etc")
+    command += _ro(reach(str(GUEST_FOLDER)), "/mecapy/_mecapy_guest")
+    command += _ro(reach(request.package), "/package")
+    if request.site_packages is not None:
+        command += _ro(reach(request.site_packages), "/site-packages")
+    command += _ro(reach(request.inputs), "/workspace/in")
+    for name, target in (("out", "/workspace/out"), ("scratch", "/workspace/scratch"), ("tmp", "/tmp")):  # noqa: S108 - inside the sandbox
+        command += ["--bind", f"{places.files}/{name}", target]
+    command += ["--remount-ro", "/", "--chdir", "/workspace/scratch"]
+    for name, value in _environment(request.environment, request).items():
+        command += ["--setenv", name, value]
+    command += [
+        "--",
+        request.interpreter,
+        "-I",
+        "-S",
+        "-B",
+        "-u",
+        "-X",
+        "frozen_modules=on",
+        "/mecapy/_mecapy_guest/init.py",
+        request.guest,
+    ]
+    return command
+
+
+def _ro(source: str, target: str) -> list[str]:
+    return ["--ro-bind", source, target]
+
+
+def _libraries() -> list[str]:
+    """The loader and the system's libraries; links at the top (`/lib` -> `usr/lib`) are made again."""
+    command: list[str] = []
+    for folder in LIBRARY_FOLDERS[:2]:
+        if Path(folder).is_dir():
+            command += _ro(folder, folder)
+    for link in TOP_LINKS:
+        path = Path(link)
+        if path.is_symlink():
+            command += ["--symlink", str(path.readlink()), link]
+        elif path.is_dir():
+            command += _ro(link, link)
+    if Path("/usr/share/zoneinfo").is_dir():
+        command += _ro("/usr/share/zoneinfo", "/usr/share/zoneinfo")
+    return command
+
+
+def _environment(asked: Mapping[str, str], request: Request) -> dict[str, str]:
+    search = dict.fromkeys(os.path.dirname(path) for path in (request.interpreter, *request.tools))  # noqa: PTH120 - joined as text
+    fixed = {"PATH": ":".join(search), "HOME": "/workspace/scratch", "TMPDIR": "/tmp", "LANG": "C.UTF-8", "TZ": "UTC"}  # noqa: S108 - inside
+    return {**fixed, **asked}

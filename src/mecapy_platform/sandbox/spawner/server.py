@@ -1,0 +1,159 @@
+"""The spawner's main loop: it keeps a few supervisors ready; each accepts one connection, runs one sandbox and ends."""
+
+import argparse
+import contextlib
+import os
+import resource
+import selectors
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from mecapy_platform.sandbox.spawner import cgroups, command, system
+from mecapy_platform.sandbox.spawner.config import SpawnerConfig
+from mecapy_platform.sandbox.spawner.supervisor import Supervisor
+
+
+def main() -> None:
+    """Serve until told to stop (SIGTERM), or until the lifeline's other end is gone."""
+    parser = argparse.ArgumentParser(prog="spawner")
+    parser.add_argument("--socket", help="path of the socket to listen on; made with mode 0600 for the owner")
+    parser.add_argument("--fd", type=int, help="descriptor of a socket that listens already")
+    parser.add_argument("--lifeline", type=int, help="descriptor whose end of file means: stop")
+    parser.add_argument("--config", required=True, help="JSON, see config.py")
+    arguments = parser.parse_args()
+    config = SpawnerConfig.from_json(arguments.config)
+    listener = socket.socket(fileno=arguments.fd) if arguments.fd is not None else _listen(arguments.socket, config.owner_uid)
+    Server(config, listener, arguments.lifeline).serve()
+
+
+def _listen(path: str, owner_uid: int) -> socket.socket:
+    with contextlib.suppress(FileNotFoundError):
+        Path(path).unlink()
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    listener.bind(path)
+    os.umask(before)
+    if os.geteuid() == 0:
+        os.chown(path, owner_uid, -1)
+    listener.listen(512)
+    return listener
+
+
+class Server:
+    def __init__(self, config: SpawnerConfig, listener: socket.socket, lifeline: int | None) -> None:
+        self._config = config
+        self._listener = listener
+        self._lifeline = lifeline
+        self._is_root = os.geteuid() == 0
+        self._idle: dict[int, int] = {}  # descriptor that tells "taken" -> pid
+        self._slots: dict[int, int] = {}  # pid -> slot
+        self._count = 0
+        self._selector = selectors.DefaultSelector()
+
+    def serve(self) -> None:
+        self._prepare()
+        wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        stopping = []
+        signal.signal(signal.SIGTERM, lambda *_: stopping.append(True))
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._selector.register(wake_read, selectors.EVENT_READ)
+        if self._lifeline is not None:
+            self._selector.register(self._lifeline, selectors.EVENT_READ)
+        self._fill()
+        while not stopping:
+            for key, _mask in self._selector.select():
+                fd = key.fd
+                if fd == wake_read:
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(wake_read, 4096)
+                elif fd == self._lifeline:
+                    stopping.append(True)
+                else:
+                    self._was_taken(fd)
+            self._reap()
+            self._fill()
+        self._end()
+
+    def _prepare(self) -> None:
+        config = self._config
+        self._directory = _reachable_directory(config) if self._is_root else config.directory
+        point = Path(self._directory) / "point"
+        point.mkdir(parents=True, exist_ok=True)
+        self._point = str(point)
+        self._etc = str(Path(self._directory) / "etc")
+        command.write_etc(Path(self._etc))
+        self._base = cgroups.find_base(f"mecapy-{config.name}")
+        cgroups.remove_stale(self._base)
+        _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+    def _fill(self) -> None:
+        """Keep `idle` supervisors ready as long as slots (one host uid each) are free."""
+        while len(self._idle) < self._config.idle and len(self._slots) < self._config.slots:
+            used = set(self._slots.values())
+            self._spawn(next(slot for slot in range(self._config.slots) if slot not in used))
+
+    def _spawn(self, slot: int) -> None:
+        taken_read, taken_write = os.pipe2(os.O_CLOEXEC)
+        self._count += 1
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                signal.set_wakeup_fd(-1)
+                self._selector.close()
+                system.die_with(parent)
+                uid = self._config.slot_uid_base + slot if self._is_root else None
+                supervisor = Supervisor(self._config, self._base, f"run-{parent}-{self._count}", uid)
+                supervisor.serve(self._listener, taken_write, self._point, self._etc)
+                code = 0
+            except Exception as error:  # noqa: BLE001 - the child's last words, then it ends
+                sys.stderr.write(f"spawner: supervisor of slot {slot} ended: {error!r}\n")
+            finally:
+                sys.stderr.flush()
+                os._exit(code)
+        os.close(taken_write)
+        self._idle[taken_read] = pid
+        self._slots[pid] = slot
+        self._selector.register(taken_read, selectors.EVENT_READ)
+
+    def _was_taken(self, fd: int) -> None:
+        self._selector.unregister(fd)
+        os.close(fd)
+        self._idle.pop(fd, None)
+
+    def _reap(self) -> None:
+        while self._slots:
+            pid, _status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            self._slots.pop(pid, None)
+
+    def _end(self) -> None:
+        """Closing every supervisor closes its runs: each is told to die with us, and its run with it."""
+        for pid in self._slots:
+            os.kill(pid, signal.SIGTERM)
+        for pid in self._slots:
+            os.waitpid(pid, 0)
+        for folder in self._base.folders.values():
+            with contextlib.suppress(OSError):
+                Path(folder).rmdir()
+        if self._is_root and self._directory != self._config.directory:
+            with contextlib.suppress(OSError):
+                Path(self._point).rmdir()
+
+
+def _reachable_directory(config: SpawnerConfig) -> str:
+    """The configured folder if every user may pass through its parents, else one below /run."""
+    path = Path(config.directory).resolve()
+    path.mkdir(parents=True, exist_ok=True)
+    if all(parent.stat().st_mode & 0o001 for parent in (path, *path.parents)):
+        return str(path)
+    fallback = Path("/run") / f"mecapy-{config.name}"
+    fallback.mkdir(mode=0o755, exist_ok=True)
+    return str(fallback)

@@ -1,0 +1,306 @@
+"""One run from order to last process: start it, watch its limits, end its whole tree, tell the worker what was used."""
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import socket
+import struct
+import time
+from dataclasses import dataclass, field
+
+from mecapy_platform.sandbox import seccomp
+from mecapy_platform.sandbox.spawner import cgroups, command, system, workspace
+from mecapy_platform.sandbox.spawner.config import MAX_REQUEST_BYTES, Request, RequestError, SpawnerConfig, parse_request
+from mecapy_platform.sandbox.spawner.sampling import sample_tree
+from mecapy_platform.sandbox.spawner.stem import Order, Stem
+
+SAMPLE_SECONDS = 0.1
+OWN_PROCESSES = 3  # bwrap outside, bwrap's helper, the guest's init
+
+
+@dataclass
+class Watch:
+    """What is known of the run so far."""
+
+    started_at: float = 0.0
+    reason: str = "exited"
+    detail: str = ""
+    status: dict[str, int] = field(default_factory=dict)
+    kill_at: float | None = None
+    stop_asked: bool = False
+    cpu_seconds: float = 0.0
+    peak_bytes: int = 0
+    disk_full: str = ""
+    processes_peak: int = 0
+
+
+class Supervisor:
+    """Prepared ahead (groups joined, namespace entered, stem forked), used for one connection."""
+
+    def __init__(self, config: SpawnerConfig, base: cgroups.CgroupBase, name: str, uid: int | None) -> None:
+        self._config = config
+        self._uid = uid
+        self._watch = Watch()
+        self._stem_is_dead = False
+        self._control: int | None = None
+        self._status = -1
+        self._oom: int | None = None
+        system.prctl(system.PR_SET_CHILD_SUBREAPER, 1)
+        self._wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._stopping: list[bool] = []
+        signal.signal(signal.SIGTERM, lambda *_: self._stopping.append(True))
+        system.private_mounts(with_user_namespace=uid is None)
+        self._group = cgroups.RunCgroup(base, name)
+        self._stem = Stem()
+        self._group.join(self._stem.pid)
+
+    def serve(self, listener: socket.socket, taken_fd: int, point: str, etc: str) -> None:
+        try:
+            place = workspace.Workspace(point)
+            connection = self._accept(listener)
+            os.write(taken_fd, b"x")
+            if connection is not None:
+                with connection:
+                    self._serve_one(connection, place, etc)
+        finally:
+            self._kill_all()
+            self._group.remove()
+
+    def _accept(self, listener: socket.socket) -> socket.socket | None:
+        listener.setblocking(False)
+        with selectors.DefaultSelector() as selector:
+            selector.register(listener, selectors.EVENT_READ)
+            selector.register(self._wake_read, selectors.EVENT_READ)
+            while not self._stopping:
+                selector.select()
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._wake_read, 4096)
+                with contextlib.suppress(BlockingIOError):
+                    connection, _address = listener.accept()
+                    connection.setblocking(True)
+                    return connection
+        return None
+
+    def _serve_one(self, connection: socket.socket, place: workspace.Workspace, etc: str) -> None:
+        try:
+            _check_peer(connection, self._config.owner_uid)
+            connection.settimeout(10)
+            raw, descriptors = _receive(connection)
+            request = parse_request(raw, self._config.roots)
+            top = self._start(request, descriptors, place, etc)
+        except (RequestError, OSError, ValueError) as error:
+            _send(connection, {"error": str(error)})
+            return
+        socket.send_fds(connection, [b'{"started": %d}\n' % self._stem.pid], [top])
+        self._follow(connection, request, top)
+        self._kill_all()
+        self._open_outputs(top)
+        with contextlib.suppress(OSError):
+            _send(connection, {"ended": self._describe_end(request)})
+
+    def _start(self, request: Request, descriptors: list[int], place: workspace.Workspace, etc: str) -> int:
+        if len(descriptors) != 2:
+            raise RequestError("a request comes with two descriptors: stdout and stderr")
+        limits = request.limits
+        top = place.make_files(limits, self._uid)
+        self._group.limit(memory_bytes=limits.memory_mb << 20, processes=limits.processes + OWN_PROCESSES, cpu=limits.cpu)
+        control_read, self._control = os.pipe2(os.O_CLOEXEC)
+        self._status, status_write = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self._status, False)
+        reach = place.reach if self._uid is not None else str
+        places = command.Places(reach(self._config.bwrap), place.files, etc)
+        order = Order(
+            argv=command.bwrap_command(request, places, reach),
+            uid=self._uid,
+            processes=limits.processes + OWN_PROCESSES,
+            open_files=limits.open_files,
+            file_bytes=limits.disk_bytes,
+        )
+        self._oom = self._group.watch_oom()
+        filter_fd = seccomp.filter_descriptor()
+        self._watch.started_at = time.monotonic()
+        self._stem.start(order, [*descriptors, control_read, status_write, filter_fd])
+        for fd in (*descriptors, control_read, status_write, filter_fd):
+            os.close(fd)
+        return top
+
+    def _follow(self, connection: socket.socket, request: Request, top: int) -> None:
+        """Wait for the end, whatever brings it: the run itself, a limit, the worker's word or the worker's death."""
+        watch, limits = self._watch, request.limits
+        deadline = watch.started_at + limits.timeout_seconds
+        polls = self._group.version == 0
+        with selectors.DefaultSelector() as selector:
+            for fd in (connection.fileno(), self._wake_read, self._status, *([] if self._oom is None else [self._oom])):
+                selector.register(fd, selectors.EVENT_READ)
+            while not self._stopping:
+                now = time.monotonic()
+                if watch.kill_at is None and now >= deadline:
+                    watch.reason, watch.detail = "timeout", f"time limit of {limits.timeout_seconds:g} s reached"
+                    self._ask_to_stop(limits.grace_seconds)
+                if watch.kill_at is not None and now >= watch.kill_at:
+                    return
+                until = min(deadline if watch.kill_at is None else watch.kill_at, now + (SAMPLE_SECONDS if polls else 1.0))
+                ready = {key.fd for key, _mask in selector.select(max(0.0, until - now))}
+                if self._status in ready and self._read_status(selector):
+                    return
+                if connection.fileno() in ready and not self._obey(connection, limits.grace_seconds):
+                    return
+                if self._memory_is_over(limits.memory_mb, ready, polls=polls):
+                    return
+                self._look_at_disk(top, limits.disk_bytes, limits.disk_files)
+                if self._wake_read in ready and self._is_dead(selector):
+                    return
+
+    def _obey(self, connection: socket.socket, grace_seconds: float) -> bool:
+        """False when the run must die now: the worker is gone, or said so."""
+        try:
+            word = connection.recv(64)
+        except OSError:
+            return False
+        if not word or b"kill" in word:
+            self._watch.reason = "stopped"
+            return False
+        if b"stop" in word and not self._watch.stop_asked:
+            self._watch.reason = "stopped"
+            self._ask_to_stop(grace_seconds)
+        return True
+
+    def _ask_to_stop(self, grace_seconds: float) -> None:
+        self._watch.stop_asked = True
+        self._watch.kill_at = time.monotonic() + grace_seconds
+        with contextlib.suppress(OSError):
+            os.write(self._control or -1, b"T")
+
+    def _read_status(self, selector: selectors.BaseSelector) -> bool:
+        """True when the guest's init has reported how the user's process ended."""
+        raw = os.read(self._status, 4096)
+        if not raw:
+            selector.unregister(self._status)
+            return False
+        kind, _, number = raw.decode("ascii", "replace").strip().partition(" ")
+        if kind in {"exit", "signal"} and number.isdigit():
+            self._watch.status = {kind: int(number)}
+        return True
+
+    def _memory_is_over(self, memory_mb: int, ready: set[int], *, polls: bool) -> bool:
+        watch = self._watch
+        if polls:
+            sample = sample_tree(self._stem.pid)
+            watch.peak_bytes = max(watch.peak_bytes, sample.memory_bytes)
+            watch.processes_peak = max(watch.processes_peak, sample.processes)
+            over = sample.memory_bytes > memory_mb << 20
+        else:
+            over = self._oom is not None and self._oom in ready
+            over = (over or self._group.version == 2) and self._group.oom_kills() > 0
+        if over:
+            watch.reason = "out_of_memory"
+        return over
+
+    def _look_at_disk(self, top: int, disk_bytes: int, disk_files: int) -> None:
+        seen = os.fstatvfs(top)
+        if seen.f_bavail * seen.f_frsize < 1 << 16:
+            self._watch.disk_full = f"disk limit of {disk_bytes >> 20} MiB reached"
+        elif seen.f_favail == 0:
+            self._watch.disk_full = f"disk limit of {disk_files} files reached"
+
+    def _is_dead(self, selector: selectors.BaseSelector) -> bool:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wake_read, 4096)
+        while self._reap(os.WNOHANG)[0] > 0:
+            pass
+        if self._stem_is_dead and not self._watch.status:
+            with contextlib.suppress(BlockingIOError, KeyError):
+                self._read_status(selector)
+        return self._stem_is_dead
+
+    def _reap(self, flags: int) -> tuple[int, int]:
+        """Wait for one process of ours, and add what it used."""
+        try:
+            pid, status, used = os.wait4(-1, flags)
+        except ChildProcessError:
+            return -1, 0
+        if pid == self._stem.pid:
+            self._stem_is_dead = True
+        if pid > 0:
+            self._watch.cpu_seconds += used.ru_utime + used.ru_stime
+            self._watch.peak_bytes = max(self._watch.peak_bytes, used.ru_maxrss * 1024)
+        return pid, status
+
+    def _kill_all(self) -> None:
+        """Kill bwrap; the namespace's init dies with it, and the kernel kills all below. Returns when none is left."""
+        if self._control is not None:
+            os.close(self._control)
+            self._control = None
+        if not self._stem_is_dead:  # else its number may be another's by now
+            os.kill(self._stem.pid, signal.SIGKILL)
+        while self._reap(0)[0] > 0:
+            pass
+
+    def _open_outputs(self, top: int) -> None:
+        """As the run's user, not as root: make the outputs readable through the worker's descriptor."""
+        if self._uid is None:
+            workspace.open_to_reader(top)
+            return
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.setgroups([])
+                os.setresgid(self._uid, self._uid, self._uid)
+                os.setresuid(self._uid, self._uid, self._uid)
+                workspace.open_to_reader(top)
+            finally:
+                os._exit(0)
+        os.waitpid(pid, 0)
+
+    def _describe_end(self, request: Request) -> dict[str, object]:
+        watch, limits = self._watch, request.limits
+        peak = self._group.peak_bytes() or watch.peak_bytes
+        if watch.reason == "exited" and self._group.oom_kills() > 0:
+            watch.reason = "out_of_memory"
+        if watch.reason == "out_of_memory":
+            watch.detail = (
+                f"memory limit of {limits.memory_mb} MiB reached ({peak / (1 << 20):.0f} MiB used, files in out, scratch and /tmp included)"
+            )
+        failed = watch.status.get("exit") != 0
+        if watch.reason == "exited" and failed and watch.disk_full:
+            watch.reason, watch.detail = "disk_limit", watch.disk_full
+        refused = self._group.pids_refused()
+        if watch.reason == "exited" and failed and refused:
+            watch.detail = f"process limit of {limits.processes} reached ({refused} more were refused)"
+        if watch.reason == "exited" and not watch.status:
+            watch.reason, watch.detail = "machine", "the sandbox ended without a status; its messages are in the log"
+        return {
+            "reason": watch.reason,
+            "detail": watch.detail,
+            "exit_code": watch.status.get("exit"),
+            "signal": watch.status.get("signal"),
+            "wall_seconds": time.monotonic() - watch.started_at,
+            "cpu_seconds": self._group.cpu_seconds() or watch.cpu_seconds,
+            "peak_bytes": peak,
+        }
+
+
+def _check_peer(connection: socket.socket, owner_uid: int) -> None:
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _pid, uid, _gid = struct.unpack("3i", raw)
+    if uid not in {owner_uid, 0}:
+        raise RequestError("this user may not start sandboxes")
+
+
+def _receive(connection: socket.socket) -> tuple[bytes, list[int]]:
+    """One line of JSON with its descriptors."""
+    raw, descriptors, _flags, _address = socket.recv_fds(connection, 65536, 4)
+    while not raw.endswith(b"\n"):
+        piece = connection.recv(65536)
+        raw += piece
+        if not piece or len(raw) > MAX_REQUEST_BYTES:
+            raise RequestError("the request is not one line of JSON below 1 MiB")
+    return raw, descriptors
+
+
+def _send(connection: socket.socket, message: dict[str, object]) -> None:
+    connection.sendall(json.dumps(message).encode() + b"\n")

@@ -1,0 +1,68 @@
+"""The mounts of one run, in a mount namespace of its own: a sized tmpfs for everything writable, and reachable sources."""
+
+import os
+from pathlib import Path
+
+from mecapy_platform.sandbox.spawner import system
+from mecapy_platform.sandbox.spawner.config import RunLimits
+
+FOLDERS = ("out", "out/files", "out/artifacts", "scratch", "tmp", "shm")
+
+
+class Workspace:
+    """`point` is an empty folder of the host; in our namespace it carries a tmpfs with the run's files and our binds."""
+
+    def __init__(self, point: str) -> None:
+        self.point = point
+        self.files = f"{point}/files"
+        self._count = 0
+        system.mount("tmpfs", point, "tmpfs", system.MS_NOSUID | system.MS_NODEV, "size=1m,nr_inodes=200,mode=0755")
+        Path(self.files).mkdir(mode=0o755)
+
+    def make_files(self, limits: RunLimits, uid: int | None) -> int:
+        """Mount the run's own tmpfs, make its folders for `uid`, and give a descriptor of its top."""
+        inodes = limits.disk_files + len(FOLDERS) + 1
+        options = f"size={limits.disk_bytes},nr_inodes={inodes},mode=0755"
+        system.mount("tmpfs", self.files, "tmpfs", system.MS_NOSUID | system.MS_NODEV, options)
+        for name in FOLDERS:
+            path = f"{self.files}/{name}"
+            Path(path).mkdir()
+            Path(path).chmod(0o755)
+            if uid is not None:
+                os.chown(path, uid, uid)
+        return os.open(self.files, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def reach(self, path: str) -> str:
+        """Bind `path` to a place every user can reach (its parents may be closed to others, as a home is)."""
+        source = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            target = Path(f"{self.point}/{self._count}")
+            self._count += 1
+            if Path(path).is_dir():
+                target.mkdir()
+            else:
+                target.touch()
+            system.mount(f"/proc/self/fd/{source}", str(target), "", system.MS_BIND)
+        finally:
+            os.close(source)
+        return str(target)
+
+
+def open_to_reader(top: int) -> None:
+    """Make what a run left readable to the worker; called as the run's own user once all its processes are dead."""
+    for name in ("out",):
+        _open_folder(name, top, 0)
+
+
+def _open_folder(name: str, parent: int, depth: int) -> None:
+    os.chmod(name, 0o755, dir_fd=parent)  # noqa: S103, PTH101 - read by the worker's user through a descriptor
+    folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False) and depth < 20:
+                    _open_folder(entry.name, folder, depth + 1)
+                elif entry.is_file(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_mode & 0o444 != 0o444:
+                    os.chmod(entry.name, 0o644, dir_fd=folder)  # noqa: PTH101 - as above
+    finally:
+        os.close(folder)
