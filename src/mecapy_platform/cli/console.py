@@ -1,0 +1,90 @@
+"""What commands print: tables and sentences for people, JSON for machines."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mecapy_platform.cli.lazy import JSON_MODE, printable
+
+STATE_STYLES = {
+    "completed": "green",
+    "running": "cyan",
+    "queued": "yellow",
+    "cancelled": "dim",
+    "failed": "red",
+    "timeout": "red",
+    "out_of_memory": "red",
+    "lost": "red",
+}
+
+
+def say(text: str) -> None:
+    """One line for people; on stderr when stdout belongs to a machine."""
+    typer.echo(printable(text), err=JSON_MODE.get())
+
+
+def hint(text: str) -> None:
+    """One line beside the answer, always on stderr."""
+    typer.echo(printable(text), err=True)
+
+
+def print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A plain table; the last column wraps. Cells are text of others: shown, never interpreted."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for number, head in enumerate(heads):
+        table.add_column(head, overflow="fold", no_wrap=number == 0)
+    for row in rows:
+        table.add_row(*(Text(printable(cell), style=STATE_STYLES.get(cell, "")) for cell in row))
+    width = None if sys.stdout.isatty() else 160
+    Console(highlight=False, width=width).print(table)
+
+
+def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
+    """Names and values, one a line; empty values are left out."""
+    shown = [(name, value) for name, value in pairs if value]
+    width = max((len(name) for name, _ in shown), default=0)
+    for name, value in shown:
+        typer.echo(f"{name:<{width}}  {printable(value)}")
+
+
+def ago(moment: datetime | None) -> str:
+    """How long ago, coarsely."""
+    if moment is None:
+        return ""
+    return f"{seconds_text((datetime.now(UTC) - moment).total_seconds())} ago"
+
+
+def seconds_text(seconds: float | None) -> str:
+    """A duration as a person says it."""
+    if seconds is None:
+        return ""
+    if seconds < 10:
+        return f"{max(seconds, 0):.2f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 172_800:
+        return f"{seconds / 3600:.0f} h"
+    return f"{seconds / 86400:.0f} d"
+
+
+def size_text(size_bytes: int) -> str:
+    size = float(size_bytes)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
