@@ -59,7 +59,7 @@ def solve(deck, companions=None, job="deck", threads=1):
         **vars(extremes),
         "increments": len(increments(workdir / f"{job}.sta")),
         "warnings": sum("*WARNING" in line for line in log),
-        **{port: workdir / name for port, name in files.items() if (workdir / name).is_file()},
+        **{port: hand_over(port, workdir / name) for port, name in files.items() if (workdir / name).is_file()},
     }
 
 
@@ -152,6 +152,14 @@ def keep_artifacts(workdir: Path, job: str) -> None:
         for name in ("ccx.log", f"{job}.cvg"):
             if (workdir / name).is_file():
                 shutil.copyfile(workdir / name, folder / "artifacts" / name)
+
+
+def hand_over(port: str, path: Path) -> Path:
+    """Move a result to the place of its port: result files are large, and scratch space counts as memory."""
+    folder = out_folder()
+    if not folder or not (folder / "files").is_dir():
+        return path
+    return Path(shutil.move(path, folder / "files" / f"{port}{path.suffix}"))
 
 
 def why_failed(code: int, lines: list[str]) -> str:
