@@ -1,7 +1,15 @@
 """Keys of stored objects. Every part is an id or a name escaped here; a user's naming never makes a path."""
 
+import hashlib
+import re
 from urllib.parse import quote
 from uuid import UUID
+
+from mecapy_platform.core.errors import NotFoundError
+
+PART_BYTES = 180
+KEY_BYTES = 900
+KEY = re.compile(r"[A-Za-z0-9_.~%-]+(/[A-Za-z0-9_.~%-]+)*/?")
 
 
 def attempt_prefix(organization_id: UUID, task_id: UUID, attempt: int) -> str:
@@ -11,7 +19,10 @@ def attempt_prefix(organization_id: UUID, task_id: UUID, attempt: int) -> str:
 
 def output_key(organization_id: UUID, task_id: UUID, attempt: int, kind: str, name: str) -> str:
     """An output file or an artifact; `name` may hold slashes, which stay one escaped part each."""
-    return f"{attempt_prefix(organization_id, task_id, attempt)}{kind}/{'/'.join(_part(piece) for piece in name.split('/'))}"
+    escaped = "/".join(_part(piece) for piece in name.split("/"))
+    if len(escaped) > KEY_BYTES:
+        escaped = _digest(name)
+    return f"{attempt_prefix(organization_id, task_id, attempt)}{kind}/{escaped}"
 
 
 def result_key(organization_id: UUID, task_id: UUID, attempt: int) -> str:
@@ -26,5 +37,21 @@ def upload_key(organization_id: UUID, upload_id: UUID) -> str:
     return f"org/{organization_id}/upload/{upload_id}"
 
 
+def checked(key: str) -> str:
+    """A key that stays below its root: no empty part, no `.` or `..`, nothing unescaped. Anything else is absent."""
+    parts = key.removesuffix("/").split("/")
+    if not KEY.fullmatch(key) or any(part in {".", ".."} or len(part) > 255 for part in parts):
+        raise NotFoundError("object_not_found", "There is no such stored object.")
+    return key
+
+
 def _part(text: str) -> str:
-    return quote(text, safe="") if text not in {"", ".", ".."} else "_" + "_" * len(text)
+    """One escaped part. A long one keeps its beginning and gets a digest, as file systems end at 255 bytes."""
+    if text in {"", ".", ".."}:
+        return "_" + "_" * len(text)
+    escaped = quote(text, safe="", errors="surrogateescape")
+    return escaped if len(escaped) <= PART_BYTES else f"{escaped[:100].rstrip('%')}~{_digest(text)}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()

@@ -1,0 +1,148 @@
+"""Stored objects as files below one directory: the embedded default. A put is a staged file, synced, then renamed."""
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+from uuid import uuid4
+
+from mecapy_platform.core.errors import NotFoundError, StorageFullError, TooLargeError
+from mecapy_platform.storage.base import Stored
+from mecapy_platform.storage.keys import checked
+from mecapy_platform.storage.signing import UrlSigner
+
+CHUNK_BYTES = 1 << 20
+STAGING = "staging"
+STALE_SECONDS = 24 * 3600
+RENAME_TRIES = 5
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class FilesystemStorage:
+    """Implements storage.base.Storage in a directory that only this platform's user can enter."""
+
+    def __init__(self, root: Path, *, base_url: str, secret: str, floor_bytes: int = 0) -> None:
+        self._objects = root / "objects"
+        self._staging = root / STAGING
+        self._floor_bytes = floor_bytes
+        self.signer = UrlSigner(base_url, secret)
+        for directory in (self._objects, self._staging):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o750)
+        self._forget_stale()
+
+    def put(self, key: str, source: BinaryIO, *, limit_bytes: int | None = None) -> Stored:
+        target = self._path(key)
+        staged = self._staging / uuid4().hex
+        try:
+            with self._full_disk_said():
+                size_bytes, sha256 = self._write(staged, source, limit_bytes)
+                self._place(staged, target)
+        finally:
+            staged.unlink(missing_ok=True)
+        return Stored(key, size_bytes, sha256)
+
+    def open(self, key: str) -> BinaryIO:
+        try:
+            return self._path(key).open("rb")
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+            raise NotFoundError("object_not_found", "There is no such stored object.") from error
+
+    def delete(self, key: str) -> None:
+        path = self._path(key)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            path.unlink()
+        self._prune(path.parent)
+
+    def delete_prefix(self, prefix: str) -> int:
+        if not prefix.endswith("/"):
+            raise ValueError(f"a prefix ends in a slash: {prefix!r}")
+        directory = self._path(prefix)
+        count = sum(len(files) for _, _, files in os.walk(directory))
+        shutil.rmtree(directory, ignore_errors=True)
+        self._prune(directory.parent)
+        return count
+
+    def signed_url(self, key: str, *, filename: str, expires_seconds: int) -> str:
+        return self.signer.sign(checked(key), filename=filename, expires_seconds=expires_seconds)
+
+    def check_room(self, size_bytes: int = 0) -> None:
+        """Raise StorageFullError when writing this much would go below the floor of free space."""
+        if shutil.disk_usage(self._staging).free - size_bytes < self._floor_bytes:
+            raise StorageFullError(
+                "storage_full",
+                f"The platform's disk has less than {self._floor_bytes >> 20} MiB left; nothing was stored. An operator must make room.",
+            )
+
+    def _path(self, key: str) -> Path:
+        return self._objects / checked(key)
+
+    def _write(self, staged: Path, source: BinaryIO, limit_bytes: int | None) -> tuple[int, str]:
+        digest = hashlib.sha256()
+        size_bytes = 0
+        with os.fdopen(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o640), "wb") as target:
+            while chunk := source.read(CHUNK_BYTES):
+                size_bytes += len(chunk)
+                if limit_bytes is not None and size_bytes > limit_bytes:
+                    raise TooLargeError("object_too_large", f"It has more than the {limit_bytes} bytes that are allowed.")
+                self.check_room(len(chunk))
+                target.write(chunk)
+                digest.update(chunk)
+            target.flush()
+            os.fsync(target.fileno())
+        return size_bytes, digest.hexdigest()
+
+    def _place(self, staged: Path, target: Path) -> None:
+        """Give the staged file its name. A parent that somebody prunes in between is made again."""
+        for last in (False,) * (RENAME_TRIES - 1) + (True,):
+            target.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+            try:
+                staged.replace(target)
+            except FileNotFoundError:
+                if last:
+                    raise
+                continue
+            _sync(target.parent)
+            return
+
+    def _prune(self, directory: Path) -> None:
+        """Remove directories that became empty, up to the root."""
+        while directory != self._objects:
+            try:
+                directory.rmdir()
+            except FileNotFoundError:
+                pass
+            except OSError:
+                return
+            directory = directory.parent
+
+    def _forget_stale(self) -> None:
+        """Remove what a killed process left in staging."""
+        before = time.time() - STALE_SECONDS
+        for path in self._staging.iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime < before:
+                    path.unlink()
+
+    @contextlib.contextmanager
+    def _full_disk_said(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno in FULL:
+                raise StorageFullError(
+                    "storage_full", "The platform's disk is full; nothing was stored. An operator must make room."
+                ) from error
+            raise
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
