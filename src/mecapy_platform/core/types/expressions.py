@@ -1,0 +1,98 @@
+"""A parsed type. `str()` gives its normalised text, which parses to the same type again."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+LiteralValue = str | int | float | bool
+_BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_.+-]*\Z")
+_WORDS_OF_JSON = {"true", "false", "null", "nan", "inf", "infinity"}
+
+
+@dataclass(frozen=True)
+class NamedType:
+    """A name of the catalog, `File` apart."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class FileType:
+    """A file; no extensions means any."""
+
+    extensions: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"File[{','.join(self.extensions)}]" if self.extensions else "File"
+
+
+@dataclass(frozen=True)
+class ListType:
+    element: "TypeExpression"
+
+    def __str__(self) -> str:
+        return f"list[{self.element}]"
+
+
+@dataclass(frozen=True)
+class DictType:
+    value: "TypeExpression"
+
+    def __str__(self) -> str:
+        return f"dict[str, {self.value}]"
+
+
+@dataclass(frozen=True)
+class LiteralType:
+    values: tuple[LiteralValue, ...]
+
+    def __str__(self) -> str:
+        return f"literal[{', '.join(literal_text(value) for value in self.values)}]"
+
+
+@dataclass(frozen=True)
+class StructType:
+    fields: tuple[tuple[str, "TypeExpression"], ...]
+
+    def __str__(self) -> str:
+        return "{" + ", ".join(f"{name}: {kind}" for name, kind in self.fields) + "}"
+
+
+TypeExpression = NamedType | FileType | ListType | DictType | LiteralType | StructType
+
+
+def literal_text(value: LiteralValue) -> str:
+    if isinstance(value, str) and (not _BARE.match(value) or value.lower() in _WORDS_OF_JSON):
+        return json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def parts_of(kind: TypeExpression) -> Iterator[TypeExpression]:
+    """The type itself and every type inside it."""
+    yield kind
+    if isinstance(kind, ListType):
+        yield from parts_of(kind.element)
+    elif isinstance(kind, DictType):
+        yield from parts_of(kind.value)
+    elif isinstance(kind, StructType):
+        for _, field in kind.fields:
+            yield from parts_of(field)
+
+
+def contains_file(kind: TypeExpression) -> bool:
+    return any(isinstance(part, FileType) for part in parts_of(kind))
+
+
+def contains_object(kind: TypeExpression) -> bool:
+    return NamedType("Object") in parts_of(kind)
+
+
+def file_extensions(text: str) -> frozenset[str]:
+    """The extensions that a normalised `File[..]` allows, lower case without dot; empty for any, and for what is no file."""
+    if not text.startswith("File["):
+        return frozenset()
+    return frozenset(part.strip().lower() for part in text[len("File[") :].rstrip("]").split(",") if part.strip())
