@@ -1,6 +1,7 @@
 """Identifiers that sort by time."""
 
 import secrets
+import time
 from uuid import UUID
 
 
@@ -10,3 +11,8 @@ def uuid7(milliseconds: int) -> UUID:
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
     return UUID(int=value)
+
+
+def new_id() -> UUID:
+    """An id of now."""
+    return uuid7(time.time_ns() // 1_000_000)

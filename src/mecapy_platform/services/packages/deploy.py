@@ -1,0 +1,189 @@
+"""Deploys a version: checks it against what is there, then writes package, version and functions in one transaction."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session
+
+from mecapy_platform.core.access import Actor, require_submit
+from mecapy_platform.core.errors import ConflictError, InvalidInputError, NotFoundError, Problem
+from mecapy_platform.core.ids import new_id
+from mecapy_platform.core.semver import SemVer
+from mecapy_platform.core.states import VersionStatus
+from mecapy_platform.db.tables import Event, Function, Organization, Package, PackageVersion
+from mecapy_platform.services.packages.lifecycle import check_visibility
+from mecapy_platform.services.packages.read import find, require_owner
+from mecapy_platform.storage import keys
+
+LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+
+
+@dataclass(frozen=True)
+class NewFunction:
+    """A function as its manifest declares it; ports None where the signature is to be read."""
+
+    name: str
+    description: str | None
+    handler: str | None
+    entrypoint: Sequence[str] | None
+    inputs: Mapping[str, Any] | None
+    outputs: Mapping[str, Any] | None
+    cpu: int
+    memory_mb: int
+    timeout_seconds: float
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NewVersion:
+    """A parsed manifest beside the digest of its archive."""
+
+    name: str
+    version: str
+    visibility: str
+    runtime: str
+    manifest: Mapping[str, Any]
+    functions: Sequence[NewFunction]
+    archive_sha256: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a version goes, decided before the archive is stored: ids of the rows to come."""
+
+    organization_id: UUID
+    package_id: UUID
+    version_id: UUID
+    is_new_package: bool
+
+    @property
+    def archive_key(self) -> str:
+        return keys.package_key(self.organization_id, self.package_id, self.version_id)
+
+
+@dataclass(frozen=True)
+class Deployed:
+    version: PackageVersion
+    functions_deployed: int
+    functions_updated: int
+
+
+def selected(new: NewVersion, names: Sequence[str]) -> NewVersion:
+    """Only the named functions; every name must be one of the manifest's."""
+    known = {function.name for function in new.functions}
+    problems = [
+        Problem(f"functions.{name}", "unknown_function", f"The manifest declares no function {name!r}.")
+        for name in names
+        if name not in known
+    ]
+    if problems or not names:
+        raise InvalidInputError("unknown_function", "The selection names functions that the manifest does not declare.", problems=problems)
+    kept = [function for function in new.functions if function.name in set(names)]
+    return NewVersion(new.name, new.version, new.visibility, new.runtime, new.manifest, kept, new.archive_sha256)
+
+
+def aim(session: Session, actor: Actor, new: NewVersion, *, organization_id: UUID, package_id: UUID | None) -> Target:
+    """Check that this version may be deployed here. Nothing is written; `write` checks again."""
+    package = _package(session, actor, new, organization_id, package_id)
+    organization = organization_id if package is None else package.organization_id
+    require_submit(actor, organization)
+    if package is None:
+        check_visibility(session.get_one(Organization, organization), new.visibility)
+        return Target(organization, new_id(), new_id(), is_new_package=True)
+    require_owner(actor, package)
+    _check_version(session, package, new.version)
+    return Target(organization, package.id, new_id(), is_new_package=False)
+
+
+def write(session: Session, actor: Actor, new: NewVersion, target: Target) -> Deployed:
+    """Insert everything. Of two at once with one version, the second waits here and gets ConflictError."""
+    session.execute(LOCK, {"name": f"deploy:{target.organization_id}:{new.name}"})
+    package = session.scalars(select(Package).where(Package.organization_id == target.organization_id, Package.name == new.name)).first()
+    if package is None:
+        if not target.is_new_package:
+            raise NotFoundError("package_not_found", "There is no such package.")
+        package = Package(
+            id=target.package_id, organization_id=target.organization_id, owner_id=actor.user_id, name=new.name, visibility=new.visibility
+        )
+        session.add(package)
+        session.flush()
+    require_owner(actor, package)
+    _check_version(session, package, new.version)
+    previous = _function_names(session, package)
+    version = _insert(session, actor, package, new, target)
+    package.updated_at = func.now()
+    session.add(Event(organization_id=package.organization_id, kind="VersionDeployed", data={"version": str(version.id)}))
+    session.flush()
+    return Deployed(version, len(new.functions), sum(function.name in previous for function in new.functions))
+
+
+def _package(session: Session, actor: Actor, new: NewVersion, organization_id: UUID, package_id: UUID | None) -> Package | None:
+    if package_id is None:
+        return session.scalars(select(Package).where(Package.organization_id == organization_id, Package.name == new.name)).first()
+    package = find(session, actor, package_id)
+    require_owner(actor, package)
+    if package.name != new.name:
+        raise ConflictError("name_differs", f"The manifest names the package {new.name!r}, but this one is {package.name!r}.")
+    return package
+
+
+def _check_version(session: Session, package: Package, version: str) -> None:
+    deployed = session.scalars(select(PackageVersion.version).where(PackageVersion.package_id == package.id)).all()
+    if version in deployed:
+        raise ConflictError(
+            "version_exists", f"Version {version} of {package.name} is deployed already and never changes; raise the version."
+        )
+    greatest = max(deployed, key=SemVer.parse, default=None)
+    if greatest is not None and SemVer.parse(version) <= SemVer.parse(greatest):
+        raise ConflictError("version_not_greater", f"Version {version} is not greater than the deployed {greatest}; raise the version.")
+
+
+def _function_names(session: Session, package: Package) -> set[str]:
+    last = select(PackageVersion.id).where(PackageVersion.package_id == package.id).order_by(PackageVersion.created_at.desc()).limit(1)
+    return set(session.scalars(select(Function.name).where(Function.package_version_id == last.scalar_subquery())))
+
+
+def _insert(session: Session, actor: Actor, package: Package, new: NewVersion, target: Target) -> PackageVersion:
+    version = PackageVersion(
+        id=target.version_id,
+        organization_id=package.organization_id,
+        package_id=package.id,
+        version=new.version,
+        manifest=dict(new.manifest),
+        archive_key=target.archive_key,
+        archive_sha256=new.archive_sha256,
+        created_by=actor.user_id,
+        status=VersionStatus.BUILDING,
+        runtime=new.runtime,
+    )
+    session.add(version)
+    session.flush()
+    for function in new.functions:
+        session.add(
+            Function(
+                organization_id=package.organization_id,
+                package_version_id=version.id,
+                name=function.name,
+                description=function.description,
+                handler=function.handler,
+                entrypoint=list(function.entrypoint) if function.entrypoint is not None else None,
+                inputs=dict(function.inputs) if function.inputs is not None else None,
+                outputs=dict(function.outputs) if function.outputs is not None else None,
+                cpu=function.cpu,
+                memory_mb=function.memory_mb,
+                timeout_seconds=function.timeout_seconds,
+                options=dict(function.options),
+                checksum=_checksum(new, function),
+            )
+        )
+    return version
+
+
+def _checksum(new: NewVersion, function: NewFunction) -> str:
+    declared = json.dumps(asdict(function), sort_keys=True, default=str)
+    return hashlib.sha256(f"{new.archive_sha256}\n{declared}".encode()).hexdigest()
