@@ -99,7 +99,7 @@ def launched(data: Path, *options: str, uid: int | None = None, program: Path = 
         text=True,
         cwd="/",
         env={**os.environ, "HOME": str(data.parent)},
-        preexec_fn=become if view is not None else None,
+        preexec_fn=become if view is not None else None,  # noqa: PLW1509 - system calls alone
     )
     started = Started(process, ready_file)
     try:

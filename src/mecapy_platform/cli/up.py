@@ -46,6 +46,7 @@ def load_program() -> Program:
 
 def show_greeting(console: Console, ready: Ready, host: str) -> None:
     """URL, token, and the next three commands."""
+    token = f"mecapy token --data {ready.data} --user {ready.user} --organization {ready.organization} --role admin"
     lines = (
         "",
         f"MecaPy answers at {ready.url}  (its API: {ready.url}/docs)",
@@ -53,8 +54,7 @@ def show_greeting(console: Console, ready: Ready, host: str) -> None:
         f"token      {ready.token}",
         "",
         "Try next, in another terminal:",
-        f"  export MECAPY_API_URL={ready.url} MECAPY_TOKEN=$(mecapy token --data {ready.data} --user {ready.user} "
-        f"--organization {ready.organization} --role admin)",
+        f"  export MECAPY_API_URL={ready.url} MECAPY_TOKEN=$({token})",
         "  mecapy init bolts && mecapy deploy bolts",
         "  mecapy tasks",
         "",

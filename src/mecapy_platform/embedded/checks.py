@@ -61,7 +61,7 @@ def _versions() -> Check:
 def _user() -> Check:
     if os.geteuid() == 0:
         return Check("user", holds=True, detail="root: parts and sandboxes run as separate unprivileged users")
-    detail = "ordinary user: all parts and sandboxes share one uid: namespaces alone separate them; groups are limited where cgroups are writable"
+    detail = "ordinary user: all parts and sandboxes share one uid, so namespaces alone separate them"
     return Check("user", holds=True, detail=detail)
 
 

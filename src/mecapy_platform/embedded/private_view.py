@@ -61,7 +61,8 @@ def plan(needs: Sequence[Need]) -> Plan:
             continue
         result.covers.update(closed)
         result.links.update(links)
-        result.binds[real] = result.binds.get(real, False) or need.is_writable
+        if os.path.lexists(real) and real not in links:  # a loop of links leads nowhere
+            result.binds[real] = result.binds.get(real, False) or need.is_writable
     result.covers = {one for one in result.covers if not any(other in one.parents for other in result.covers)}
     result.links = {link: to for link, to in result.links.items() if _is_below(link, result.covers)}
     result.binds = {
@@ -153,12 +154,14 @@ def _walk(path: Path) -> tuple[dict[Path, str], Path]:
     links: dict[Path, str] = {}
     pending = list(path.absolute().parts[1:])
     here = Path("/")
-    while pending and len(links) <= LINKS_MAX:
+    followed = 0
+    while pending and followed <= LINKS_MAX:
         part = pending.pop(0)
         here = here.parent if part == ".." else here / part
         if here.is_symlink():
             to = str(here.readlink())
             links[here] = to
+            followed += 1
             pending = [one for one in Path(to).parts if one != "/"] + pending
             here = Path("/") if to.startswith("/") else here.parent
     return links, here
