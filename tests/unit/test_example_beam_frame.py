@@ -45,8 +45,8 @@ def test_many_unknowns_give_the_frequencies_of_few(frame: ModuleType) -> None:
 
 
 def test_reactions_balance_the_loads(frame: ModuleType) -> None:
-    model = json.loads((PACKAGE / "models" / "portal.json").read_text())
-    reactions = frame.solve(model)["reactions"]
+    inputs = json.loads((PACKAGE / "models" / "portal.json").read_text())
+    reactions = frame.solve(**inputs)["reactions"]
 
     total = [sum(support["force"][axis] for support in reactions.values()) for axis in range(3)]
     assert total == pytest.approx([-12_000, 0, 8000 * 5], abs=1e-3)
