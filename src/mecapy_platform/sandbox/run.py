@@ -133,6 +133,8 @@ class BubblewrapRun:
         self._started_at = time.monotonic()
 
     def events(self, interval_seconds: float = 0.25) -> Iterator[LogChunk | ProgressLine | Tick]:
+        if self._is_closed:
+            return
         with selectors.DefaultSelector() as selector:
             for fd in (*self._streams, self._connection.fileno()):
                 selector.register(fd, selectors.EVENT_READ)

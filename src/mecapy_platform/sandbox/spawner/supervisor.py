@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from mecapy_platform.sandbox import seccomp
 from mecapy_platform.sandbox.spawner import cgroups, command, system, workspace
-from mecapy_platform.sandbox.spawner.config import MAX_REQUEST_BYTES, Request, RequestError, SpawnerConfig, parse_request
+from mecapy_platform.sandbox.spawner.config import MAX_REQUEST_BYTES, Request, RequestError, RunLimits, SpawnerConfig, parse_request
 from mecapy_platform.sandbox.spawner.sampling import sample_tree
 from mecapy_platform.sandbox.spawner.stem import Order, Stem
 
@@ -98,6 +98,7 @@ class Supervisor:
         socket.send_fds(connection, [b'{"started": %d}\n' % self._stem.pid], [top])
         self._follow(connection, request, top)
         self._kill_all()
+        self._look_at_disk(top, request.limits)
         self._open_outputs(top)
         with contextlib.suppress(OSError):
             _send(connection, {"ended": self._describe_end(request)})
@@ -118,7 +119,7 @@ class Supervisor:
             uid=self._uid,
             processes=limits.processes + OWN_PROCESSES,
             open_files=limits.open_files,
-            file_bytes=limits.disk_bytes,
+            file_bytes=limits.disk_bytes + (1 << 20),  # a full disk answers first, and says what it is
         )
         self._oom = self._group.watch_oom()
         filter_fd = seccomp.filter_descriptor()
@@ -151,7 +152,7 @@ class Supervisor:
                     return
                 if self._memory_is_over(limits.memory_mb, ready, polls=polls):
                     return
-                self._look_at_disk(top, limits.disk_bytes, limits.disk_files)
+                self._look_at_disk(top, limits)
                 if self._wake_read in ready and self._is_dead(selector):
                     return
 
@@ -200,12 +201,12 @@ class Supervisor:
             watch.reason = "out_of_memory"
         return over
 
-    def _look_at_disk(self, top: int, disk_bytes: int, disk_files: int) -> None:
+    def _look_at_disk(self, top: int, limits: RunLimits) -> None:
         seen = os.fstatvfs(top)
         if seen.f_bavail * seen.f_frsize < 1 << 16:
-            self._watch.disk_full = f"disk limit of {disk_bytes >> 20} MiB reached"
+            self._watch.disk_full = f"disk limit of {limits.disk_bytes >> 20} MiB reached"
         elif seen.f_favail == 0:
-            self._watch.disk_full = f"disk limit of {disk_files} files reached"
+            self._watch.disk_full = f"disk limit of {limits.disk_files} files reached"
 
     def _is_dead(self, selector: selectors.BaseSelector) -> bool:
         with contextlib.suppress(BlockingIOError):

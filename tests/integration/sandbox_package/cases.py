@@ -1,0 +1,306 @@
+"""Handlers that the contract suite runs inside each sandbox. Standard library only, Python >= 3.10."""
+
+import ctypes
+import enum
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections import namedtuple
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, TypedDict
+
+OUT = Path("/workspace/out")
+ARTIFACTS = OUT / "artifacts"
+
+
+def double(value: int) -> int:
+    return value * 2
+
+
+def copy_file(scale: int, mesh: Path) -> dict[str, Any]:
+    (OUT / "files" / "copy.step").write_bytes(mesh.read_bytes() * scale)
+    (ARTIFACTS / "deep").mkdir()
+    (ARTIFACTS / "deep" / "log.txt").write_text("kept")
+    scratch = Path("/workspace/scratch/made.txt")
+    scratch.write_text("via path")
+    return {"suffix": mesh.suffix, "returned": scratch}
+
+
+def environment() -> dict[str, Any]:
+    return {"result": dict(os.environ)}
+
+
+def waits_for_stop() -> None:
+    print("ready")
+    with (OUT / "progress.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"step": 1, "total": 2, "message": "é"}, ensure_ascii=False) + "\n")
+    time.sleep(60)
+
+
+def saves_on_sigterm() -> None:
+    def save(*_: object) -> NoReturn:
+        (ARTIFACTS / "partial.txt").write_text("saved")
+        os._exit(0)
+
+    signal.signal(signal.SIGTERM, save)
+    print("ready")
+    time.sleep(60)
+
+
+def bad_progress() -> None:
+    (OUT / "progress.jsonl").write_text('{"step": 1}\nnot json\n[2]\n{"step": NaN}\n{"step": 3}\n')
+
+
+def prints() -> None:
+    for byte in "één\n".encode():
+        os.write(1, bytes([byte]))
+        time.sleep(0.005)
+    sys.stderr.write("oops\n")
+    sys.stdout.write("last without newline")
+
+
+def prints_much(kilobytes: int) -> str:
+    line = "x" * 1023 + "\n"
+    for _ in range(kilobytes):
+        sys.stdout.write(line)
+    return "done"
+
+
+def raises() -> None:
+    raise ValueError("load must be positive")
+
+
+def exits() -> None:
+    sys.exit(3)
+
+
+def exits_at_once() -> None:
+    os._exit(7)
+
+
+def exits_with_zero() -> None:
+    sys.exit(0)
+
+
+def crashes() -> None:
+    ctypes.string_at(0)
+
+
+def odd_result(kind: str) -> dict[str, Any]:
+    itself: list[Any] = []
+    itself.append(itself)
+    return {
+        "nan": {"x": float("nan")},
+        "infinity": {"x": {"y": [1.0, float("inf")]}},
+        "complex": {"x": 1 + 2j},
+        "bytes": {"x": b"abc"},
+        "set": {"x": {1, 2}},
+        "keys": {"x": {1: 2}},
+        "itself": {"x": itself},
+        "surrogate": {"x": "\ud800"},
+    }[kind]
+
+
+class Level(enum.Enum):
+    HIGH = "high"
+
+
+@dataclass
+class Force:
+    x: float
+    y: int
+
+
+Named = namedtuple("Named", "a b")
+
+
+def structures() -> dict[str, Any]:
+    return {"force": Force(1.0, 2), "list": (1, 2), "level": Level.HIGH, "named": Named(1, [True, None])}
+
+
+def ignores_sigterm() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for _ in range(3):
+        os.fork()
+    time.sleep(60)
+
+
+def silent(marker: str = "") -> None:
+    os.environ["MARKER"] = marker
+    if marker:
+        subprocess.run([sys.executable, "-c", "import time; time.sleep(60)", marker], check=False)
+    time.sleep(60)
+
+
+class Answer(TypedDict):
+    stress: float
+    report: Path
+
+
+def typed(diameter: float, mesh: Path, factor: float = 1.0) -> Answer:
+    raise AssertionError("describing does not call")
+
+
+def takes_memory(megabytes: int) -> int:
+    held = []
+    for _ in range(megabytes):
+        held.append(bytearray(os.urandom(1) * (1 << 20)))
+        time.sleep(0.002)
+    return len(held)
+
+
+def child_takes_memory(megabytes: int) -> int:
+    pid = os.fork()
+    if pid == 0:
+        takes_memory(megabytes)
+        time.sleep(10)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    time.sleep(2)
+    return 0
+
+
+def fills_disk() -> None:
+    with open("/workspace/scratch/large", "wb") as file:
+        for _ in range(64):
+            file.write(b"x" * (1 << 20))
+
+
+def makes_files(count: int) -> None:
+    for number in range(count):
+        Path(f"/tmp/{number}").touch()
+
+
+def makes_artifacts(count: int) -> None:
+    for number in range(count):
+        (ARTIFACTS / f"{number}.txt").write_text("four")
+
+
+def large_result(size: int) -> str:
+    return "x" * size
+
+
+def forks(count: int) -> int:
+    children = []
+    for _ in range(count):
+        try:
+            pid = os.fork()
+        except OSError:
+            break
+        if pid == 0:
+            time.sleep(30)
+            os._exit(0)
+        children.append(pid)
+    for pid in children:
+        os.kill(pid, signal.SIGKILL)
+    return len(children)
+
+
+def plants() -> None:
+    (ARTIFACTS / "plain.txt").write_text("plain")
+    (ARTIFACTS / "link").symlink_to("/etc/passwd")
+    (ARTIFACTS / "folder-link").symlink_to("/workspace/scratch")
+    os.mkfifo(ARTIFACTS / "fifo")
+    with (ARTIFACTS / "sparse").open("wb") as file:
+        file.truncate(10 << 20)
+    (ARTIFACTS / "hard-1").write_text("same")
+    os.link(ARTIFACTS / "hard-1", ARTIFACTS / "hard-2")
+    socket.socket(socket.AF_UNIX).bind(str(ARTIFACTS / "socket"))
+
+
+def links_result() -> NoReturn:
+    (OUT / "data.json").symlink_to("/etc/passwd")
+    os._exit(0)
+
+
+def closes_modes() -> None:
+    folder = ARTIFACTS / "closed"
+    folder.mkdir()
+    (folder / "inside.txt").write_text("seen")
+    (folder / "inside.txt").chmod(0)
+    folder.chmod(0)
+    ARTIFACTS.chmod(0)
+
+
+def leaves_child(marker: str) -> str:
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", marker], start_new_session=True)
+    return "left"
+
+
+def looks_around() -> dict[str, Any]:
+    status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line)
+    return {
+        "result": {
+            "uid": os.getuid(),
+            "capabilities": status["CapEff"],
+            "no_new_privs": status["NoNewPrivs"],
+            "seccomp": status["Seccomp"],
+            "interfaces": sorted(os.listdir("/sys/class/net")) if os.path.isdir("/sys/class/net") else ["lo"],
+            "processes": sorted(int(name) for name in os.listdir("/proc") if name.isdigit()),
+            "readable": [
+                path
+                for path in ("/etc/shadow", "/root/.bashrc", "/home", "/var", "/proc/1/mem", "/proc/1/environ", "/sys")
+                if _can_read(path)
+            ],
+            "writable": [
+                path for path in ("/", "/usr/lib", "/package", "/workspace", "/workspace/in", "/etc", "/dev", "/mecapy") if _can_write(path)
+            ],
+            "syscalls_let_through": _syscalls(),
+            "connects": _connects(),
+        }
+    }
+
+
+def _can_read(path: str) -> bool:
+    try:
+        if stat.S_ISDIR(os.stat(path).st_mode):
+            return bool(os.listdir(path))
+        return len(Path(path).open("rb").read(10)) > 0
+    except OSError:
+        return False
+
+
+def _can_write(path: str) -> bool:
+    try:
+        Path(path, "planted").touch()
+    except OSError:
+        return False
+    return True
+
+
+def _syscalls() -> list[str]:
+    """Each of these must answer an error."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    tries = {
+        "unshare_user": (272, 0x10000000),
+        "unshare_mount": (272, 0x00020000),
+        "clone_user": (56, 0x10000000 | 17, 0, 0, 0, 0),
+        "io_uring_setup": (425, 1, 0),
+        "bpf": (321, 0, 0, 0),
+        "ptrace": (101, 0, 0, 0, 0),
+        "keyctl": (250, 0, 0, 0, 0),
+        "userfaultfd": (323, 0),
+        "perf_event_open": (298, 0, 0, -1, -1, 0),
+        "mount": (165, 0, 0, 0, 0, 0),
+        "vsock": (41, 40, 1, 0),
+        "alg": (41, 38, 5, 0),
+        "netlink": (41, 16, 3, 0),
+        "packet": (41, 17, 3, 0),
+    }
+    through = []
+    for name, (number, *arguments) in tries.items() if os.uname().machine == "x86_64" else ():
+        if libc.syscall(number, *arguments) >= 0:
+            through.append(name)
+    return through
+
+
+def _connects() -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex(("198.51.100.1", 80)) == 0
