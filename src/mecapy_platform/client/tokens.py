@@ -42,12 +42,7 @@ class TokenFile:
         self._last: str | None = None
 
     def token(self) -> str | None:
-        try:
-            self._last = self._path.read_text(encoding="utf-8").strip() or None
-        except OSError as error:
-            raise LoginError(
-                "token_file_unreadable", f"Cannot read the token file {self._path}: {error.strerror}. Is the platform up?"
-            ) from error
+        self._last = read_connection(self._path)["token"]
         return self._last
 
     def renew(self) -> bool:
