@@ -1,7 +1,6 @@
 """What every backend of the sandbox does. A backend is done when a subclass of these classes passes with its fixtures."""
 
 import json
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -356,11 +355,9 @@ def _processes_with(marker: str) -> list[str]:
 
 
 def _process_titles() -> Iterator[str]:
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
             try:
-                yield Path(f"/proc/{entry}/cmdline").read_text(errors="replace") + Path(f"/proc/{entry}/environ").read_text(
-                    errors="replace"
-                )
+                yield (entry / "cmdline").read_text(errors="replace")
             except OSError:
                 continue

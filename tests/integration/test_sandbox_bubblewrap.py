@@ -1,4 +1,3 @@
-import os
 import shutil
 import sys
 import tempfile
@@ -6,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sandbox_contract import PACKAGE, Bench, ConfinementContract, SandboxContract, follow, wait_until
 
+from integration.sandbox_contract import PACKAGE, Bench, ConfinementContract, SandboxContract
 from mecapy_platform.sandbox.bubblewrap import BubblewrapSandbox
 
 

@@ -164,8 +164,12 @@ def make_request(spec: SandboxSpec, tools: tuple[str, ...]) -> dict[str, Any]:
     """What the spawner is asked; see spawner/config.py."""
     limits, environment = spec.limits, spec.environment
     assert environment is not None
-    order = {"mode": "describe" if spec.describe else "python", "handler": spec.handler, "site": environment.site_packages is not None}
-    order["files"] = {"required": list(spec.required_files), "optional": list(spec.optional_files)}
+    order = {
+        "mode": "describe" if spec.describe else "python",
+        "handler": spec.handler,
+        "site": environment.site_packages is not None,
+        "files": {"required": list(spec.required_files), "optional": list(spec.optional_files)},
+    }
     return {
         "interpreter": os.path.realpath(environment.interpreter),
         "package": str(spec.package),

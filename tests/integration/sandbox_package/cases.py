@@ -10,10 +10,9 @@ import stat
 import subprocess
 import sys
 import time
-from collections import namedtuple
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, TypedDict
+from typing import Any, NamedTuple, NoReturn, TypedDict
 
 OUT = Path("/workspace/out")
 ARTIFACTS = OUT / "artifacts"
@@ -95,7 +94,7 @@ def crashes() -> None:
 def odd_result(kind: str) -> dict[str, Any]:
     itself: list[Any] = []
     itself.append(itself)
-    return {
+    odd: dict[str, dict[str, Any]] = {
         "nan": {"x": float("nan")},
         "infinity": {"x": {"y": [1.0, float("inf")]}},
         "complex": {"x": 1 + 2j},
@@ -104,7 +103,8 @@ def odd_result(kind: str) -> dict[str, Any]:
         "keys": {"x": {1: 2}},
         "itself": {"x": itself},
         "surrogate": {"x": "\ud800"},
-    }[kind]
+    }
+    return odd[kind]
 
 
 class Level(enum.Enum):
@@ -117,7 +117,9 @@ class Force:
     y: int
 
 
-Named = namedtuple("Named", "a b")
+class Named(NamedTuple):
+    a: int
+    b: list[Any]
 
 
 def structures() -> dict[str, Any]:
@@ -168,8 +170,7 @@ def child_takes_memory(megabytes: int) -> int:
 
 def fills_disk() -> None:
     with open("/workspace/scratch/large", "wb") as file:
-        for _ in range(64):
-            file.write(b"x" * (1 << 20))
+        file.writelines(b"x" * (1 << 20) for _ in range(64))
 
 
 def makes_files(count: int) -> None:

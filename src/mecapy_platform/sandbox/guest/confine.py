@@ -10,7 +10,7 @@ FILES_ALL = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1}
 FILES_READ = 0b1101  # execute, read file, read folder
 FILES_WRITE = (1 << 13) - 1 & ~(1 << 6) & ~(1 << 11)  # everything but making devices
 SCOPES = 0b11  # no abstract unix sockets and no signals to the outside
-WRITABLE = ("/workspace/out", "/workspace/scratch", "/tmp", "/dev", "/proc")
+WRITABLE = ("/workspace/out", "/workspace/scratch", "/tmp", "/dev", "/proc")  # noqa: S108 - inside the sandbox
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -25,12 +25,12 @@ class _Rule(ctypes.Structure):
     _fields_ = [("access", ctypes.c_uint64), ("folder", ctypes.c_int32)]
 
 
-def hide_from_children():
+def hide_from_children() -> None:
     """Our memory and descriptors are not readable through /proc, not even by the same user."""
     _libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
-def prefer_for_oom():
+def prefer_for_oom() -> None:
     """When memory ends, the kernel shall take the user's processes and not the one that reports about them."""
     try:
         with open("/proc/self/oom_score_adj", "w") as file:
@@ -40,9 +40,9 @@ def prefer_for_oom():
     _libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
 
 
-def restrict():
+def restrict() -> int:
     """Landlock: files once more by rule, signals and abstract sockets scoped. Returns the version used, 0 for none."""
-    version = _libc.syscall(LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(1))
+    version: int = _libc.syscall(LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(1))
     if version < 1:
         return 0
     files = FILES_ALL[min(version, 3)]
@@ -61,7 +61,7 @@ def restrict():
     return version
 
 
-def _allow(ruleset, folder, access):
+def _allow(ruleset: int, folder: str, access: int) -> None:
     descriptor = os.open(folder, os.O_PATH | os.O_CLOEXEC)
     rule = _Rule(access, descriptor)
     _libc.syscall(LANDLOCK_ADD_RULE, ruleset, 1, ctypes.byref(rule), ctypes.c_uint32(0))

@@ -2,9 +2,12 @@
 
 import inspect
 import typing
+from typing import Any
+
+MAX_DEPTH = 8
 
 
-def describe(handler):
+def describe(handler: str) -> dict[str, Any]:
     """`{"parameters": [{name, annotation, has_default, kind}], "returns": annotation}`, or `{"error": ..}` when it cannot be imported."""
     from _mecapy_guest import runner
 
@@ -32,42 +35,39 @@ def describe(handler):
     }
 
 
-def _hints(function):
+def _hints(function: Any) -> dict[str, Any]:
     try:
         return typing.get_type_hints(function)
     except Exception:  # noqa: BLE001 - an annotation that names nothing is left as text
         return {}
 
 
-def annotation(kind, depth=0):
-    """An annotation as `{"name": .., "arguments": [..], "fields": {..}}`; None where there is none."""
+def annotation(kind: Any, depth: int = 0) -> dict[str, Any] | None:
+    """Describe an annotation as `{"name": .., "arguments": [..], "fields": {..}}`; None where there is none."""
     if kind is inspect.Parameter.empty:
         return None
     if isinstance(kind, str):
         return {"name": kind}
-    if kind is None or kind is type(None):
-        return {"name": "None"}
-    if typing.is_typeddict(kind) and depth < 8:
-        return _typed_dict(kind, depth)
-    if hasattr(kind, "__dataclass_fields__") and depth < 8:
-        fields = {name: annotation(field, depth + 1) for name, field in _hints(kind).items()}
-        return {"name": "TypedDict", "title": kind.__name__, "fields": fields, "required": sorted(fields)}
+    if depth < MAX_DEPTH and (typing.is_typeddict(kind) or hasattr(kind, "__dataclass_fields__")):
+        return _record(kind, depth)
     origin = typing.get_origin(kind)
     if origin is None:
-        return {"name": getattr(kind, "__name__", str(kind))}
-    arguments = typing.get_args(kind)
-    name = getattr(origin, "__name__", str(origin))
-    if origin is typing.Literal:
+        return {"name": "None" if kind in (None, type(None)) else getattr(kind, "__name__", str(kind))}
+    return _generic(origin, typing.get_args(kind), depth)
+
+
+def _generic(origin: Any, arguments: tuple[Any, ...], depth: int) -> dict[str, Any] | None:
+    name = getattr(origin, "__name__", None) or str(origin).removeprefix("typing.")
+    if name == "Literal":
         return {"name": "Literal", "values": [value for value in arguments if isinstance(value, (str, int, float, bool))]}
-    if name in ("UnionType", "Union"):
-        return {"name": "Union", "arguments": [annotation(argument, depth + 1) for argument in arguments]}
-    if origin in (typing.Required, typing.NotRequired) if hasattr(typing, "Required") else False:
+    if name in {"Annotated", "Required", "NotRequired"}:
         return annotation(arguments[0], depth)
-    if name == "Annotated":
-        return annotation(arguments[0], depth)
+    if name in {"UnionType", "Union"}:
+        name = "Union"
     return {"name": name, "arguments": [annotation(argument, depth + 1) for argument in arguments if argument is not Ellipsis]}
 
 
-def _typed_dict(kind, depth):
+def _record(kind: Any, depth: int) -> dict[str, Any]:
+    """A TypedDict or a dataclass: both have named fields."""
     fields = {name: annotation(field, depth + 1) for name, field in _hints(kind).items()}
-    return {"name": "TypedDict", "title": kind.__name__, "fields": fields, "required": sorted(kind.__required_keys__)}
+    return {"name": "TypedDict", "title": kind.__name__, "fields": fields, "required": sorted(getattr(kind, "__required_keys__", fields))}

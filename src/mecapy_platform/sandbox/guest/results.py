@@ -1,13 +1,21 @@
 """From what a handler returns to the text of out/data.json, or an error that names the port.
 
-Converted: NumPy scalars and arrays (numbers, nested lists), tuples (lists), dataclasses and named tuples' fields, enumerations (their value).
+Converted: NumPy scalars and arrays (numbers, nested lists), tuples (lists), dataclasses and named tuples (their fields),
+enumerations (their value).
 A `Path` given for a port is an output file: it is put to out/files/<port><suffix> and left out of the document.
 Refused: NaN and infinities, complex numbers, bytes, sets, keys that are not text, anything else without a JSON form, nesting above 64.
 """
 
+from __future__ import annotations
+
 import json
 import math
 import os
+
+TYPE_CHECKING = False  # `typing` itself is not imported: it costs milliseconds
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 MAX_DEPTH = 64
 
@@ -16,7 +24,7 @@ class ResultError(ValueError):
     """The handler's result has no JSON form; the message names the port."""
 
 
-def to_json(answer, files):
+def to_json(answer: object, files: str) -> str:
     """Give the document. A dict (also of a TypedDict or a dataclass) is the outputs; anything else is the port `result`."""
     if _is_dataclass(answer):
         answer = _fields(answer)
@@ -32,7 +40,7 @@ def to_json(answer, files):
     return json.dumps(document, allow_nan=False)
 
 
-def _plain(value, where, depth):
+def _plain(value: Any, where: str, depth: int) -> object:
     if depth > MAX_DEPTH:
         raise ResultError(f"Output {where}: nested deeper than {MAX_DEPTH}, or containing itself.")
     if value is None or isinstance(value, bool):
@@ -51,20 +59,20 @@ def _plain(value, where, depth):
     )
 
 
-def _number(value, where, _depth):
+def _number(value: float, where: str, _depth: int) -> float:
     if not math.isfinite(value):
         raise ResultError(f"Output {where}: {float(value)} is not a number JSON can hold. Check the calculation, or leave the value out.")
     return float(value)
 
 
-def _text(value, where, _depth):
+def _text(value: Any, where: str, _depth: int) -> str:
     text = str(value.value) if hasattr(type(value), "__members__") else str(value)
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
         raise ResultError(f"Output {where}: the text holds a NUL or half of a surrogate pair, which cannot be stored.")
     return text
 
 
-def _mapping(value, where, depth):
+def _mapping(value: dict[Any, Any], where: str, depth: int) -> dict[str, object]:
     for key in value:
         if not isinstance(key, str):
             raise ResultError(f"Output {where}: keys must be text, not {key!r}.")
@@ -72,13 +80,13 @@ def _mapping(value, where, depth):
     return {str(key): _plain(item, f"{where}.{key}", depth + 1) for key, item in value.items()}
 
 
-def _sequence(value, where, depth):
+def _sequence(value: Any, where: str, depth: int) -> object:
     if hasattr(value, "_fields"):
         return {name: _plain(item, f"{where}.{name}", depth + 1) for name, item in zip(value._fields, value, strict=True)}
     return [_plain(item, f"{where}[{index}]", depth + 1) for index, item in enumerate(value)]
 
 
-_CONVERSIONS = (
+_CONVERSIONS: tuple[tuple[Any, Callable[[Any, str, int], object]], ...] = (
     (float, _number),
     (int, lambda value, _where, _depth: int(value)),
     (str, _text),
@@ -96,15 +104,15 @@ _HINTS = {
 }
 
 
-def _is_dataclass(value):
+def _is_dataclass(value: object) -> bool:
     return hasattr(type(value), "__dataclass_fields__")
 
 
-def _fields(value):
+def _fields(value: Any) -> dict[str, object]:
     return {name: getattr(value, name) for name in type(value).__dataclass_fields__}
 
 
-def _keep_file(port, path, files):
+def _keep_file(port: str, path: os.PathLike[str], files: str) -> None:
     """Put the file to its port's place, unless it lies there already."""
     source = os.path.abspath(os.fspath(path))
     if os.path.dirname(source) == files and os.path.basename(source).partition(".")[0] == port:

@@ -1,19 +1,29 @@
 """Calls a handler as the runtime contract says: in/data.json and in/files to keyword arguments, its answer to out/data.json."""
 
+from __future__ import annotations
+
 import os
 import sys
+
+TYPE_CHECKING = False  # `typing` itself is not imported: it costs milliseconds
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 IN = "/workspace/in"
 OUT = "/workspace/out"
 
 
-def main(raw_order):
+class HandlerError(LookupError):
+    """The package has no such function."""
+
+
+def main(raw_order: str) -> int:
     """Run one order, `{"mode", "handler", "site"}`; gives the exit code of the process."""
     import json
 
     order = json.loads(raw_order)
     try:
-        _set_paths(order["site"])
+        _set_paths(has_site=order["site"])
         with open(f"{IN}/data.json", encoding="utf-8") as file:
             data = json.load(file)
         if order["mode"] == "describe":
@@ -33,7 +43,7 @@ def main(raw_order):
     return code
 
 
-def find_handler(handler):
+def find_handler(handler: str) -> Callable[..., object]:
     """Import `module:function`; both must be plain names of the package's own code."""
     import importlib
 
@@ -41,11 +51,11 @@ def find_handler(handler):
     module = importlib.import_module(module_name)
     function = getattr(module, function_name, None)
     if not callable(function):
-        raise LookupError(f"{module_name} has no function {function_name!r}; the manifest names {handler!r} as handler.")
-    return function
+        raise HandlerError(f"{module_name} has no function {function_name!r}; the manifest names {handler!r} as handler.")
+    return function  # type: ignore[no-any-return]
 
 
-def _set_paths(has_site):
+def _set_paths(*, has_site: bool) -> None:
     """The package first, then the environment; `.pth` files are honoured where the environment has any."""
     sys.path[:] = [path for path in sys.path if path != "/mecapy"]
     sys.path.insert(0, "/package")
@@ -58,7 +68,7 @@ def _set_paths(has_site):
     sys.argv = [""]
 
 
-def _call(handler, data):
+def _call(handler: str, data: dict[str, object]) -> None:
     function = find_handler(handler)
     _add_files(data)
     answer = function(**data)
@@ -67,7 +77,7 @@ def _call(handler, data):
     _write(results.to_json(answer, f"{OUT}/files"))
 
 
-def _add_files(data):
+def _add_files(data: dict[str, object]) -> None:
     folder = f"{IN}/files"
     names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
     if names:
@@ -77,12 +87,12 @@ def _add_files(data):
             data[name.partition(".")[0]] = Path(folder, name)
 
 
-def _write(text):
+def _write(text: str) -> None:
     with open(f"{OUT}/data.json", "w", encoding="utf-8") as file:
         file.write(text)
 
 
-def _report(error):
+def _report(error: BaseException) -> None:
     import traceback
 
     kept = error.__traceback__
@@ -97,7 +107,7 @@ def _report(error):
     _write_error(type(error).__name__, message, text)
 
 
-def _write_error(kind, message, trace):
+def _write_error(kind: str, message: str, trace: str) -> None:
     import json
     import time
 
@@ -109,12 +119,12 @@ def _write_error(kind, message, trace):
         pass  # a full disk: the last lines of stderr tell
 
 
-def _exit_code(code):
+def _exit_code(code: object) -> int:
     """A handler that leaves without a result has failed, also with code 0."""
     return code & 255 or 1 if isinstance(code, int) else 1
 
 
-def _flush():
+def _flush() -> None:
     """The process ends without the interpreter's own clean-up: write out what open files still hold."""
     import gc
     import io

@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from mecapy_platform.sandbox.spawner.server import main  # noqa: E402 - the path above must come first
+from mecapy_platform.sandbox.spawner.server import main
 
 if __name__ == "__main__":
     main()

@@ -55,7 +55,7 @@ def open_to_reader(top: int) -> None:
 
 
 def _open_folder(name: str, parent: int, depth: int) -> None:
-    os.chmod(name, 0o755, dir_fd=parent)  # noqa: S103, PTH101 - read by the worker's user through a descriptor
+    os.chmod(name, 0o755, dir_fd=parent)  # noqa: S103 - read by the worker's user through a descriptor
     folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     try:
         with os.scandir(folder) as entries:
@@ -63,6 +63,6 @@ def _open_folder(name: str, parent: int, depth: int) -> None:
                 if entry.is_dir(follow_symlinks=False) and depth < 20:
                     _open_folder(entry.name, folder, depth + 1)
                 elif entry.is_file(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_mode & 0o444 != 0o444:
-                    os.chmod(entry.name, 0o644, dir_fd=folder)  # noqa: PTH101 - as above
+                    os.chmod(entry.name, 0o644, dir_fd=folder)
     finally:
         os.close(folder)
