@@ -11,7 +11,7 @@ from mecapy_platform.client.records import build
 from mecapy_platform.client.transport import Transport
 from mecapy_platform.core.errors import MecapyError, UnavailableError
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 16
 
 
 class DownloadError(MecapyError):

@@ -133,7 +133,7 @@ class Transport:
             stream.seek(0)
         target = httpx2.URL(self.url).join(call.path) if call.path.startswith(("http://", "https://")) else httpx2.URL(self.url + call.path)
         headers = dict(call.headers)
-        if _origin(target) == _origin(httpx2.URL(self.url)) and not call.path.startswith("/storage/"):
+        if _origin(target) == _origin(httpx2.URL(self.url)) and not target.path.startswith("/storage/"):
             token = self._tokens.token()
             if token:
                 headers["Authorization"] = f"Bearer {token}"
