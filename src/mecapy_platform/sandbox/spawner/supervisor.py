@@ -112,8 +112,8 @@ class Supervisor:
         control_read, self._control = os.pipe2(os.O_CLOEXEC)
         self._status, status_write = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._status, False)
-        reach = place.reach if self._uid is not None else str
-        places = command.Places(reach(self._config.bwrap), place.files, etc)
+        reach, reach_program = (place.reach, place.reach_program) if self._uid is not None else (str, str)
+        places = command.Places(reach_program(self._config.bwrap), place.files, etc)
         order = Order(
             argv=command.bwrap_command(request, places, reach),
             uid=self._uid,

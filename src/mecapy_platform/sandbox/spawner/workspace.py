@@ -47,6 +47,18 @@ class Workspace:
             os.close(source)
         return str(target)
 
+    def reach_program(self, path: str) -> str:
+        """Bind the program of a wheel beside the libraries that it looks for from where it lies (`$ORIGIN/../../<wheel>.libs`)."""
+        package = Path(path).parent.parent
+        libraries = package.with_name(f"{package.name}.libs")
+        if not libraries.is_dir():
+            return self.reach(path)
+        for folder in (package, libraries):
+            target = Path(self.point) / folder.name
+            target.mkdir()
+            system.mount(str(folder), str(target), "", system.MS_BIND)
+        return f"{self.point}/{package.name}/{Path(path).relative_to(package)}"
+
 
 def open_to_reader(top: int) -> None:
     """Make what a run left readable to the worker; called as the run's own user once all its processes are dead."""
