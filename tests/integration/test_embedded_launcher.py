@@ -105,22 +105,44 @@ def test_two_directories_work_side_by_side(place: Path, uid: int | None) -> None
     assert len(users) == (2 if IS_ROOT and uid is None else 1)
 
 
-@pytest.mark.parametrize("name", ["api", "relay", "worker-default", "valkey", "postgresql", "spawner"])
-def test_a_killed_part_is_started_again_and_said_so(tmp_path: Path, name: str) -> None:
+@pytest.fixture(scope="module")
+def running() -> Iterator[Started]:
+    """One platform for the tests that leave it as healthy as they found it."""
     with open_directory() as place, launched(place / "data") as started:
-        pid = started.ready()["parts"][name][0]
+        started.ready()
+        yield started
+
+
+def fresh_pid(running: Started, name: str, old: int) -> int:
+    def look() -> list[int]:
+        return [one for one in running.ready()["parts"][name] if one != old]
+
+    return int(wait_for(look, "a new pid in the ready file")[0])
+
+
+@pytest.mark.parametrize("name", ["api", "relay", "worker-default", "valkey", "postgresql", "spawner"])
+def test_a_killed_part_is_started_again_and_said_so(running: Started, name: str) -> None:
+    pid = running.ready()["parts"][name][0]
+    os.kill(pid, signal.SIGKILL)
+    running.said(f"{name} ended (killed by SIGKILL)")
+    running.said(f"{name} is running again")
+    assert is_alive(fresh_pid(running, name, pid))
+
+
+def test_a_part_that_keeps_dying_is_started_less_and_less_often(running: Started) -> None:
+    before = len(running.lines)
+    for _ in range(3):
+        pid = running.ready()["parts"]["worker-long_running"][0]
         os.kill(pid, signal.SIGKILL)
-        started.said(f"{name} ended (killed by SIGKILL)")
-        started.said(f"{name} is running again")
-        fresh = wait_for(lambda: [one for one in started.ready()["parts"][name] if one != pid], "a new pid in the ready file")
-        assert is_alive(fresh[0])
+        fresh_pid(running, "worker-long_running", pid)
+    pauses = [line.rpartition(" in ")[2] for line in running.lines[before:] if "worker-long_running ended" in line]
+    assert pauses == ["0.25 s", "0.5 s", "1 s"]
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="root keeps the users of parts apart")
-def test_no_part_of_a_roots_platform_but_the_spawner_stays_root() -> None:
-    with open_directory() as place, launched(place / "data") as started:
-        parts = started.ready()["parts"]
-        uids = {name: psutil.Process(pids[0]).uids().real for name, pids in parts.items()}
+def test_no_part_of_a_roots_platform_but_the_spawner_stays_root(running: Started) -> None:
+    parts = running.ready()["parts"]
+    uids = {name: psutil.Process(pids[0]).uids().real for name, pids in parts.items()}
     assert {name for name, uid in uids.items() if uid == 0} == {"launcher", "spawner"}
     assert uids["postgresql"] == uids["valkey"] != uids["api"] == uids["relay"] == uids["worker-default"]
 
@@ -136,12 +158,11 @@ def test_a_root_platform_below_a_closed_directory_works_and_leaves_no_mount(tmp_
     assert Path("/proc/self/mounts").read_text() == before
 
 
-def test_a_port_in_use_is_said_when_it_was_asked_for(tmp_path: Path) -> None:
-    with open_directory() as place, launched(place / "one") as one:
-        port = one.ready()["url"].rpartition(":")[2]
-        with launched(place / "two", "--port", port) as two:
-            assert two.process.wait(30) == 1
-            two.finish()
+def test_a_port_in_use_is_said_when_it_was_asked_for(running: Started) -> None:
+    port = running.ready()["url"].rpartition(":")[2]
+    with open_directory() as place, launched(place / "two", "--port", port) as two:
+        assert two.process.wait(30) == 1
+        two.finish()
     assert any(f"Cannot listen on 127.0.0.1 port {port}" in line for line in two.lines)
 
 

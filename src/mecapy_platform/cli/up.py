@@ -1,6 +1,7 @@
 """`mecapy up`: the whole platform on this machine, in the foreground, until Ctrl-C."""
 
 import importlib
+import shlex
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -46,18 +47,20 @@ def load_program() -> Program:
 
 def show_greeting(console: Console, ready: Ready, host: str) -> None:
     """URL, token, and the next three commands."""
-    token = f"mecapy token --data {ready.data} --user {ready.user} --organization {ready.organization} --role admin"
+    data = shlex.quote(ready.data)
     lines = (
         "",
-        f"MecaPy answers at {ready.url}  (its API: {ready.url}/docs)",
-        f"data       {ready.data}",
-        f"token      {ready.token}",
+        f"MecaPy answers at {ready.url}, its API is described at {ready.url}/docs",
+        f"data          {ready.data}",
+        f"organization  {ready.organization}",
+        f"token         {ready.token}",
         "",
         "Try next, in another terminal:",
-        f"  export MECAPY_API_URL={ready.url} MECAPY_TOKEN=$({token})",
-        "  mecapy init bolts && mecapy deploy bolts",
-        "  mecapy tasks",
+        f"  mecapy login --data {data}",
+        "  mecapy init cantilever && mecapy deploy cantilever",
+        "  mecapy run cantilever:deflection load=100N length='1 m' diameter='20 mm'",
         "",
+        f"Tokens for others: mecapy token --data {data} --user NAME --organization {ready.organization}",
         "Ctrl-C stops it.",
     )
     for line in lines:

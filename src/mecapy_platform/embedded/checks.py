@@ -48,7 +48,9 @@ def check_sandbox(backend: str) -> list[Check]:
     except MecapyError as error:
         return [Check(f"sandbox {backend}", holds=False, detail=error.message)]
     tried = [Check(f"sandbox: {one.name}", one.holds, one.detail, one.required) for one in found]
-    return tried or [Check(f"sandbox {backend}", holds=False, detail="its self-test tried nothing, so nothing is proven. Report this as a fault.")]
+    return tried or [
+        Check(f"sandbox {backend}", holds=False, detail="its self-test tried nothing, so nothing is proven. Report this as a fault.")
+    ]
 
 
 def _versions() -> Check:

@@ -24,7 +24,6 @@ class Ready:
     organization: str
     data: str
     parts: Mapping[str, Sequence[int]]
-    user: str = ""
 
     def write(self, path: Path) -> None:
         text = json.dumps(

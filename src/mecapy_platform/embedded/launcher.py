@@ -173,7 +173,7 @@ class Launcher:
     def _announce(self, machine: Machine) -> content.Ready:
         person = content.first_person()
         token = content.token(self._layout, person)
-        self._ready = content.Ready(machine.secrets.url, token, content.ORGANIZATION, str(self._layout.root), {}, person.name)
+        self._ready = content.Ready(machine.secrets.url, token, content.ORGANIZATION, str(self._layout.root), {})
         self._write_ready()
         return self._ready
 
