@@ -14,6 +14,8 @@ SHOWN_LETTERS = 200
 def rows(result: Mapping[str, Any], function: Function | None, catalog: Catalog | None) -> list[tuple[str, str, str]]:
     """(name, value, unit) for each output; structs field by field; what starts with `_` is the platform's own."""
     types = {port.name: port.type for port in function.outputs} if function else {}
+    if catalog and function:
+        catalog = catalog.in_system(function.units)
     found: list[tuple[str, str, str]] = []
     for name, value in result.items():
         if not name.startswith("_"):

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mecapy_platform.core.errors import InvalidInputError, Problem, TooLargeError
+from mecapy_platform.core.errors import InvalidInputError, MalformedError, NotFoundError, Problem, TooLargeError
+from mecapy_platform.core.manifest import Manifest, parse_manifest
 
 MANIFEST = "mecapy.yml"
 LIMIT_BYTES = 50 * 1000 * 1000
+MANIFEST_BYTES = 1 << 20
 EPOCH = (1980, 1, 1, 0, 0, 0)
 ALWAYS_LEFT_OUT = (
     ".git/",
@@ -51,6 +53,26 @@ class Rule:
             return False
         inner = path[len(self.base) + 1 :] if self.base else path
         return _matches(self.pattern, inner) if self.is_anchored else fnmatch.fnmatchcase(inner.rpartition("/")[2], self.pattern)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest of a folder or of a zip (also inside its one top folder), with all its problems at once."""
+    if path.is_dir():
+        file = path / MANIFEST
+        if not file.is_file():
+            raise InvalidInputError("manifest_missing", f"{path} has no {MANIFEST}. Write a new package with: mecapy init NAME")
+        return parse_manifest(file.read_bytes())
+    if not path.exists():
+        raise NotFoundError("path_not_found", f"There is no {path}. Name a folder with a {MANIFEST}, or a zip of one.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = sorted((name for name in archive.namelist() if _is_manifest(name)), key=len)
+            if not names:
+                raise InvalidInputError("manifest_missing", f"{path} holds no {MANIFEST} at its top.")
+            with archive.open(names[0]) as stream:
+                return parse_manifest(stream.read(MANIFEST_BYTES))
+    except zipfile.BadZipFile as error:
+        raise MalformedError("not_a_zip", f"{path} is neither a folder nor a zip.") from error
 
 
 def write_zip(folder: Path, target: Path, *, limit_bytes: int = LIMIT_BYTES) -> int:
@@ -119,6 +141,10 @@ def _walk(root: Path, inner: str, rules: tuple[Rule, ...], problems: list[Proble
             yield Path(entry.path)
         else:
             problems.append(Problem(path, "not_a_file", "is neither a file nor a folder"))
+
+
+def _is_manifest(name: str) -> bool:
+    return name == MANIFEST or (name.endswith(f"/{MANIFEST}") and name.count("/") == 1)
 
 
 def _add(archive: zipfile.ZipFile, folder: Path, path: Path) -> None:

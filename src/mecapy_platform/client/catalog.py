@@ -1,11 +1,12 @@
 """The types catalog: which unit a port's values have."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from mecapy_platform.client.records import build
 from mecapy_platform.client.transport import Transport
+from mecapy_platform.core.units import UnitSystem, unit_of
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,12 @@ class Catalog:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         return cls({item["name"]: build(CatalogType, item) for item in data["types"]})
+
+    def in_system(self, system: str) -> "Catalog":
+        """The same types with the units of a function that calculates in another system than SI."""
+        if system == UnitSystem.SI or system not in set(UnitSystem):
+            return self
+        return Catalog({name: replace(entry, unit=unit_of(name, UnitSystem(system)) or entry.unit) for name, entry in self.types.items()})
 
     def unit(self, expression: str) -> str:
         """The unit of every number in a value of this type, or "" where there is none or more than one."""

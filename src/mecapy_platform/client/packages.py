@@ -33,6 +33,7 @@ class Function:
     description: str | None = None
     handler: str | None = None
     status: str = ""
+    units: str = "SI"  # the unit system of its numbers
     inputs: tuple[Port, ...] = ()
     outputs: tuple[Port, ...] = ()
 
