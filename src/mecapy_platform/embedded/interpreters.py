@@ -10,7 +10,7 @@ from pathlib import Path
 
 VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 FOUND_VARIABLE = "MECAPY_PYTHONS"  # the launcher's finds, for children whose HOME is another
-QUESTION = "import sys; print('%d.%d.%d' % sys.version_info[:3], sys.base_prefix, sys.implementation.name)"
+QUESTION = "import sys; print('%d.%d.%d' % sys.version_info[:3], sys.base_prefix, sys.implementation.name, sep='\\n')"
 
 
 @dataclass(frozen=True)
@@ -65,5 +65,7 @@ def _ask(executable: Path) -> Interpreter | None:
         answer = subprocess.run([executable, "-I", "-S", "-c", QUESTION], capture_output=True, text=True, timeout=10, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return None
-    version, prefix, kind = answer.split()
-    return Interpreter(version, executable.resolve(), Path(prefix)) if kind == "cpython" else None
+    match answer.splitlines():
+        case [version, prefix, "cpython"]:
+            return Interpreter(version, executable.resolve(), Path(prefix))
+    return None

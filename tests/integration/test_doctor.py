@@ -1,0 +1,58 @@
+"""`mecapy doctor` on this machine: it passes where the platform runs, and names what to do where it would not."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer import Typer
+from typer.testing import CliRunner, Result
+
+from mecapy_platform.cli.doctor import doctor
+from mecapy_platform.embedded import interpreters
+from mecapy_platform.embedded.checks import check_sandbox
+
+
+def run(*arguments: str) -> Result:
+    app = Typer()
+    app.command()(doctor)
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_this_machine_passes_and_each_line_says_what_was_found(tmp_path: Path) -> None:
+    result = run("--json", "--data", str(tmp_path))
+    report = json.loads(result.output)
+    assert result.exit_code == 0, [one for one in report["checks"] if not one["holds"]]
+    assert report["ok"]
+    assert {"versions", "PostgreSQL", "Valkey", "bubblewrap", "user namespaces", "disk", "uv"} <= {one["name"] for one in report["checks"]}
+    assert all(one["detail"] or one["name"].startswith("sandbox: ") for one in report["checks"])
+    assert "Docker or Kubernetes" in report["note"]
+
+
+def test_the_sandbox_alone_can_be_tried() -> None:
+    report = json.loads(run("--json", "--sandbox").output)
+    assert report["checks"]
+    assert all(one["name"].startswith("sandbox") for one in report["checks"])
+
+
+def test_a_full_disk_fails_and_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MECAPY_DISK_FLOOR_BYTES", str(1 << 60))
+    result = run("--data", str(tmp_path))
+    assert result.exit_code == 1
+    assert "Free some space" in " ".join(result.output.split())
+
+
+def test_an_unknown_backend_is_named() -> None:
+    checks = check_sandbox("nonesuch")
+    assert [one.holds for one in checks] == [False]
+    assert "nonesuch" in checks[0].detail
+
+
+def test_interpreters_are_found_below_a_pyenv_and_others_are_not_taken_for_them(tmp_path: Path) -> None:
+    ours = next(iter(interpreters.find().values()))
+    for folder, target in (("3.12.1", "/bin/true"), (f"{ours.minor}.9", str(ours.executable))):
+        program = tmp_path / "versions" / folder / "bin" / f"python{folder.rpartition('.')[0]}"
+        program.parent.mkdir(parents=True)
+        program.symlink_to(target)
+    found = interpreters.find({"PYENV_ROOT": str(tmp_path), "PATH": "", "HOME": str(tmp_path)})
+    assert ours.minor in found
+    assert all(one.executable.name != "true" for one in found.values())
