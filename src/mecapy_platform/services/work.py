@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from mecapy_platform.core.errors import ConflictError, InvalidInputError, UnavailableError
 from mecapy_platform.db.session import Database
 
+__all__ = ["Session", "unit"]
 log = logging.getLogger(__name__)
 
 

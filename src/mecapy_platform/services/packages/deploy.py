@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from mecapy_platform.core.access import Actor, require_submit
 from mecapy_platform.core.errors import ConflictError, InvalidInputError, NotFoundError, Problem
 from mecapy_platform.core.ids import new_id
+from mecapy_platform.core.manifest import Manifest, RuntimeKind
 from mecapy_platform.core.semver import SemVer
 from mecapy_platform.core.states import VersionStatus
 from mecapy_platform.db.tables import Event, Function, Organization, Package, PackageVersion
@@ -71,6 +72,39 @@ class Deployed:
     version: PackageVersion
     functions_deployed: int
     functions_updated: int
+
+
+def from_manifest(manifest: Manifest, archive_sha256: str) -> NewVersion:
+    """What is stored of a manifest. Only managed Python runs on this platform so far."""
+    if manifest.runtime.kind is not RuntimeKind.PYTHON:
+        message = f"This platform runs `kind: python` so far, not `{manifest.runtime.kind}`."
+        raise InvalidInputError("runtime_unsupported", message, problems=[Problem("runtime.kind", "runtime_unsupported", message)])
+    functions = [
+        NewFunction(
+            name=function.name,
+            description=function.description,
+            handler=function.handler,
+            entrypoint=function.entrypoint,
+            inputs=function.inputs,
+            outputs=function.outputs,
+            cpu=function.resources.cpu,
+            memory_mb=function.resources.memory_mb,
+            timeout_seconds=function.resources.timeout_seconds,
+            options=function.options,
+        )
+        for function in manifest.functions.values()
+    ]
+    package = manifest.package
+    version = manifest.runtime.version or ""
+    return NewVersion(package.name, package.version, package.visibility, version, manifest.as_dict(), functions, archive_sha256)
+
+
+def tier_cap(session: Session, actor: Actor, organization_id: UUID, package_id: UUID | None, *, default: str) -> str:
+    """The cap on resources of the organization that will own the version."""
+    if package_id is not None:
+        organization_id = find(session, actor, package_id).organization_id
+    limits = session.get_one(Organization, organization_id).limits
+    return str(limits.get("tier_cap", default))
 
 
 def selected(new: NewVersion, names: Sequence[str]) -> NewVersion:

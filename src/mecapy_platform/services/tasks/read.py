@@ -70,6 +70,10 @@ def get(session: Session, actor: Actor, task_id: UUID) -> TaskView:
     return TaskView(*row)
 
 
+def get_many(session: Session, actor: Actor, task_ids: Sequence[UUID]) -> list[TaskView]:
+    return [TaskView(*row) for row in session.execute(_views(actor).where(Task.id.in_(task_ids)))]
+
+
 def list_page(
     session: Session, actor: Actor, narrowed: TaskFilter, *, after: tuple[datetime, UUID] | None = None, limit: int = 50
 ) -> list[TaskView]:

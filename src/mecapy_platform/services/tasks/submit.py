@@ -1,7 +1,7 @@
 """Accepts tasks: checks the request, writes the row and its event. What may go when is decided in services/release."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +14,8 @@ from mecapy_platform.core.errors import ConflictError, InvalidInputError, Mecapy
 from mecapy_platform.core.ids import uuid7
 from mecapy_platform.core.lanes import Lane, lane_for
 from mecapy_platform.core.states import TaskState, VersionStatus
+from mecapy_platform.core.types import file_extensions
+from mecapy_platform.core.units import UnitSystem
 from mecapy_platform.core.values import check_inputs
 from mecapy_platform.db.tables import Event, Function, IdempotencyKey, LaneShare, Node, Task, Upload
 from mecapy_platform.services.tasks.read import NODE_SEEN, get_task
@@ -65,22 +67,8 @@ def retry(session: Session, actor: Actor, task_id: UUID, *, limits: Settings) ->
     if not TaskState(old.state).is_final:
         raise ConflictError("task_not_finished", "The task has not ended; cancel it first, or wait.")
     _check_queue(session, old.organization_id, limits)
-    copied = (
-        "organization_id",
-        "function_id",
-        "package_version_id",
-        "name",
-        "priority",
-        "lane",
-        "rank",
-        "inputs",
-        "files",
-        "inputs_digest",
-    )
-    copied += ("cpu", "memory_mb", "timeout_seconds", "retries", "package_digest", "environment_digest", "interpreter")
-    task = Task(
-        **{name: getattr(old, name) for name in copied}, user_id=actor.user_id, retry_of=old.id, claimable=True, state=TaskState.QUEUED
-    )
+    copied: dict[str, Any] = {name: getattr(old, name) for name in COPIED}
+    task = Task(**copied, user_id=actor.user_id, retry_of=old.id, claimable=True, state=TaskState.QUEUED, **UNTRIED)
     task.id = uuid7(time.time_ns() // 1_000_000)
     return add_task(session, task)
 
@@ -90,10 +78,13 @@ def build_task(session: Session, actor: Actor, request: TaskRequest, resolved: R
     files = _files(session, actor, function, request)
     timeout_seconds = _timeout(function, request)
     _check_fits(session, function)
+    _check_extensions(function, files)
     lane = lane_for(timeout_seconds, function.p95_seconds, function.completed_runs)
     inputs = dict(request.inputs)
     if function.inputs is not None:
-        inputs = check_inputs(function.inputs, inputs, files, free=function.free_inputs)
+        inputs = check_inputs(
+            function.inputs, inputs, files, free=function.free_inputs, units=function.options.get("units") or UnitSystem.SI
+        )
     is_ready = version.status == VersionStatus.READY
     return Task(
         organization_id=package.organization_id,
@@ -176,6 +167,17 @@ def _files(session: Session, actor: Actor, function: Function, request: TaskRequ
         port: {"upload_id": str(upload_id), **{name: getattr(uploads[upload_id], name) for name in names}}
         for port, upload_id in request.files.items()
     }
+
+
+def _check_extensions(function: Function, files: Mapping[str, Any]) -> None:
+    problems = []
+    for port, file in files.items():
+        allowed = file_extensions(str((function.inputs or {}).get(port, {}).get("type", "")))
+        if allowed and file["extension"] not in allowed:
+            message = f"{file['filename']} should end in {', '.join('.' + one for one in sorted(allowed))}."
+            problems.append(Problem(f"files.{port}", "file_extension_refused", message))
+    if problems:
+        raise InvalidInputError("file_extension_refused", "A file has an extension that its port does not take.", problems=problems)
 
 
 def _timeout(function: Function, request: TaskRequest) -> float:

@@ -1,0 +1,209 @@
+"""Builds each process of the platform from settings: the one place where parts meet. Called by `mecapy up` and `mecapy server ..`."""
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from types import FrameType
+
+import structlog
+import uvicorn
+from redis.exceptions import RedisError
+from sqlalchemy import text
+
+from mecapy_platform.api.app import ApiContext, create_app
+from mecapy_platform.core.errors import ConfigurationError, UnavailableError
+from mecapy_platform.core.lanes import Lane
+from mecapy_platform.db.schema import migrate as migrate_schema
+from mecapy_platform.db.session import Database, make_engine
+from mecapy_platform.embedded import interpreters, programs
+from mecapy_platform.events.doorbell import Doorbell
+from mecapy_platform.queue.relay import Relay
+from mecapy_platform.queue.sender import HintSender, connect
+from mecapy_platform.sandbox.registry import make_sandbox
+from mecapy_platform.services.claims import Worker
+from mecapy_platform.settings import Settings
+from mecapy_platform.storage.filesystem import FilesystemStorage
+from mecapy_platform.worker import main as worker_main
+from mecapy_platform.worker.context import WorkerContext
+from mecapy_platform.worker.fetcher import make_fetcher
+
+log = logging.getLogger(__name__)
+READY_SECONDS = 60.0
+
+
+def migrate(settings: Settings) -> None:
+    if not settings.database_owner_url:
+        raise ConfigurationError("owner_url_missing", "Set MECAPY_DATABASE_OWNER_URL to the address of the schema's owner.")
+    migrate_schema(settings.database_owner_url)
+
+
+def run_api(settings: Settings, listener: socket.socket) -> None:
+    """Serve HTTP on a socket that is already bound, until SIGTERM."""
+    configure_logging()
+    database = Database(make_engine(settings.database_url, pool_size=20))
+    sender = HintSender(settings.broker_url, hint_seconds=settings.hint_seconds)
+    doorbell = Doorbell(settings.database_url)
+    context = ApiContext(
+        settings=settings,
+        database=database,
+        storage=make_storage(settings),
+        doorbell=doorbell,
+        hints=lambda: sender(Lane),
+        checks=make_checks(settings, database),
+    )
+    config = uvicorn.Config(
+        create_app(context),
+        log_config=None,
+        access_log=False,
+        loop="uvloop",
+        http="httptools",
+        timeout_graceful_shutdown=5,
+        server_header=False,
+    )
+    try:
+        uvicorn.Server(config).run(sockets=[listener])
+    finally:
+        sender.close()
+        database.dispose()
+
+
+def run_relay(settings: Settings) -> None:
+    configure_logging()
+    database = Database(make_engine(settings.database_worker_url, pool_size=2))
+    sender = HintSender(settings.broker_url, hint_seconds=settings.hint_seconds)
+    relay = Relay(database, make_storage(settings), sender, settings)
+    on_stop(relay.stop.set)
+    try:
+        relay.run()
+    finally:
+        sender.close()
+        database.dispose()
+
+
+def run_worker(settings: Settings, lanes: Sequence[str]) -> None:
+    configure_logging()
+    worker_main.serve(make_worker_context(settings), [Lane(lane) for lane in lanes])
+
+
+def make_worker_context(settings: Settings) -> WorkerContext:
+    slots = sum(settings.slots.values())
+    node = settings.worker_name or socket.gethostname()
+    cache = settings.data_dir / "cache"
+    work = settings.data_dir / "work" / str(os.getpid())
+    for directory in (cache, work):
+        directory.mkdir(parents=True, exist_ok=True)
+    return WorkerContext(
+        settings=settings,
+        database=Database(make_engine(settings.database_worker_url, pool_size=min(slots + 4, 20))),
+        storage=make_storage(settings),
+        sandbox=make_sandbox(settings.sandbox_backend, socket=settings.spawner_socket),
+        send=HintSender(settings.broker_url, hint_seconds=settings.hint_seconds),
+        worker=Worker(node, f"{node}-{os.getpid()}", settings.sandbox_backend),
+        work_dir=work,
+        cache_dir=cache,
+        interpreters=interpreters.find(),
+        fetcher=make_fetcher(cache / "uv", settings.package_index_url, settings.build_timeout_seconds, programs.bwrap()),
+    )
+
+
+def make_storage(settings: Settings) -> FilesystemStorage:
+    return FilesystemStorage(
+        settings.data_dir / "storage",
+        base_url=settings.public_url,
+        secret=settings.signing_secret.get_secret_value(),
+        floor_bytes=settings.disk_floor_bytes,
+    )
+
+
+def make_checks(settings: Settings, database: Database) -> dict[str, Callable[[], None]]:
+    """What `/ready` asks: each raises when its part does not answer."""
+    broker = connect(settings.broker_url)
+
+    def database_answers() -> None:
+        with database.transaction() as session:
+            session.execute(text("SELECT 1"))
+
+    def broker_answers() -> None:
+        try:
+            broker.ping()
+        except RedisError as error:
+            raise UnavailableError("broker_unreachable", str(error)) from error
+
+    def worker_seen() -> None:
+        with database.transaction() as session:
+            found = session.execute(
+                text(
+                    "SELECT accepts_work, refusal FROM nodes WHERE seen_at > now() - interval '60 seconds' ORDER BY accepts_work DESC LIMIT 1"
+                )
+            ).first()
+        if found is None:
+            raise UnavailableError("no_worker", "No worker has been seen for a minute.")
+        if not found.accepts_work:
+            raise UnavailableError("workers_refuse", str(found.refusal))
+
+    return {"database": database_answers, "broker": broker_answers, "workers": worker_seen}
+
+
+def wait_ready(settings: Settings) -> None:
+    """Return once every part answers; raise what is missing after a minute."""
+    database = Database(make_engine(settings.database_url, pool_size=1))
+    checks = make_checks(settings, database)
+    deadline = time.monotonic() + READY_SECONDS
+    missing: Exception | None = None
+    try:
+        while time.monotonic() < deadline:
+            missing = first_failure(checks.values())
+            if missing is None:
+                return
+            time.sleep(0.05)
+    finally:
+        database.dispose()
+    raise UnavailableError("not_ready", f"The platform did not become ready: {missing}")
+
+
+def first_failure(checks: Iterable[Callable[[], None]]) -> Exception | None:
+    for check in checks:
+        try:
+            check()
+        except Exception as error:  # noqa: BLE001 - any failure means: not ready yet
+            return error
+    return None
+
+
+def on_stop(stop: Callable[[], None]) -> None:
+    """Call `stop` on SIGTERM and SIGINT."""
+
+    def handle(_signal: int, _frame: FrameType | None) -> None:
+        threading.Thread(target=stop, daemon=True).start()
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)
+
+
+def configure_logging() -> None:
+    """One JSON object per line on standard error, from structlog and from every library."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter], logger_factory=structlog.stdlib.LoggerFactory()
+    )

@@ -1,0 +1,207 @@
+"""Builds one deployed version: environment, ports from signatures, test cases. Tenants' code runs only in the sandbox."""
+
+import json
+import logging
+import shutil
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from mecapy_platform.core.errors import InvalidInputError, MecapyError, Problem, UnavailableError
+from mecapy_platform.core.manifest import ports_from_signature
+from mecapy_platform.embedded.interpreters import Interpreter
+from mecapy_platform.sandbox.base import Environment, Limits, SandboxSpec
+from mecapy_platform.services import builds
+from mecapy_platform.services.builds import Build, Built, Ports
+from mecapy_platform.services.release import release
+from mecapy_platform.worker.context import WorkerContext
+from mecapy_platform.worker.environments import digest_of, install
+from mecapy_platform.worker.interpreters import choose
+from mecapy_platform.worker.packages import ensure_package
+from mecapy_platform.worker.requirements import read_requirements
+from mecapy_platform.worker.testcases import Bench, run_testcases
+
+log = logging.getLogger(__name__)
+DESCRIBE_LIMITS = Limits(cpu=1, memory_mb=1024, timeout_seconds=60, disk_bytes=64 << 20)
+
+
+@dataclass
+class BuildLog:
+    """What the deployer reads when a build fails, or wonders what it did."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+
+def build_next(context: WorkerContext) -> bool:
+    """Claim and build one version; False when none waits."""
+    with context.database.transaction() as session:
+        build = builds.claim_build(session, context.settings)
+    if build is None:
+        return False
+    keeper = _LeaseKeeper(context, build)
+    keeper.start()
+    said = BuildLog()
+    try:
+        built = _build(context, build, said)
+    except UnavailableError as error:
+        log.warning("build of %s waits: %s", build.version.id, error.message)
+        if build.version.build_attempts < context.settings.build_attempts:
+            return True  # the lease runs out, and another try follows
+        built = Built(log=said.text(), error_code=error.code, error_message=error.message)
+    except MecapyError as error:
+        said.say(error.message)
+        for problem in error.problems:
+            said.say(f"  {problem.path}: {problem.message}")
+        built = Built(log=said.text(), error_code=error.code, error_message=_sentence(error))
+    finally:
+        keeper.end()
+    with context.database.transaction() as session:
+        builds.finish_build(session, build.token, built)
+    release(context.database, context.send)
+    return True
+
+
+def _build(context: WorkerContext, build: Build, said: BuildLog) -> Built:
+    version = build.version
+    package = ensure_package(context, version.archive_key, version.archive_sha256)
+    interpreter = choose(context.interpreters, version.runtime, allow_newer=context.settings.allow_newer_python)
+    said.say(f"Python {interpreter.version}" + ("" if interpreter.minor == version.runtime else f" in place of {version.runtime}"))
+    lock, digest, environment = _environment(context, version.manifest, package, interpreter, said)
+    ports = _ports(context, build, package, environment, said)
+    report = _testcases(context, build, package, environment, ports, said)
+    return Built(
+        log=said.text(), interpreter=interpreter.version, environment_digest=digest, requirements_lock=lock, ports=ports, report=report
+    )
+
+
+def _environment(
+    context: WorkerContext, manifest: Mapping[str, Any], package: Path, interpreter: Interpreter, said: BuildLog
+) -> tuple[str | None, str | None, Environment]:
+    if not manifest["runtime"].get("requirements"):
+        return None, None, Environment(interpreter.executable)
+    path = package / "requirements.txt"
+    if not path.is_file():
+        raise InvalidInputError(
+            "requirements_missing", "The manifest says `requirements: true`, but there is no requirements.txt at its side."
+        )
+    wanted = read_requirements(path.read_text("utf-8"))
+    staging = context.work_dir / f"lock-{uuid4()}"
+    staging.mkdir(parents=True)
+    try:
+        lock = context.fetcher.lock(wanted, interpreter, staging)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    digest = digest_of(interpreter, lock)
+    target = context.cache_dir / "environments" / digest
+    if not target.is_dir():
+        install(context, interpreter, lock, target)
+    said.say("Requirements: " + ", ".join(line.split(" ")[0] for line in lock.splitlines() if line and line[0].isalnum()))
+    return lock, digest, Environment(interpreter.executable, target / "site-packages")
+
+
+def _ports(context: WorkerContext, build: Build, package: Path, environment: Environment, said: BuildLog) -> dict[str, Ports]:
+    """Read handlers where the manifest leaves ports out; import every handler in any case, so that a broken one shows now."""
+    handlers = {function.name: function.handler for function in build.functions if function.handler}
+    if not handlers:
+        return {}
+    described = _describe(context, build, handlers, package, environment)
+    problems = [
+        Problem(f"functions.{name}.handler", "handler_broken", str(found["error"]))
+        for name, found in described.items()
+        if found.get("error")
+    ]
+    if problems:
+        raise InvalidInputError("handler_broken", "A handler cannot be imported.", problems=problems)
+    ports: dict[str, Ports] = {}
+    for function in build.functions:
+        if function.inputs is not None and function.outputs is not None:
+            continue
+        read = ports_from_signature(described[function.name])
+        inputs = read.inputs if function.inputs is None else function.inputs
+        outputs = read.outputs if function.outputs is None else function.outputs
+        ports[function.name] = Ports(inputs, outputs, read.free_inputs and function.inputs is None)
+        said.say(f"{function.name}: ports read from its signature: {', '.join(inputs) or 'none'} -> {', '.join(outputs) or 'none'}")
+    return ports
+
+
+def _describe(
+    context: WorkerContext, build: Build, handlers: Mapping[str, str | None], package: Path, environment: Environment
+) -> dict[str, dict[str, Any]]:
+    inputs = context.work_dir / f"describe-{uuid4()}"
+    (inputs / "files").mkdir(parents=True)
+    (inputs / "data.json").write_text(json.dumps(handlers), "utf-8")
+    inputs.chmod(0o755)
+    (inputs / "files").chmod(0o755)
+    (inputs / "data.json").chmod(0o644)
+    spec = SandboxSpec(
+        task_id=str(build.version.id),
+        attempt=1,
+        package=package,
+        inputs=inputs,
+        limits=DESCRIBE_LIMITS,
+        environment=environment,
+        describe=True,
+    )
+    try:
+        with context.sandbox.start(spec) as run:
+            heard = "".join(getattr(event, "text", "") for event in run.events())
+            ended, collected = run.ended(), run.collect()
+    finally:
+        shutil.rmtree(inputs, ignore_errors=True)
+    if collected.result is None:
+        why = collected.error.get("error") if collected.error else heard[-2000:]
+        raise InvalidInputError("handler_broken", f"Importing the handlers failed ({ended.reason}). {why}")
+    described: dict[str, dict[str, Any]] = json.loads(collected.result)
+    return described
+
+
+def _testcases(
+    context: WorkerContext, build: Build, package: Path, environment: Environment, ports: Mapping[str, Ports], said: BuildLog
+) -> dict[str, Any]:
+    quality = build.version.manifest.get("quality", {}).get("validation_testcases", {})
+    if not quality.get("on_deployment", True):
+        return {}
+    report = run_testcases(Bench(context, build, package, environment, ports))
+    for case in report["cases"]:
+        said.say(f"{case['function']} / {case['name']}: {'passed' if case['passed'] else 'failed: ' + '; '.join(case['differences'])}")
+    if report["failed"] and quality.get("fail_on_error", False):
+        raise InvalidInputError(
+            "testcases_failed", f"{report['failed']} of {len(report['cases'])} test cases failed, and the manifest asks to stop then."
+        )
+    return {"validation_testcases": report}
+
+
+def _sentence(error: MecapyError) -> str:
+    details = "; ".join(f"{problem.path}: {problem.message}" for problem in error.problems[:5])
+    return f"{error.message} {details}".strip()
+
+
+class _LeaseKeeper(threading.Thread):
+    """Renews the build's lease while it works."""
+
+    def __init__(self, context: WorkerContext, build: Build) -> None:
+        super().__init__(name="build-lease", daemon=True)
+        self._context, self._build = context, build
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        while not self._ended.wait(self._context.settings.heartbeat_seconds):
+            try:
+                with self._context.database.transaction() as session:
+                    builds.renew_build(session, self._build.token, self._context.settings)
+            except SQLAlchemyError as error:
+                log.warning("build lease not renewed: %s", str(error).splitlines()[0])
+
+    def end(self) -> None:
+        self._ended.set()

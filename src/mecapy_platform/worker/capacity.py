@@ -1,0 +1,20 @@
+"""What this machine has to give to tasks."""
+
+import os
+from dataclasses import dataclass
+
+from mecapy_platform.settings import Settings
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """CPU that may be reserved (cores times the over-commit) and memory in MiB (never over-committed)."""
+
+    cpu: float
+    memory_mb: int
+
+
+def capacity_of(settings: Settings) -> Capacity:
+    cores = settings.worker_cpu or os.cpu_count() or 1
+    physical_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
+    return Capacity(cores * settings.cpu_overcommit, settings.worker_memory_mb or physical_mb * 3 // 4)

@@ -1,0 +1,43 @@
+"""Installed requirements on this node, by digest of interpreter and lock: made once per node, read by every attempt."""
+
+import hashlib
+import shutil
+import tempfile
+from pathlib import Path
+
+from mecapy_platform.embedded.interpreters import Interpreter
+from mecapy_platform.sandbox.base import Environment
+from mecapy_platform.worker.context import WorkerContext
+from mecapy_platform.worker.interpreters import choose
+from mecapy_platform.worker.packages import publish
+
+
+def digest_of(interpreter: Interpreter, lock: str) -> str:
+    return hashlib.sha256(f"{interpreter.version}\n{lock}".encode()).hexdigest()
+
+
+def ensure_environment(context: WorkerContext, runtime: str, version: str | None, digest: str | None, lock: str | None) -> Environment:
+    """The environment of a built version. Another node than the builder's installs the lock again, to the same hashes."""
+    minor = ".".join(version.split(".")[:2]) if version else runtime
+    interpreter = choose(context.interpreters, minor, allow_newer=context.settings.allow_newer_python)
+    if not lock or not digest:
+        return Environment(interpreter.executable)
+    target = context.cache_dir / "environments" / digest
+    if not target.is_dir():
+        install(context, interpreter, lock, target)
+    return Environment(interpreter.executable, target / "site-packages")
+
+
+def install(context: WorkerContext, interpreter: Interpreter, lock: str, target: Path) -> None:
+    """Install beside the target, then give it its name in one step."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=target.parent))
+    try:
+        context.fetcher.install(lock, interpreter, staging)
+        staging.chmod(0o755)
+        for path in staging.rglob("*"):
+            if not path.is_symlink():
+                path.chmod(0o755 if path.is_dir() else path.stat().st_mode | 0o444)
+        publish(staging, target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)

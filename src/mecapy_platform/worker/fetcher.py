@@ -1,0 +1,142 @@
+"""Runs uv, confined: no network but the package index through the proxy, no file but its cache and its target.
+
+Only wheels are used, so installing runs no code of others.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mecapy_platform.core.errors import ConfigurationError, InvalidInputError, UnavailableError
+from mecapy_platform.embedded.interpreters import Interpreter
+from mecapy_platform.worker import index_forward
+from mecapy_platform.worker.index_proxy import IndexProxy, index_hosts
+
+SYSTEM_PATHS = (
+    "/usr/lib",
+    "/usr/lib64",
+    "/lib",
+    "/lib64",
+    "/bin",
+    "/usr/bin",
+    "/etc/ssl",
+    "/usr/share/ca-certificates",
+    "/etc/ld.so.cache",
+)
+KEPT_OUTPUT = 20_000
+
+
+@dataclass(frozen=True)
+class Fetcher:
+    """uv with its cache, the index it may reach and the bwrap that confines it."""
+
+    uv: Path
+    bwrap: Path
+    cache: Path
+    index_url: str
+    timeout_seconds: float
+
+    def lock(self, requirements: Sequence[str], interpreter: Interpreter, directory: Path) -> str:
+        """Resolve to exact versions with hashes: the text of a requirements file."""
+        (directory / "requirements.in").write_text("\n".join(requirements) + "\n", "utf-8")
+        self._run(
+            [
+                *("pip", "compile", "requirements.in", "--output-file", "requirements.lock", "--only-binary", ":all:", "--generate-hashes"),
+                *("--no-header", "--no-annotate", "--no-emit-index-url", "--python", str(interpreter.executable)),
+            ],
+            interpreter,
+            directory,
+        )
+        return (directory / "requirements.lock").read_text("utf-8")
+
+    def install(self, lock: str, interpreter: Interpreter, directory: Path) -> Path:
+        """Install a lock into `directory`/site-packages."""
+        (directory / "requirements.lock").write_text(lock, "utf-8")
+        self._run(
+            [
+                *(
+                    "pip",
+                    "install",
+                    "--target",
+                    "site-packages",
+                    "--requirements",
+                    "requirements.lock",
+                    "--only-binary",
+                    ":all:",
+                    "--no-deps",
+                ),
+                *("--require-hashes", "--link-mode", "copy", "--compile-bytecode", "--python", str(interpreter.executable)),
+            ],
+            interpreter,
+            directory,
+        )
+        return directory / "site-packages"
+
+    def _run(self, arguments: list[str], interpreter: Interpreter, directory: Path) -> None:
+        hosts = index_hosts(self.index_url)
+        self.cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="mecapy-index-") as folder:
+            socket_path = Path(folder, "index")
+            with IndexProxy(socket_path, hosts):
+                command = self._command(arguments, interpreter, directory, socket_path)
+                try:
+                    done = subprocess.run(command, capture_output=True, text=True, timeout=self.timeout_seconds, check=False, env={})
+                except subprocess.TimeoutExpired as error:
+                    raise UnavailableError(
+                        "build_timeout", f"Fetching the requirements took more than {self.timeout_seconds:g} s."
+                    ) from error
+        if done.returncode != 0:
+            said = done.stderr.strip()[-KEPT_OUTPUT:]
+            if "error sending request" in said or "Failed to fetch" in said:
+                raise UnavailableError("index_unreachable", f"The package index could not be read. {said}")
+            raise InvalidInputError("requirements_unsolvable", f"The requirements cannot be installed (only wheels are used). {said}")
+
+    def _command(self, arguments: list[str], interpreter: Interpreter, directory: Path, socket_path: Path) -> list[str]:
+        shown: list[str] = []
+        seen = [
+            *SYSTEM_PATHS,
+            str(interpreter.prefix),
+            str(interpreter.executable),
+            str(self.uv),
+            str(Path(index_forward.__file__).resolve()),
+        ]
+        for path in seen:
+            shown += ["--ro-bind-try", path, path]
+        certificates = os.environ.get("SSL_CERT_FILE")
+        environment = {
+            "HOME": "/build",
+            "PATH": "/usr/bin:/bin",
+            "UV_CACHE_DIR": "/cache",
+            "UV_DEFAULT_INDEX": self.index_url,
+            "UV_NO_CONFIG": "1",
+        }
+        environment |= {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "UV_HTTP_TIMEOUT": "60"}
+        if certificates:
+            shown += ["--ro-bind-try", certificates, certificates]
+            environment["SSL_CERT_FILE"] = certificates
+        variables = [part for name, value in environment.items() for part in ("--setenv", name, value)]
+        return [
+            *(str(self.bwrap), "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv"),
+            *shown,
+            *("--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"),  # noqa: S108 - the sandbox's own
+            *("--bind", str(directory), "/build", "--bind", str(self.cache), "/cache", "--ro-bind", str(socket_path), "/index"),
+            *("--chdir", "/build", *variables),
+            *(str(interpreter.executable), "-I", str(Path(index_forward.__file__).resolve()), "/index", str(self.uv), *arguments),
+        ]
+
+
+def make_fetcher(cache: Path, index_url: str, timeout_seconds: float, bwrap: Path) -> Fetcher:
+    found = shutil.which("uv") or _beside_python()
+    if found is None:
+        raise ConfigurationError("uv_missing", "uv is not installed; it comes with mecapy-platform[server].")
+    return Fetcher(Path(found).resolve(), bwrap, cache, index_url, timeout_seconds)
+
+
+def _beside_python() -> str | None:
+    candidate = Path(sys.executable).parent / "uv"
+    return str(candidate) if candidate.is_file() else None

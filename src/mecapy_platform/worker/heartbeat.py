@@ -1,0 +1,78 @@
+"""Keeps leases alive, hears cancellations, tells what the node has. One thread per worker process."""
+
+import logging
+import shutil
+import threading
+import time
+from uuid import UUID
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from mecapy_platform.db import queue
+from mecapy_platform.sandbox.base import StopReason
+from mecapy_platform.services import claims
+from mecapy_platform.worker.capacity import Capacity
+from mecapy_platform.worker.context import WorkerContext
+from mecapy_platform.worker.live import LiveAttempts
+
+log = logging.getLogger(__name__)
+LOOK_SECONDS = 1.0
+
+
+class Heartbeat(threading.Thread):
+    """Every second: cancellations. Every `heartbeat_seconds`: leases and the node's row."""
+
+    def __init__(self, context: WorkerContext, live: LiveAttempts, capacity: Capacity) -> None:
+        super().__init__(name="heartbeat", daemon=True)
+        self._context = context
+        self._live = live
+        self._capacity = capacity
+        self._ended = threading.Event()
+        self.refusal: str | None = None  # why this node takes no work, None when it does
+
+    def run(self) -> None:
+        renew_at = 0.0
+        while not self._ended.is_set():
+            try:
+                if time.monotonic() >= renew_at:
+                    self.beat()
+                    renew_at = time.monotonic() + self._context.settings.heartbeat_seconds
+                self._hear_cancellations()
+            except SQLAlchemyError as error:
+                log.warning("heartbeat failed and is tried again: %s", str(error).splitlines()[0])
+            self._ended.wait(LOOK_SECONDS)
+
+    def beat(self) -> None:
+        """Renew leases; what was taken from us is stopped, for its work no longer counts."""
+        ours = [live.claim.token for live in self._live.all()]
+        with self._context.database.transaction() as session:
+            session.execute(queue.SEE_NODE, self._node())
+            kept: set[UUID] = claims.renew(session, ours, self._context.settings) if ours else set()
+        still = {live.claim.token for live in self._live.all()}
+        self._live.stop((set(ours) - kept) & still, StopReason.LEASE_LOST)
+
+    def end(self) -> None:
+        self._ended.set()
+
+    def _hear_cancellations(self) -> None:
+        running = [live.claim.task_id for live in self._live.all() if live.stop_reason is None]
+        if not running:
+            return
+        with self._context.database.transaction() as session:
+            tokens = claims.cancelled(session, running)
+        self._live.stop(tokens, StopReason.CANCELLED)
+
+    def _node(self) -> dict[str, object]:
+        free = shutil.disk_usage(self._context.work_dir).free
+        floor = self._context.settings.disk_floor_bytes
+        refusal = self.refusal
+        if refusal is None and free < floor:
+            refusal = f"Only {free >> 20} MiB of disk are free, the floor is {floor >> 20} MiB; make space and work goes on."
+        return {
+            "name": self._context.worker.node,
+            "cpu": self._capacity.cpu,
+            "memory_mb": self._capacity.memory_mb,
+            "disk_free_bytes": free,
+            "accepts_work": refusal is None,
+            "refusal": refusal,
+        }

@@ -1,0 +1,103 @@
+"""A worker process: Celery brings hints, one engine per lane runs tasks, a heartbeat keeps leases.
+
+It tests its own confinement first and takes no work, saying why, when that does not hold.
+"""
+
+import logging
+import os
+from collections.abc import Sequence
+
+from celery import Celery
+from celery.signals import worker_shutting_down
+from redis.exceptions import RedisError
+
+from mecapy_platform.core.lanes import Lane
+from mecapy_platform.queue.celery_app import POKE, make_app
+from mecapy_platform.queue.sender import connect, flag_key
+from mecapy_platform.worker.builder import Builder
+from mecapy_platform.worker.capacity import capacity_of
+from mecapy_platform.worker.context import WorkerContext
+from mecapy_platform.worker.engine import Engine
+from mecapy_platform.worker.heartbeat import Heartbeat
+from mecapy_platform.worker.live import LiveAttempts
+from mecapy_platform.worker.run_task import run_task
+
+log = logging.getLogger(__name__)
+
+
+def serve(context: WorkerContext, lanes: Sequence[Lane]) -> None:
+    """Run until SIGTERM, then drain: running tasks get `drain_seconds`, what is left starts again on another worker."""
+    live = LiveAttempts()
+    heartbeat = Heartbeat(context, live, capacity_of(context.settings))
+    heartbeat.refusal = refusal_of(context)
+    engines = [] if heartbeat.refusal else _engines(context, lanes, live)
+    heartbeat.start()
+    for engine in engines:
+        engine.start()
+    app = _celery(context, engines)
+    try:
+        _consume(app, context, lanes)
+    finally:
+        for engine in engines:
+            engine.drain(context.settings.drain_seconds)
+        heartbeat.end()
+        context.database.dispose()
+
+
+def refusal_of(context: WorkerContext) -> str | None:
+    """Why this worker must not run tenants' code; None when its confinement holds."""
+    test = context.sandbox.self_test()
+    if test.holds:
+        return None
+    failed = "; ".join(f"{check.name}: {check.detail}" for check in test.checks if check.required and not check.holds)
+    log.error("the sandbox does not hold, no task is taken: %s", failed)
+    return f"The {context.sandbox.name} sandbox does not hold on {context.worker.node}: {failed}. `mecapy doctor` says what to do."
+
+
+def _engines(context: WorkerContext, lanes: Sequence[Lane], live: LiveAttempts) -> list[Engine]:
+    redis = connect(context.settings.broker_url)
+
+    def clear_hint(lane: Lane) -> None:
+        try:
+            redis.delete(flag_key(lane))
+        except (RedisError, OSError) as error:
+            log.info("hint flag of %s not cleared, it expires by itself: %s", lane, error)
+
+    engines = [Engine(context, lane, live, run_task, clear_hint=clear_hint) for lane in lanes]
+    for engine in engines:
+        if engine.lane is Lane.DEFAULT:
+            engine.builds = Builder(context).look
+    return engines
+
+
+def _celery(context: WorkerContext, engines: Sequence[Engine]) -> Celery:
+    app = make_app(context.settings.broker_url)
+
+    def poke() -> None:
+        for engine in engines:
+            engine.poke()
+
+    app.task(name=POKE, ignore_result=True)(poke)
+    return app
+
+
+def _consume(app: Celery, context: WorkerContext, lanes: Sequence[Lane]) -> None:
+    """Block in Celery's consumer. `solo`: a hint only sets an event, so no pool is needed."""
+    worker = app.Worker(
+        pool="solo",
+        concurrency=1,
+        queues=",".join(lanes),
+        hostname=f"{'-'.join(lanes)}@{context.worker.process}",
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        loglevel="WARNING",
+        redirect_stdouts=False,
+    )
+
+    def stopping(**_: object) -> None:
+        log.info("asked to stop: no new task is taken")
+
+    worker_shutting_down.connect(stopping, weak=False)
+    worker.start()
+    log.info("consumer ended with code %s, pid %s", worker.exitcode, os.getpid())

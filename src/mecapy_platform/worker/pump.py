@@ -1,0 +1,78 @@
+"""Carries output and progress of a running attempt into the database, in batches, while it runs."""
+
+import json
+import logging
+import time
+from collections import deque
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from mecapy_platform.sandbox.base import LogChunk, ProgressLine, Tick
+from mecapy_platform.services import logs
+from mecapy_platform.services.claims import Claim
+from mecapy_platform.services.logs import Line
+from mecapy_platform.worker.context import WorkerContext
+
+log = logging.getLogger(__name__)
+FLUSH_SECONDS = 0.5
+FLUSH_CHARACTERS = 64 * 1024
+KEPT_CHARACTERS = 4000
+HELD_LINES = 20_000  # while the database is away; what comes after is dropped and said
+
+
+class Pump:
+    """Not shared between threads. Lines keep their order and get the task's next indexes."""
+
+    def __init__(self, context: WorkerContext, claim: Claim) -> None:
+        self._context = context
+        self._claim = claim
+        self._next: int | None = None
+        self._pending: list[tuple[str, str]] = []
+        self._characters = 0
+        self._dropped = 0
+        self._flushed_at = time.monotonic()
+        self._last: deque[str] = deque(maxlen=200)
+
+    def take(self, event: LogChunk | ProgressLine | Tick) -> None:
+        if isinstance(event, LogChunk):
+            self._add(event.stream, event.text)
+            if event.stream == "stderr":
+                self._last.append(event.text)
+        elif isinstance(event, ProgressLine):
+            self._add("progress", json.dumps(event.record))
+        is_due = time.monotonic() - self._flushed_at >= FLUSH_SECONDS
+        if self._pending and (is_due or self._characters >= FLUSH_CHARACTERS):
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is pending; kept for the next time when the database is away."""
+        if not self._pending:
+            return
+        self._flushed_at = time.monotonic()
+        try:
+            with self._context.database.transaction() as session:
+                if self._next is None:
+                    self._next = logs.next_index(session, self._claim.task_id)
+                lines = [Line(self._next + offset, kind, text) for offset, (kind, text) in enumerate(self._pending)]
+                logs.append(session, self._claim.task_id, self._claim.token, lines)
+        except SQLAlchemyError as error:
+            log.warning("log lines are kept for later: %s", str(error).splitlines()[0])
+            return
+        self._next += len(lines)
+        self._pending.clear()
+        self._characters = 0
+        if self._dropped:
+            self._add("platform", f"{self._dropped} pieces of output were dropped while the database was away.")
+            self._dropped = 0
+
+    def last_lines(self, count: int) -> str:
+        """The end of stderr, for a failure without a message of its own."""
+        text = "".join(self._last)[-KEPT_CHARACTERS:]
+        return "\n".join(text.strip().splitlines()[-count:])
+
+    def _add(self, kind: str, text: str) -> None:
+        if len(self._pending) >= HELD_LINES:
+            self._dropped += 1
+            return
+        self._pending.append((kind, text))
+        self._characters += len(text)

@@ -1,0 +1,207 @@
+"""Runs one attempt: read inputs, work in the sandbox, write outputs, report. No database session is open while it works."""
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from mecapy_platform.core.errors import InvalidInputError, MalformedError, MecapyError, StorageFullError, TooLargeError
+from mecapy_platform.core.states import FailureKind, Usage
+from mecapy_platform.core.units import UnitSystem
+from mecapy_platform.core.values import check_outputs
+from mecapy_platform.sandbox.base import Collected, Ended, EndReason, Limits, Run, SandboxSpec, StopReason
+from mecapy_platform.services import finish
+from mecapy_platform.services.claims import Claim
+from mecapy_platform.services.finish import Outcome
+from mecapy_platform.worker import outputs
+from mecapy_platform.worker.context import WorkerContext
+from mecapy_platform.worker.live import LiveAttempt
+from mecapy_platform.worker.materials import Materials, prepare
+from mecapy_platform.worker.pump import Pump
+
+log = logging.getLogger(__name__)
+NOTHING_USED = Usage(0.0, None, None)
+REPORT_FOR_SECONDS = 120.0  # how long a finished result is offered to a database that is away
+LAST_LINES = 20
+
+STOPPED = {
+    StopReason.CANCELLED: (FailureKind.CANCELLED, "cancelled", "Cancelled while it was running."),
+    StopReason.DRAIN: (FailureKind.LOST_MACHINE, "worker_drained", "The worker was shut down; the task starts again elsewhere."),
+    StopReason.LEASE_LOST: (FailureKind.LOST_MACHINE, "lease_lost", "The worker lost its lease."),
+}
+LIMITS_HIT = {
+    EndReason.TIMEOUT: (FailureKind.TIMEOUT, "timeout"),
+    EndReason.OUT_OF_MEMORY: (FailureKind.OUT_OF_MEMORY, "out_of_memory"),
+    EndReason.MACHINE: (FailureKind.LOST_MACHINE, "sandbox_lost"),
+    EndReason.LOG_LIMIT: (FailureKind.USER_ERROR, "log_limit"),
+    EndReason.DISK_LIMIT: (FailureKind.USER_ERROR, "disk_limit"),
+}
+
+
+def run_task(context: WorkerContext, claim: Claim, live: LiveAttempt) -> None:
+    """One attempt from claim to report. Never raises for what a task does; a database that is away is waited for."""
+    try:
+        outcome = _attempt(context, claim, live)
+    except StorageFullError as error:
+        outcome = Outcome(FailureKind.LOST_MACHINE, NOTHING_USED, error.code, error.message, is_counted=False)
+    except (MecapyError, OSError) as error:
+        log.exception("attempt %s of task %s could not be run", claim.number, claim.task_id)
+        code = error.code if isinstance(error, MecapyError) else "platform_error"
+        outcome = Outcome(FailureKind.LOST_MACHINE, NOTHING_USED, code, f"The platform could not run it: {error}")
+    _report(context, claim, outcome)
+
+
+def _attempt(context: WorkerContext, claim: Claim, live: LiveAttempt) -> Outcome:
+    materials = prepare(context, claim)
+    try:
+        with context.sandbox.start(spec_of(context, claim, materials)) as run:
+            live.started(run)
+            pump = Pump(context, claim)
+            for event in run.events():
+                pump.take(event)
+            pump.flush()
+            return _outcome(context, claim, run, run.ended(), pump, live)
+    finally:
+        materials.remove()
+
+
+def spec_of(context: WorkerContext, claim: Claim, materials: Materials) -> SandboxSpec:
+    settings = context.settings
+    files = {name: port for name, port in (claim.output_ports or {}).items() if str(port["type"]).startswith("File")}
+    return SandboxSpec(
+        task_id=str(claim.task_id),
+        attempt=claim.number,
+        package=materials.package,
+        inputs=materials.inputs,
+        environment=materials.environment,
+        handler=claim.handler,
+        entrypoint=tuple(claim.entrypoint or ()),
+        needs=tuple(claim.options.get("needs") or ()),
+        required_files=tuple(name for name, port in files.items() if port.get("required", True)),
+        optional_files=tuple(name for name, port in files.items() if not port.get("required", True)),
+        limits=Limits(
+            cpu=claim.cpu,
+            memory_mb=claim.memory_mb,
+            timeout_seconds=claim.timeout_seconds,
+            disk_bytes=claim.memory_mb << 20,
+            output_bytes=int(claim.limits.get("output_bytes", settings.output_bytes)),
+            result_bytes=int(claim.limits.get("result_bytes", settings.result_bytes)),
+            log_bytes=int(claim.limits.get("log_bytes", settings.log_bytes)),
+            grace_seconds=settings.grace_seconds,
+        ),
+    )
+
+
+def _outcome(context: WorkerContext, claim: Claim, run: Run, ended: Ended, pump: Pump, live: LiveAttempt) -> Outcome:
+    """Judge an ended run. Outputs are read only here, when every process of it is dead."""
+    stop = ended.stop or live.stop_reason
+    if stop is StopReason.LEASE_LOST:
+        return Outcome(FailureKind.LOST_MACHINE, ended.usage, "lease_lost", STOPPED[stop][2])
+    collected = run.collect()
+    failure = _failure(claim, ended, stop, collected, pump)
+    if failure is None:
+        try:
+            return _completed(context, claim, run, ended, collected)
+        except (InvalidInputError, MalformedError) as error:
+            details = "; ".join(f"{problem.path}: {problem.message}" for problem in error.problems)
+            failure = (FailureKind.USER_ERROR, error.code, f"{error.message} {details}".strip())
+        except TooLargeError as error:
+            failure = (FailureKind.USER_ERROR, error.code, error.message)
+    kind, code, message = failure
+    partial = () if kind is FailureKind.LOST_MACHINE else outputs.store(context, claim, run, collected, is_partial=True)
+    return Outcome(kind, ended.usage, code, message, files=partial, is_counted=stop is not StopReason.DRAIN)
+
+
+Failure = tuple[FailureKind, str, str]
+
+
+def _failure(claim: Claim, ended: Ended, stop: StopReason | None, collected: Collected, pump: Pump) -> Failure | None:
+    """The first that applies: what the platform did to it, what it said of itself, how it exited, what it left behind."""
+    return _limit_hit(claim, ended, stop) or _said(collected) or _exit(ended, pump) or _left_behind(collected)
+
+
+def _limit_hit(claim: Claim, ended: Ended, stop: StopReason | None) -> Failure | None:
+    if stop in STOPPED and stop is not None:
+        return STOPPED[stop]
+    sentences = {
+        EndReason.TIMEOUT: f"Stopped at its time limit of {claim.timeout_seconds:g} s. {ended.detail}".strip(),
+        EndReason.OUT_OF_MEMORY: ended.detail or f"Used more than its {claim.memory_mb} MiB of memory.",
+        EndReason.MACHINE: ended.detail or "The sandbox was lost.",
+        EndReason.LOG_LIMIT: ended.detail,
+        EndReason.DISK_LIMIT: ended.detail,
+    }
+    if ended.reason not in sentences:
+        return None
+    kind, code = LIMITS_HIT[ended.reason]
+    return kind, code, sentences[ended.reason]
+
+
+def _said(collected: Collected) -> Failure | None:
+    if collected.error is None:
+        return None
+    return FailureKind.USER_ERROR, _error_code(collected.error), _error_text(collected.error)
+
+
+def _exit(ended: Ended, pump: Pump) -> Failure | None:
+    if ended.signal is not None:
+        return FailureKind.USER_ERROR, "killed_by_signal", f"Ended by signal {ended.signal}. {pump.last_lines(LAST_LINES)}".strip()
+    if ended.exit_code:
+        return FailureKind.USER_ERROR, "exit_code", f"Ended with exit code {ended.exit_code}. {pump.last_lines(LAST_LINES)}".strip()
+    return None
+
+
+def _left_behind(collected: Collected) -> Failure | None:
+    if collected.over_limit:
+        return FailureKind.USER_ERROR, "output_limit", collected.over_limit
+    if collected.refused:
+        names = "; ".join(f"{refusal.name}: {refusal.reason}" for refusal in collected.refused[:10])
+        return FailureKind.USER_ERROR, "output_refused", f"Only regular files may be outputs. {names}"
+    if collected.result is None:
+        return FailureKind.USER_ERROR, "no_result", "It ended without writing its result (exit before the handler returned?)."
+    return None
+
+
+def _completed(context: WorkerContext, claim: Claim, run: Run, ended: Ended, collected: Collected) -> Outcome:
+    assert collected.result is not None
+    units = claim.options.get("units") or UnitSystem.SI
+    result = check_outputs(claim.output_ports or {}, collected.result, context.settings.result_bytes, units=units)
+    outputs.check_required(claim, collected)
+    files = outputs.store(context, claim, run, collected, is_partial=False)
+    key = outputs.store_large_result(context, claim, result)
+    context.probe("stored")
+    return Outcome(None, ended.usage, result=None if key else result, result_key=key, files=files)
+
+
+def _report(context: WorkerContext, claim: Claim, outcome: Outcome) -> None:
+    """Offer the end until the database takes it. A token that no longer counts is answered with None, and that is that."""
+    deadline = time.monotonic() + REPORT_FOR_SECONDS
+    wait_seconds = 0.05
+    while True:
+        try:
+            with context.database.transaction() as session:
+                state = finish.finish(session, claim.token, outcome, context.settings)
+        except (DBAPIError, SQLAlchemyError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(wait_seconds)
+            wait_seconds = min(2.0, wait_seconds * 2)
+            continue
+        if state is None:
+            log.info("attempt %s of task %s no longer counts; nothing was changed", claim.number, claim.task_id)
+        else:
+            context.probe("finished")
+        return
+
+
+def _error_code(error: Mapping[str, object]) -> str:
+    code = error.get("code")
+    return code if isinstance(code, str) and code.isidentifier() else "user_error"
+
+
+def _error_text(error: Mapping[str, Any]) -> str:
+    kind, text = error.get("type"), error.get("error")
+    sentence = f"{kind}: {text}" if kind else str(text)
+    return sentence[:4000] if isinstance(text, str) else json.dumps(error, default=str)[:4000]

@@ -1,0 +1,300 @@
+"""From queued to ended in PostgreSQL: claims, leases, guarded ends, retries, cancellation. No sandbox here."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import text
+
+from mecapy_platform.core.ids import uuid7
+from mecapy_platform.core.lanes import Lane
+from mecapy_platform.core.states import FailureKind, TaskState, Usage
+from mecapy_platform.db import queue
+from mecapy_platform.db.schema import migrate
+from mecapy_platform.db.session import Database, make_engine
+from mecapy_platform.db.tables import Attempt, Function, Organization, Package, PackageVersion, Task
+from mecapy_platform.services import claims, logs, sweeps
+from mecapy_platform.services.claims import Claim, Worker
+from mecapy_platform.services.finish import Outcome, finish
+from mecapy_platform.services.logs import Line
+from mecapy_platform.services.release import due_lanes
+from mecapy_platform.settings import Settings
+from services import postgres
+
+SETTINGS = Settings(lease_seconds=15, organization_max_running=50)
+WORKER = Worker("node-1", "node-1-1", "fake")
+USED = Usage(1.5, 1.0, 64.0)
+DONE = Outcome(None, USED, result={"stress": 1.0})
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Database]:
+    with postgres() as running:
+        migrate(running.owner_url)
+        database = Database(make_engine(running.worker_url))
+        yield database
+        database.dispose()
+
+
+@pytest.fixture
+def database(server: Database) -> Database:
+    with server.transaction() as session:
+        for table in ("events", "tasks", "lane_shares", "nodes"):
+            session.execute(text(f"DELETE FROM {table}"))
+    add_node(server, "node-1")
+    return server
+
+
+def add_node(server: Database, name: str, *, cpu: float = 100, memory_mb: int = 100_000, refusal: str | None = None) -> None:
+    values = {
+        "name": name,
+        "cpu": cpu,
+        "memory_mb": memory_mb,
+        "disk_free_bytes": 1 << 40,
+        "accepts_work": refusal is None,
+        "refusal": refusal,
+    }
+    with server.transaction() as session:
+        session.execute(queue.SEE_NODE, values)
+
+
+def organization(server: Database, *, weight: float = 1.0) -> UUID:
+    with server.transaction() as session:
+        made = Organization(slug=f"o-{uuid4().hex[:10]}", display_name="made", weight=weight, limits={})
+        session.add(made)
+        session.flush()
+        return made.id
+
+
+def function(server: Database, organization_id: UUID) -> UUID:
+    with server.transaction() as session:
+        package = Package(organization_id=organization_id, owner_id=uuid4(), name="bolts")
+        session.add(package)
+        session.flush()
+        version = PackageVersion(
+            organization_id=organization_id, package_id=package.id, version="1.0.0", manifest={}, archive_key="k", archive_sha256="s",
+            created_by=uuid4(), status="ready", runtime="3.11",
+        )  # fmt: skip
+        session.add(version)
+        session.flush()
+        made = Function(
+            organization_id=organization_id, package_version_id=version.id, name="size", handler="bolts:size", cpu=1, memory_mb=512,
+            timeout_seconds=60, options={}, checksum="c",
+        )  # fmt: skip
+        session.add(made)
+        session.flush()
+        return made.id
+
+
+def add_tasks(server: Database, organization_id: UUID, count: int, **changes: object) -> list[UUID]:
+    function_id = function(server, organization_id) if "function_id" not in changes else changes.pop("function_id")
+    with server.transaction() as session:
+        version_id = session.get_one(Function, function_id).package_version_id
+        made = []
+        for number in range(count):
+            values: dict[str, object] = {
+                "id": uuid7(number), "organization_id": organization_id, "user_id": uuid4(), "function_id": function_id,
+                "package_version_id": version_id, "name": "t", "lane": "default", "rank": 4, "inputs": {}, "files": {}, "inputs_digest": "d",
+                "cpu": 1, "memory_mb": 512, "timeout_seconds": 60, "claimable": True, "retries": {},
+            }  # fmt: skip
+            task = Task(**(values | changes))
+            session.add(task)
+            session.flush()
+            made.append(task.id)
+        return made
+
+
+def claim(
+    server: Database, count: int = 10, *, lane: Lane = Lane.DEFAULT, worker: Worker = WORKER, settings: Settings = SETTINGS
+) -> list[Claim]:
+    with server.transaction() as session:
+        return claims.claim(session, worker, lane, count, settings)
+
+
+def end(server: Database, token: UUID, outcome: Outcome = DONE) -> TaskState | None:
+    with server.transaction() as session:
+        return finish(session, token, outcome, SETTINGS)
+
+
+def task_of(server: Database, task_id: UUID) -> Task:
+    with server.transaction() as session:
+        return session.get_one(Task, task_id)
+
+
+def ends_of(server: Database, task_id: UUID) -> int:
+    with server.transaction() as session:
+        query = text("SELECT count(*) FROM events WHERE task_id = :id AND kind = 'TaskFinished'")
+        return int(session.scalar(query, {"id": task_id}) or 0)
+
+
+def expire(server: Database, token: UUID) -> None:
+    with server.transaction() as session:
+        session.execute(text("UPDATE attempts SET lease_until = now() - interval '1 second' WHERE token = :token"), {"token": token})
+
+
+def sweep(server: Database) -> int:
+    return sweeps.sweep(server, replace_lease(SETTINGS))
+
+
+def replace_lease(settings: Settings) -> Settings:
+    """The server of a test is younger than a lease; the grace after a restart has its own test."""
+    return settings.model_copy(update={"lease_seconds": 0.0})
+
+
+def test_a_claimed_task_is_handed_out_once(database: Database) -> None:
+    (task_id,) = add_tasks(database, organization(database), 1)
+    (first,) = claim(database)
+    assert (first.task_id, first.number, claim(database)) == (task_id, 1, [])
+
+
+def test_an_end_is_recorded_once_with_what_was_used(database: Database) -> None:
+    (task_id,) = add_tasks(database, organization(database), 1)
+    (claimed,) = claim(database)
+    assert end(database, claimed.token) is TaskState.COMPLETED
+    assert end(database, claimed.token) is None
+    task = task_of(database, task_id)
+    assert (task.state, task.result, task.runtime_seconds, task.peak_memory_mb) == ("completed", {"stress": 1.0}, 1.5, 64.0)
+    assert ends_of(database, task_id) == 1
+
+
+def test_a_late_worker_changes_nothing(database: Database) -> None:
+    (task_id,) = add_tasks(database, organization(database), 1)
+    (late,) = claim(database)
+    expire(database, late.token)
+    assert sweep(database) == 1
+    (second,) = claim(database)
+    with database.transaction() as session:
+        logs.append(session, task_id, late.token, [Line(0, "stdout", "late")])
+        assert claims.renew(session, [late.token], SETTINGS) == set()
+    assert end(database, late.token, replace(DONE, result={"stress": -1.0})) is None
+    assert end(database, second.token) is TaskState.COMPLETED
+    task = task_of(database, task_id)
+    assert (task.result, task.attempts, ends_of(database, task_id)) == ({"stress": 1.0}, 2, 1)
+    with database.transaction() as session:
+        assert session.scalar(text("SELECT count(*) FROM task_logs WHERE task_id = :id"), {"id": task_id}) == 0
+
+
+def test_leases_that_are_renewed_are_not_taken_back(database: Database) -> None:
+    add_tasks(database, organization(database), 1)
+    (claimed,) = claim(database)
+    expire(database, claimed.token)
+    with database.transaction() as session:
+        assert claims.renew(session, [claimed.token], SETTINGS) == {claimed.token}
+    assert sweep(database) == 0
+
+
+def test_nobody_is_called_lost_right_after_the_database_restarted(database: Database) -> None:
+    add_tasks(database, organization(database), 1)
+    (claimed,) = claim(database)
+    expire(database, claimed.token)
+    assert sweeps.sweep(database, SETTINGS.model_copy(update={"lease_seconds": 86_400.0})) == 0
+
+
+def test_a_task_that_keeps_losing_its_machine_is_parked_with_its_reason(database: Database) -> None:
+    (task_id,) = add_tasks(database, organization(database), 1)
+    for _ in range(SETTINGS.max_attempts):
+        with database.transaction() as session:
+            session.execute(text("UPDATE tasks SET claimable = true, held = NULL WHERE state = 'queued'"))
+        (claimed,) = claim(database)
+        expire(database, claimed.token)
+        sweep(database)
+    task = task_of(database, task_id)
+    assert (task.state, task.parked, task.attempts) == ("lost", True, SETTINGS.max_attempts)
+    assert "Given up after 5" in str(task.error_message)
+
+
+def test_a_users_error_is_retried_only_when_asked_and_waits_its_turn(database: Database) -> None:
+    policy = {"max": 1, "backoff_seconds": 100.0, "on": ["user_error"]}
+    (task_id,) = add_tasks(database, organization(database), 1, retries=policy)
+    (claimed,) = claim(database)
+    failure = Outcome(FailureKind.USER_ERROR, USED, "user_error", "ValueError: no")
+    assert end(database, claimed.token, failure) is TaskState.QUEUED
+    assert (task_of(database, task_id).held, claim(database)) == ("backoff", [])
+    with database.transaction() as session:
+        session.execute(text("UPDATE tasks SET not_before = now() - interval '1 second'"))
+        assert due_lanes(session) == [Lane.DEFAULT]
+    (again,) = claim(database)
+    assert end(database, again.token, failure) is TaskState.FAILED
+    task = task_of(database, task_id)
+    assert (task.error_code, task.attempts, ends_of(database, task_id)) == ("user_error", 2, 1)
+
+
+def test_a_drained_worker_is_nobodys_failure(database: Database) -> None:
+    (task_id,) = add_tasks(database, organization(database), 1)
+    (claimed,) = claim(database)
+    drained = Outcome(FailureKind.LOST_MACHINE, USED, "worker_drained", "stopped", is_counted=False)
+    assert end(database, claimed.token, drained) is TaskState.QUEUED
+    task = task_of(database, task_id)
+    assert (task.machine_failures, task.claimable) == (0, True)
+
+
+def test_a_running_task_that_was_cancelled_ends_as_cancelled_even_when_its_worker_is_lost(database: Database) -> None:
+    (task_id,) = add_tasks(database, organization(database), 1)
+    (claimed,) = claim(database)
+    with database.transaction() as session:
+        session.execute(text("UPDATE tasks SET cancel_requested_at = now() WHERE id = :id"), {"id": task_id})
+        assert claims.cancelled(session, [task_id]) == {claimed.token}
+    expire(database, claimed.token)
+    sweep(database)
+    assert task_of(database, task_id).state == "cancelled"
+
+
+def test_memory_is_reserved_in_full_across_the_processes_of_a_node(database: Database) -> None:
+    add_node(database, "node-1", cpu=100, memory_mb=1100)
+    add_tasks(database, organization(database), 5)
+    assert len(claim(database, 2)) + len(claim(database, 2, worker=Worker("node-1", "node-1-2", "fake"))) == 2
+
+
+def test_a_node_that_refuses_work_gets_none(database: Database) -> None:
+    add_node(database, "node-1", refusal="the sandbox does not hold")
+    add_tasks(database, organization(database), 1)
+    assert claim(database) == []
+
+
+def test_high_priority_is_first_in_first_out_whatever_the_priority(database: Database) -> None:
+    tenant = organization(database)
+    function_id = function(database, tenant)
+    wanted = [add_tasks(database, tenant, 1, lane="high_priority", rank=0, priority=p, function_id=function_id)[0] for p in (1, 9, 5)]
+    assert [one.task_id for one in claim(database, lane=Lane.HIGH_PRIORITY)] == wanted
+
+
+def test_priority_orders_the_other_lanes(database: Database) -> None:
+    tenant = organization(database)
+    function_id = function(database, tenant)
+    low, high = (add_tasks(database, tenant, 1, rank=9 - p, priority=p, function_id=function_id)[0] for p in (1, 9))
+    assert [one.task_id for one in claim(database)] == [high, low]
+
+
+def test_a_flood_of_one_organization_does_not_hold_up_another(database: Database) -> None:
+    flood, small = organization(database), organization(database)
+    add_tasks(database, flood, 60)
+    claim(database, 10)
+    (task_id,) = add_tasks(database, small, 1)
+    assert task_id in [one.task_id for one in claim(database, 2)]
+
+
+def test_an_organization_has_at_most_its_share_running(database: Database) -> None:
+    add_tasks(database, organization(database), 10)
+    settings = SETTINGS.model_copy(update={"organization_max_running": 3})
+    assert len(claim(database, 10, settings=settings)) == 3
+    assert claim(database, 10, settings=settings) == []
+
+
+def test_long_running_is_throttled(database: Database) -> None:
+    add_tasks(database, organization(database), 10, lane="long_running")
+    settings = SETTINGS.model_copy(update={"long_running_max_running": 2})
+    assert len(claim(database, 10, lane=Lane.LONG_RUNNING, settings=settings)) == 2
+    assert claim(database, 10, lane=Lane.LONG_RUNNING, settings=settings) == []
+
+
+def test_every_attempt_keeps_where_it_ran_and_how_it_ended(database: Database) -> None:
+    (task_id,) = add_tasks(database, organization(database), 1)
+    (first,) = claim(database)
+    expire(database, first.token)
+    sweep(database)
+    (second,) = claim(database)
+    end(database, second.token)
+    with database.transaction() as session:
+        kept = session.query(Attempt).filter_by(task_id=task_id).order_by(Attempt.number).all()
+        assert [(one.number, one.node, one.state) for one in kept] == [(1, "node-1", "lost_machine"), (2, "node-1", "completed")]

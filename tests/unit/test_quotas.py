@@ -1,0 +1,76 @@
+"""Shares, order and room: which tasks go next."""
+
+from uuid import UUID
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mecapy_platform.core.quotas import PATIENCE_SECONDS, Candidate, Room, Share, pick
+
+A, B = UUID(int=1), UUID(int=2)
+
+
+def tasks(count: int, *, first: int = 100, cpu: float = 1, memory_mb: int = 100, waited: float = 0) -> list[Candidate]:
+    return [Candidate(UUID(int=first + number), cpu, memory_mb, waited) for number in range(count)]
+
+
+def share(weight: float = 1, passed: float = 0, may_start: int = 1000) -> Share:
+    return Share(weight, passed, may_start)
+
+
+def test_a_flood_of_one_organization_leaves_every_second_turn_to_the_other() -> None:
+    queues = {A: tasks(100), B: tasks(3, first=900)}
+    picked = pick(queues, {A: share(), B: share()}, Room(100, 10_000, 6), virtual_time=0, is_strict=True)
+    assert sum(1 for one in picked.task_ids if one.int >= 900) == 3
+
+
+def test_weights_divide_the_turns() -> None:
+    queues = {A: tasks(100), B: tasks(100, first=900)}
+    picked = pick(queues, {A: share(weight=3), B: share()}, Room(1000, 100_000, 40), virtual_time=0, is_strict=True)
+    assert sum(1 for one in picked.task_ids if one.int < 900) == 30
+
+
+def test_an_idle_organization_has_not_saved_up_turns() -> None:
+    queues = {A: tasks(50), B: tasks(50, first=900)}
+    picked = pick(queues, {A: share(passed=1000), B: share(passed=0)}, Room(1000, 100_000, 20), virtual_time=1000, is_strict=True)
+    assert 9 <= sum(1 for one in picked.task_ids if one.int >= 900) <= 11
+
+
+def test_strict_order_is_not_overtaken_by_a_smaller_task() -> None:
+    queue = [*tasks(1, memory_mb=5000), *tasks(3, first=200)]
+    assert pick({A: queue}, {A: share()}, Room(100, 1000, 10), virtual_time=0, is_strict=True).task_ids == ()
+
+
+def test_a_smaller_task_may_overtake_where_order_is_not_strict() -> None:
+    queue = [*tasks(1, memory_mb=5000), *tasks(3, first=200)]
+    picked = pick({A: queue}, {A: share()}, Room(100, 1000, 10), virtual_time=0, is_strict=False)
+    assert [one.int for one in picked.task_ids] == [200, 201, 202]
+
+
+def test_a_large_task_that_has_waited_long_gets_room_kept_for_it() -> None:
+    queues = {A: tasks(1, memory_mb=5000, waited=PATIENCE_SECONDS + 1), B: tasks(5, first=900)}
+    picked = pick(queues, {A: share(), B: share(passed=1)}, Room(100, 1000, 10), virtual_time=0, is_strict=False)
+    assert picked.task_ids == ()
+
+
+def test_an_organization_at_its_quota_does_not_hold_up_the_other() -> None:
+    queues = {A: tasks(5), B: tasks(5, first=900)}
+    picked = pick(queues, {A: share(may_start=0), B: share(passed=50)}, Room(100, 10_000, 10), virtual_time=0, is_strict=True)
+    assert [one.int for one in picked.task_ids] == [900, 901, 902, 903, 904]
+
+
+@given(
+    sizes=st.lists(st.tuples(st.integers(1, 4), st.integers(1, 4000)), max_size=40),
+    cpu=st.floats(0, 8),
+    memory_mb=st.integers(0, 8000),
+    slots=st.integers(0, 20),
+    is_strict=st.booleans(),
+)
+def test_what_is_picked_always_fits(sizes: list[tuple[int, int]], cpu: float, memory_mb: int, slots: int, is_strict: bool) -> None:
+    candidates = [Candidate(UUID(int=number), size[0], size[1], 0) for number, size in enumerate(sizes)]
+    queues = {A: candidates[::2], B: candidates[1::2]}
+    picked = pick(queues, {A: share(), B: share(weight=2)}, Room(cpu, memory_mb, slots), virtual_time=0, is_strict=is_strict)
+    chosen = [candidates[one.int] for one in picked.task_ids]
+    assert len(set(picked.task_ids)) == len(chosen) <= slots
+    assert sum(one.cpu for one in chosen) <= cpu
+    assert sum(one.memory_mb for one in chosen) <= memory_mb
