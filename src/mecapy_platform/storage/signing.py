@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import time
 from dataclasses import dataclass
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from mecapy_platform.core.errors import ConfigurationError, ForbiddenError
 
@@ -23,7 +23,7 @@ class UrlSigner:
             raise ConfigurationError("signing_secret_missing", "Set MECAPY_SIGNING_SECRET; without it no address of a file can be signed.")
         expires = int(time.time()) + expires_seconds
         query = urlencode({"expires": expires, "filename": filename, "signature": self._signature(key, filename, expires)})
-        return f"{self.base_url.rstrip('/')}/storage/{key}?{query}"
+        return f"{self.base_url.rstrip('/')}/storage/{quote(key, safe='/')}?{query}"
 
     def check(self, key: str, *, filename: str, expires: int, signature: str) -> None:
         """Raise ForbiddenError for a signature that was not made here, or is over."""

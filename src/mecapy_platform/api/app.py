@@ -1,0 +1,71 @@
+"""The application: routes, error handling, guards. Everything it works with comes in by ApiContext."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from anyio import to_thread
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from mecapy_platform.api import problems, storage, system, tasks
+from mecapy_platform.api.answers import PROBLEM_SCHEMAS
+from mecapy_platform.api.auth import Authenticator
+from mecapy_platform.api.context import ApiContext
+from mecapy_platform.api.guards import BodyGuard, ErrorGuard
+from mecapy_platform.api.issuer import issuer_router
+from mecapy_platform.api.published import auth, jobs, organizations, packages, registry, types, uploads
+from mecapy_platform.api.task_models import BulkTaskBody
+
+__all__ = ["ApiContext", "create_app"]
+THREADS = 28  # as many as there are database connections, nearly
+ROUTERS = (
+    *(system.router, auth.router, packages.router, uploads.router, jobs.router, organizations.router),
+    *(registry.router, types.router, tasks.router, storage.router),
+)
+DESCRIPTION = "Run mechanical-engineering calculations: deploy packages, submit tasks, read results."
+
+
+def create_app(context: ApiContext) -> FastAPI:
+    """One application over one context."""
+    app = FastAPI(
+        title="MecaPy API", version=version("mecapy-platform"), description=DESCRIPTION, lifespan=_lifespan, redirect_slashes=False
+    )
+    app.state.context = context
+    authenticator = Authenticator(context.settings, context.database)
+    app.state.authenticator = authenticator
+    problems.install(app)
+    app.add_middleware(BodyGuard, settings=context.settings, identify=authenticator.claims)
+    app.add_middleware(ErrorGuard)
+    for router in ROUTERS:
+        app.include_router(router)
+    if context.settings.embedded_issuer_key is not None:
+        app.include_router(issuer_router(context.settings.embedded_issuer_key, context.settings.public_url))
+    app.openapi = lambda: openapi(app)  # type: ignore[method-assign]  # the documented way to extend the document
+    return app
+
+
+def openapi(app: FastAPI) -> dict[str, Any]:
+    """FastAPI's document with the schemas that its signatures do not show."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        schemas.update(PROBLEM_SCHEMAS)
+        schemas["BulkTaskBody"] = BulkTaskBody.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas.pop("HTTPValidationError", None)
+        schemas.pop("ValidationError", None)
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    context: ApiContext = app.state.context
+    to_thread.current_default_thread_limiter().total_tokens = THREADS
+    context.doorbell.start(asyncio.get_running_loop())
+    try:
+        yield
+    finally:
+        context.doorbell.stop()

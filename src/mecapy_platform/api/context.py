@@ -1,0 +1,21 @@
+"""What the API is made of; bootstrap fills it, every request finds it on the application."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from mecapy_platform.db.session import Database
+from mecapy_platform.events.doorbell import Doorbell
+from mecapy_platform.settings import Settings
+from mecapy_platform.storage.base import Storage
+
+
+@dataclass(frozen=True)
+class ApiContext:
+    """`hints` is called after a commit that made work; it never raises. `checks` are the parts that `/ready` asks."""
+
+    settings: Settings
+    database: Database
+    storage: Storage
+    doorbell: Doorbell
+    hints: Callable[[], None]
+    checks: Mapping[str, Callable[[], None]] = field(default_factory=dict)

@@ -1,0 +1,119 @@
+"""Renders tasks: rows in, answers out."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from mecapy_platform.api.task_models import (
+    ArtifactAnswer,
+    AttemptAnswer,
+    Fault,
+    LimitsAnswer,
+    LogAnswer,
+    LogEntry,
+    PackageRef,
+    Provenance,
+    TaskAnswer,
+    UsageAnswer,
+)
+from mecapy_platform.db.tables import Artifact, Attempt, Task
+from mecapy_platform.services.tasks.read import LogPage, TaskView, Waiting
+from mecapy_platform.storage.base import Storage
+
+URL_SECONDS = 15 * 60
+
+
+def render_task(
+    view: TaskView, *, attempts: Sequence[Attempt] = (), waiting: Waiting | None = None, with_result: bool = False
+) -> TaskAnswer:
+    task = view.task
+    return TaskAnswer(
+        id=task.id,
+        name=task.name,
+        state=task.state,
+        lane=task.lane,
+        priority=task.priority,
+        package=PackageRef(
+            id=view.package.id, name=view.package.name, version=view.version.version, owner=view.owner.removeprefix("user:")
+        ),
+        function=view.function.name,
+        version_id=task.package_version_id,
+        function_id=task.function_id,
+        inputs=task.inputs,
+        files={port: {name: value for name, value in file.items() if name != "key"} for port, file in task.files.items()},
+        created_at=task.created_at,
+        started_at=task.started_at,
+        completed_at=task.completed_at,
+        cancel_requested_at=task.cancel_requested_at,
+        progress=task.progress,
+        error=render_error(task),
+        usage=render_usage(task),
+        result=task.result if with_result else None,
+        limits=LimitsAnswer(cpu=task.cpu, memory_mb=task.memory_mb, timeout_seconds=task.timeout_seconds),
+        attempts=[_attempt(one) for one in attempts],
+        waiting=Fault(code=waiting.code, message=waiting.message) if waiting else None,
+        retry_of=task.retry_of,
+        parked=task.parked,
+        provenance=Provenance(
+            package_digest=task.package_digest,
+            environment_digest=task.environment_digest,
+            interpreter=task.interpreter,
+            inputs_digest=task.inputs_digest,
+            submitted_by=task.user_id,
+        ),
+    )
+
+
+def render_error(row: Task | Attempt) -> Fault | None:
+    return Fault(code=row.error_code, message=row.error_message or "") if row.error_code else None
+
+
+def render_usage(task: Task) -> UsageAnswer | None:
+    if task.runtime_seconds is None:
+        return None
+    return UsageAnswer(wall_seconds=task.runtime_seconds, cpu_seconds=task.cpu_seconds, peak_memory_mb=task.peak_memory_mb)
+
+
+def render_artifact(artifact: Artifact, storage: Storage) -> ArtifactAnswer:
+    return ArtifactAnswer(
+        name=artifact.name,
+        kind=artifact.kind,
+        filename=artifact.filename,
+        size_bytes=artifact.size_bytes,
+        sha256=artifact.sha256,
+        partial=artifact.is_partial,
+        attempt=artifact.attempt,
+        url=storage.signed_url(artifact.key, filename=artifact.filename, expires_seconds=URL_SECONDS),
+    )
+
+
+def render_logs(page: LogPage) -> LogAnswer:
+    entries = [
+        LogEntry(index=one.index, attempt=one.attempt, kind=one.kind, text=one.text, created_at=one.created_at) for one in page.entries
+    ]
+    return LogAnswer(entries=entries, next=page.next, done=page.done)
+
+
+def read_result(task: Task, storage: Storage) -> dict[str, Any] | None:
+    """The result, from the row or, when it is large, from storage. Call it without a session open."""
+    if task.result_s3_key is None:
+        return task.result
+    with storage.open(task.result_s3_key) as source:
+        result: dict[str, Any] = json.load(source)
+    return result
+
+
+def _attempt(attempt: Attempt) -> AttemptAnswer:
+    usage = None
+    if attempt.wall_seconds is not None:
+        usage = UsageAnswer(wall_seconds=attempt.wall_seconds, cpu_seconds=attempt.cpu_seconds, peak_memory_mb=attempt.peak_memory_mb)
+    return AttemptAnswer(
+        number=attempt.number,
+        state=attempt.state or "running",
+        node=attempt.node,
+        backend=attempt.backend,
+        started_at=attempt.started_at,
+        ended_at=attempt.ended_at,
+        error=render_error(attempt),
+        usage=usage,
+    )
