@@ -1,0 +1,277 @@
+"""Reads uploaded zip archives. Nothing about them is believed: names, sizes and counts are checked, bytes are counted while they come."""
+
+import errno
+import os
+import stat
+import unicodedata
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from mecapy_platform.core.errors import InvalidInputError, MalformedError, Problem, StorageFullError, TooLargeError
+from mecapy_platform.storage.zip_directory import check_directory
+
+MANIFEST = "mecapy.yml"
+MANIFEST_BYTES = 256 * 1024
+CHUNK = 1 << 16
+MAX_NAME_BYTES = 255
+MAX_PATH_BYTES = 1024
+MAX_LEVELS = 32
+RATIO_FREE_BYTES = 4 << 20
+FLAG_ENCRYPTED = 0x1 | 0x40 | 0x2000
+FLAG_UTF8 = 0x800
+
+
+@dataclass(frozen=True)
+class ArchiveLimits:
+    files: int = 10_000
+    total_bytes: int = 500 * 1000 * 1000
+    ratio: int = 200
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """Names relative to the package's root, in the order of the archive."""
+
+    files: tuple[str, ...]
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class _Member:
+    info: zipfile.ZipInfo
+    parts: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return "/".join(self.parts)
+
+
+DEFAULT_LIMITS = ArchiveLimits()
+
+
+def read_manifest(source: BinaryIO, limits: ArchiveLimits = DEFAULT_LIMITS) -> bytes:
+    """The text of mecapy.yml at the root, or inside one single top folder.
+
+    Raises MalformedError("archive_unreadable"), InvalidInputError("archive_invalid") with every problem, each naming the member,
+    InvalidInputError("manifest_missing"), TooLargeError("archive_too_large").
+    """
+    with _opened(source, limits) as archive:
+        members = _members(archive, limits)
+        _root(members)
+        manifest = next(member for member in members if member.parts in {(MANIFEST,), (*_root(members), MANIFEST)})
+        if manifest.info.file_size > MANIFEST_BYTES:
+            raise MalformedError("manifest_unreadable", f"{MANIFEST} is larger than {MANIFEST_BYTES // 1024} KiB.")
+        return b"".join(_content(archive, manifest, limits))
+
+
+def extract(source: BinaryIO, target_dir: Path, limits: ArchiveLimits = DEFAULT_LIMITS) -> Extracted:
+    """Write the package into an empty directory of ours, its root being where mecapy.yml lies. Files are 0644 or 0755, folders 0755.
+
+    Everything the archive says is checked before the first byte is written. When the bytes turn out different (see read_manifest
+    for the errors), what was written stays: the caller throws `target_dir` away.
+    """
+    with _opened(source, limits) as archive:
+        members = _members(archive, limits)
+        root = _root(members)
+        written: list[str] = []
+        total = 0
+        target = os.open(target_dir, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            for member in members:
+                parts = member.parts[len(root) :]
+                if not parts or member.parts[: len(root)] != root:
+                    continue
+                if member.info.is_dir():
+                    os.close(_folder(target, parts))
+                    continue
+                total += _write(archive, member, target, parts, limits, limits.total_bytes - total)
+                written.append("/".join(parts))
+        except OSError as error:
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                raise StorageFullError("disk_full", "The platform's disk is full; the archive was not unpacked.") from error
+            raise
+        finally:
+            os.close(target)
+    return Extracted(tuple(written), total)
+
+
+@contextmanager
+def _opened(source: BinaryIO, limits: ArchiveLimits) -> Iterator[zipfile.ZipFile]:
+    check_directory(source, limits.files)
+    try:
+        with zipfile.ZipFile(source) as archive:
+            yield archive
+    except UnicodeDecodeError as error:
+        raise _invalid("", "bad_name", "a name says it is UTF-8 and is not.") from error
+    except (zipfile.BadZipFile, NotImplementedError, zlib.error, EOFError, ValueError) as error:
+        raise MalformedError("archive_unreadable", f"The archive is damaged: {error}. Make it again.") from error
+
+
+def _invalid(name: str, code: str, message: str) -> InvalidInputError:
+    return InvalidInputError(
+        "archive_invalid", f"{_shown(name)}: {message}" if name else message, problems=[Problem(_shown(name), code, message)]
+    )
+
+
+def _shown(name: str) -> str:
+    return name[:200].encode("unicode_escape").decode("ascii") if not name.isprintable() else name[:200]
+
+
+def _members(archive: zipfile.ZipFile, limits: ArchiveLimits) -> list[_Member]:
+    """Every member but the rubbish of file managers. Raises with every problem, at most a hundred."""
+    problems: list[Problem] = []
+    found: list[_Member] = []
+    for info in archive.infolist():
+        fault = _fault(info)
+        if fault is not None:
+            problems.append(Problem(_shown(info.orig_filename), *fault))
+            continue
+        parts = tuple(info.orig_filename.rstrip("/").split("/"))
+        if parts[0] != "__MACOSX" and parts[-1] != ".DS_Store":
+            found.append(_Member(info, parts))
+    problems += [Problem(_shown(name), code, message) for name, code, message in _collisions(found)]
+    problems += [Problem(_shown(name), "overlap", "its data overlaps another member's.") for name in _overlaps(archive)]
+    if problems:
+        message = f"{problems[0].path}: {problems[0].message}" + (f" And {len(problems) - 1} more." if len(problems) > 1 else "")
+        raise InvalidInputError("archive_invalid", message, problems=problems[:100])
+    total = sum(member.info.file_size for member in found)
+    if total > limits.total_bytes:
+        raise _too_large(limits)
+    return found
+
+
+def _too_large(limits: ArchiveLimits) -> TooLargeError:
+    return TooLargeError("archive_too_large", f"The unpacked archive is larger than {limits.total_bytes // 1_000_000} MB.")
+
+
+def _fault(info: zipfile.ZipInfo) -> tuple[str, str] | None:
+    """What makes a member unacceptable by itself, as code and sentence."""
+    kind = stat.S_IFMT(info.external_attr >> 16) if info.create_system == 3 else 0
+    if info.flag_bits & FLAG_ENCRYPTED:
+        return "encrypted", "it is encrypted; make the archive without a password."
+    if info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+        return "compression", "its compression is not supported; use deflate."
+    if kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
+        return "not_a_file", "it is a link, a device or a pipe; only files and folders are taken."
+    if (kind == stat.S_IFDIR) != info.orig_filename.endswith("/") and kind:
+        return "not_a_file", "it says both file and folder."
+    return _name_fault(info)
+
+
+def _name_fault(info: zipfile.ZipInfo) -> tuple[str, str] | None:
+    name = info.orig_filename
+    if not info.flag_bits & FLAG_UTF8 and not name.isascii():
+        return "bad_name", "its name is not marked as UTF-8; make the archive with a tool that writes UTF-8 names."
+    if "\\" in name or name.startswith("/") or (len(name) > 1 and name[1] == ":"):
+        return "bad_path", "its name is absolute, or has a drive or a backslash."
+    if any(ord(letter) < 32 or ord(letter) == 127 for letter in name):
+        return "bad_name", "its name has control characters."
+    parts = name.rstrip("/").split("/") if not name.endswith("//") else [""]
+    if any(part in {"", ".", ".."} for part in parts):
+        return "bad_path", "its name leaves the archive, or has an empty part."
+    if len(name.encode()) > MAX_PATH_BYTES or len(parts) > MAX_LEVELS or any(len(part.encode()) > MAX_NAME_BYTES for part in parts):
+        return "bad_name", "its name is too long or too deep."
+    return None
+
+
+def _collisions(members: Sequence[_Member]) -> Iterator[tuple[str, str, str]]:
+    """Names that are there twice, that differ in case alone, or that are file and folder at once."""
+    spelled: dict[tuple[str, ...], tuple[str, ...]] = {}
+    files: set[tuple[str, ...]] = set()
+    folders: set[tuple[str, ...]] = set()
+    for member in members:
+        if not member.info.is_dir():
+            if member.parts in files:
+                yield member.name, "duplicate", "it is there twice."
+            files.add(member.parts)
+        depth = len(member.parts)
+        for end in range(1, depth + 1):
+            path = member.parts[:end]
+            if end < depth or member.info.is_dir():
+                folders.add(path)
+            folded = tuple(unicodedata.normalize("NFKC", part).casefold() for part in path)
+            if spelled.setdefault(folded, path) != path:
+                yield member.name, "case_collision", f"it differs from {'/'.join(spelled[folded])} in case alone."
+                break
+    for path in sorted(files & folders):
+        yield "/".join(path), "duplicate", "it is a file and a folder at once."
+
+
+def _overlaps(archive: zipfile.ZipFile) -> Iterator[str]:
+    """Members whose headers and data share bytes, as the densest bombs do."""
+    end = 0
+    for info in sorted(archive.infolist(), key=lambda one: one.header_offset):
+        if info.header_offset < end:
+            yield info.orig_filename
+        end = info.header_offset + 30 + len(info.orig_filename.encode()) + info.compress_size
+
+
+def _root(members: Sequence[_Member]) -> tuple[str, ...]:
+    """() or the single top folder, whichever has the manifest."""
+    names = {member.parts for member in members if not member.info.is_dir()}
+    if (MANIFEST,) in names:
+        return ()
+    tops = {member.parts[0] for member in members}
+    if len(tops) == 1 and (next(iter(tops)), MANIFEST) in names:
+        return (next(iter(tops)),)
+    near = sorted({"/".join(path) for path in names if path[-1].lower() in {"mecapy.yml", "mecapy.yaml"}})
+    hint = f" There is {near[0]}." if near else ""
+    message = f"There is no {MANIFEST} at the root of the archive, nor inside one single top folder.{hint}"
+    raise InvalidInputError("manifest_missing", message, problems=[Problem(MANIFEST, "manifest_missing", message)])
+
+
+def _content(archive: zipfile.ZipFile, member: _Member, limits: ArchiveLimits) -> Iterator[bytes]:
+    """The bytes of a member, counted as they come; the headers must have told the truth."""
+    info, count = member.info, 0
+    try:
+        with archive.open(info) as stream:
+            while chunk := stream.read(CHUNK):
+                count += len(chunk)
+                if count > RATIO_FREE_BYTES and count > limits.ratio * max(info.compress_size, 1):
+                    raise _invalid(member.name, "ratio", f"it unpacks to more than {limits.ratio} times its size.")
+                yield chunk
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise _invalid(member.name, "damaged", f"it is damaged, or larger than it says ({error}).") from error
+    if count != info.file_size:
+        raise _invalid(member.name, "damaged", f"it has {count} bytes and says {info.file_size}.")
+
+
+def _folder(root: int, parts: Sequence[str]) -> int:
+    """A descriptor of a folder below `root`, made where it is missing; no link is followed."""
+    here = os.dup(root)
+    for part in parts:
+        try:
+            os.mkdir(part, 0o755, dir_fd=here)
+        except FileExistsError:
+            pass
+        else:
+            os.chmod(part, 0o755, dir_fd=here)  # noqa: S103 - packages are read by the sandbox's own user
+        try:
+            inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=here)
+        finally:
+            os.close(here)
+        here = inner
+    return here
+
+
+def _write(archive: zipfile.ZipFile, member: _Member, root: int, parts: Sequence[str], limits: ArchiveLimits, left_bytes: int) -> int:
+    mode = 0o755 if member.info.create_system == 3 and member.info.external_attr >> 16 & 0o111 else 0o644
+    folder = _folder(root, parts[:-1])
+    try:
+        descriptor = os.open(parts[-1], os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode, dir_fd=folder)
+    finally:
+        os.close(folder)
+    count = 0
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(descriptor, mode)
+        for chunk in _content(archive, member, limits):
+            count += len(chunk)
+            if count > left_bytes:
+                raise _too_large(limits)
+            file.write(chunk)
+    return count
