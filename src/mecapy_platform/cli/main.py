@@ -13,7 +13,7 @@ WRITE, RUN, ACCOUNT, PLATFORM = "Write a package", "Run calculations", "Account"
 
 ENTRIES = {
     "init": Entry(f"{HERE}.init:init", "Write a new package that passes its own test.", WRITE),
-    "test": Entry(f"{HERE}.testcases:test", "Run a package's test cases on this machine, without a platform.", WRITE),
+    "test": Entry(f"{HERE}.testcases:run_locally", "Run a package's test cases on this machine, without a platform.", WRITE),
     "deploy": Entry(f"{HERE}.packages:deploy", "Deploy a package: a folder or a zip.", WRITE),
     "packages": Entry(f"{HERE}.packages:packages", "List packages and their functions.", WRITE),
     "types": Entry(f"{HERE}.catalog:types", "Show the types of ports and their units.", WRITE),
