@@ -20,19 +20,25 @@ class DownloadError(MecapyError):
 
 @dataclass(frozen=True)
 class Artifact:
-    """A stored file of a task. `kind` is "file" for a File output, "artifact" for anything else that was kept."""
+    """A stored file of a task. `kind` is "file" for a File output (`name` is its port), "artifact" for anything else that was kept."""
 
     name: str
     kind: str
     size_bytes: int
     sha256: str
     url: str
+    filename: str = ""
     partial: bool = False
     attempt: int | None = None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         return build(cls, data)
+
+    @property
+    def path(self) -> str:
+        """Where it goes below a target directory: a port's file under its file name, an artifact under its own path."""
+        return self.filename if self.kind == "file" and self.filename else self.name
 
 
 class Artifacts:
@@ -52,7 +58,7 @@ class Artifacts:
 
     def download(self, artifact: Artifact, directory: Path, claimed: Claimed | None = None) -> Path:
         """Stream to `<name>.part`, go on where an earlier try broke off, check the digest, then rename."""
-        target = safe_target(directory, artifact.name, claimed or Claimed())
+        target = safe_target(directory, artifact.path, claimed or Claimed())
         part = target.with_name(target.name + ".part")
         try:
             if part.is_symlink():
