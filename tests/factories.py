@@ -1,0 +1,201 @@
+"""Makes what tests start from: tokens of an in-test issuer, users, packages that are ready, tasks that have ended."""
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from sqlalchemy import func, select
+
+from mecapy_platform.core.access import Actor
+from mecapy_platform.core.states import TaskState
+from mecapy_platform.db import queue
+from mecapy_platform.db.session import Database
+from mecapy_platform.db.tables import Artifact, Event, Function, Package, PackageVersion, Task, TaskLog, User
+from mecapy_platform.embedded.tokens import Person, issue
+from mecapy_platform.services.identity import Claims, sign_in
+
+LENGTH = {"type": "Length", "description": "Nominal diameter", "required": True}
+FORCE = {"type": "Force", "description": None, "required": False}
+DECK = {"type": "File[inp]", "description": None, "required": True}
+STRESS = {"type": "Stress", "description": None, "required": True}
+REPORT = {"type": "File[csv]", "description": None, "required": True}
+SIZE = {"inputs": {"diameter": LENGTH, "load": FORCE}, "outputs": {"stress": STRESS}}
+SOLVE = {"inputs": {"deck": DECK}, "outputs": {"report": REPORT}}
+
+
+@lru_cache
+def issuer_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(65537, 2048)
+
+
+def write_key(path: Path) -> Path:
+    """The issuer's key as a file, for settings.embedded_issuer_key."""
+    private, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    path.write_bytes(issuer_key().private_bytes(serialization.Encoding.PEM, private, plain))
+    return path
+
+
+def token(issuer: str, name: str, *organizations: str, roles: tuple[str, ...] = (), seconds: int = 3600) -> str:
+    return issue(issuer_key(), issuer, Person(name, organizations, roles), seconds)
+
+
+def unique(prefix: str = "o") -> str:
+    return f"{prefix}-{uuid4().hex[:10]}"
+
+
+def actor(database: Database, name: str, *organizations: str, roles: tuple[str, ...] = (), issuer: str = "urn:test") -> Actor:
+    """A signed-in user (role mecapy_app), acting in the first organization or the personal one."""
+    person = Person(name, organizations, roles)
+    claims = Claims(issuer, str(person.subject), name, f"{name}@localhost.localdomain", roles, tuple(organizations))
+    identity = sign_in(database, claims)
+    chosen = next((one for one in identity.memberships if one.slug in organizations), identity.personal)
+    return Actor(identity.user_id, identity.username, claims.email, roles, chosen, identity.memberships)
+
+
+@dataclass(frozen=True)
+class ReadyPackage:
+    package_id: UUID
+    version_id: UUID
+    functions: Mapping[str, UUID]
+    name: str
+    organization_id: UUID
+
+
+def ready_package(
+    worker: Database,
+    organization_id: UUID,
+    owner_id: UUID,
+    *,
+    name: str = "bolts",
+    version: str = "1.2.0",
+    visibility: str = "internal",
+    functions: Mapping[str, Mapping[str, Any]] | None = None,
+    status: str = "ready",
+) -> ReadyPackage:
+    """A package with one built version, written past the API (role mecapy_worker)."""
+    declared = functions if functions is not None else {"size": SIZE, "solve": SOLVE}
+    with worker.transaction() as session:
+        package = Package(organization_id=organization_id, owner_id=owner_id, name=name, visibility=visibility)
+        session.add(package)
+        session.flush()
+        made = PackageVersion(
+            organization_id=organization_id,
+            package_id=package.id,
+            version=version,
+            manifest={"version": "1", "package": {"name": name, "version": version, "tags": ["bolts"]}, "runtime": {"kind": "python"}},
+            archive_key=f"org/{organization_id}/package/{package.id}/none.zip",
+            archive_sha256="0" * 64,
+            created_by=owner_id,
+            status=status,
+            runtime="3.11",
+            interpreter="3.11.15",
+        )
+        session.add(made)
+        session.flush()
+        ids = {}
+        for function_name, ports in declared.items():
+            function = Function(
+                organization_id=organization_id,
+                package_version_id=made.id,
+                name=function_name,
+                handler=f"handler:{function_name}",
+                inputs=ports.get("inputs"),
+                outputs=ports.get("outputs"),
+                cpu=1,
+                memory_mb=512,
+                timeout_seconds=ports.get("timeout_seconds", 60),
+                options={},
+                checksum="c" * 64,
+            )
+            session.add(function)
+            session.flush()
+            ids[function_name] = function.id
+        return ReadyPackage(package.id, made.id, ids, name, organization_id)
+
+
+@dataclass(frozen=True)
+class End:
+    """How a task is to have ended, with its files: (kind, name, filename, key, content)."""
+
+    state: TaskState = TaskState.COMPLETED
+    result: Mapping[str, Any] | None = field(default_factory=lambda: {"stress": 1.0})
+    result_key: str | None = None
+    error: tuple[str, str] | None = None
+    files: tuple[tuple[str, str, str, str, int], ...] = ()
+    log: tuple[tuple[str, str], ...] = (("stdout", "hello\n"),)
+
+
+def end_task(worker: Database, task_id: UUID, end: End | None = None) -> None:
+    """End a queued task as a worker would have, and ring the bell."""
+    end = end or End()
+    with worker.transaction() as session:
+        task = session.get_one(Task, task_id, with_for_update=True)
+        task.state, task.claimable, task.held = end.state, False, None
+        task.started_at = task.completed_at = func.clock_timestamp()
+        task.runtime_seconds, task.cpu_seconds, task.peak_memory_mb, task.attempts = 0.25, 0.2, 32.0, 1
+        task.result = dict(end.result) if end.result is not None else None
+        task.result_s3_key = end.result_key
+        if end.error:
+            task.error_code, task.error_message = end.error
+        for kind, name, filename, key, size_bytes in end.files:
+            session.add(
+                Artifact(
+                    organization_id=task.organization_id, task_id=task.id, attempt=1, kind=kind, name=name, filename=filename,
+                    key=key, size_bytes=size_bytes, sha256="0" * 64,
+                )
+            )  # fmt: skip
+        for index, (kind, text) in enumerate(end.log):
+            session.add(TaskLog(task_id=task.id, index=index, organization_id=task.organization_id, attempt=1, kind=kind, text=text))
+        session.add(Event(organization_id=task.organization_id, task_id=task.id, kind="TaskFinished", data={"state": end.state}))
+        session.flush()
+        session.execute(queue.NOTIFY, {"key": f"task:{task.id}"})
+
+
+def user_id(worker: Database, username: str) -> UUID:
+    with worker.transaction() as session:
+        return session.scalars(select(User.id).where(User.username == username)).one()
+
+
+MANIFEST = """\
+version: "1"
+package: {{name: {name}, version: {version}, visibility: {visibility}}}
+runtime: {{kind: python, version: "3.11"}}
+functions:
+  size:
+    handler: bolts:size
+    inputs: {{diameter: Length}}
+    outputs: {{stress: Stress}}
+  check:
+    handler: bolts:check
+"""
+HANDLER = "def size(diameter):\n    return {'stress': diameter}\n\n\ndef check(x: float) -> float:\n    return x\n"
+
+
+def archive(
+    name: str = "bolts",
+    version: str = "1.0.0",
+    *,
+    visibility: str = "private",
+    manifest: str | None = None,
+    files: Mapping[str, str] | None = None,
+) -> bytes:
+    """A zip with a manifest and its code."""
+    text = manifest if manifest is not None else MANIFEST.format(name=name, version=version, visibility=visibility)
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as made:
+        made.writestr("mecapy.yml", text)
+        for path, content in (files if files is not None else {"bolts.py": HANDLER}).items():
+            made.writestr(path, content)
+    return target.getvalue()
+
+
+def as_json(value: object) -> bytes:
+    return json.dumps(value).encode()

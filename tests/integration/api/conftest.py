@@ -1,0 +1,12 @@
+from collections.abc import Iterator
+
+import pytest
+
+from api_platform import ApiPlatform, api_platform
+from services import postgres
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiPlatform]:
+    with postgres() as server, api_platform(server, tmp_path_factory.mktemp("api")) as running:
+        yield running
