@@ -1,29 +1,166 @@
+import json
+import os
 import shutil
+import signal
+import socket
+import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from integration.sandbox_contract import PACKAGE, Bench, ConfinementContract, SandboxContract
-from mecapy_platform.sandbox.bubblewrap import BubblewrapSandbox
+from integration.sandbox_contract import PACKAGE, Bench, ConfinementContract, SandboxContract, follow, wait_until
+from mecapy_platform.core.errors import SandboxError
+from mecapy_platform.sandbox.base import EndReason, Sandbox, StopReason
+from mecapy_platform.sandbox.bubblewrap import BubblewrapSandbox, LocalSpawner
+
+PYENV = Path.home() / ".pyenv" / "versions"
 
 
 @pytest.fixture(scope="module")
-def sandbox() -> Iterator[BubblewrapSandbox]:
+def sandbox() -> Iterator[Sandbox]:
     made = BubblewrapSandbox()
     yield made
     made.close()
 
 
 @pytest.fixture
-def bench(sandbox: BubblewrapSandbox) -> Iterator[Bench]:
+def bench(sandbox: Sandbox) -> Iterator[Bench]:
     folder = Path(tempfile.mkdtemp())
-    shutil.copytree(PACKAGE, folder / "package")
+    shutil.copytree(PACKAGE, folder / "package", ignore=shutil.ignore_patterns("__pycache__"))
     yield Bench(sandbox, folder, Path(sys.executable).resolve())
     shutil.rmtree(folder)
 
 
 class TestBubblewrap(SandboxContract, ConfinementContract):
-    pass
+    """As whoever runs the tests."""
+
+    def test_self_test_holds(self, bench: Bench) -> None:
+        found = bench.sandbox.self_test()
+        assert [check for check in found.checks if not check.holds] == []
+        assert {"no network", "memory limit", "disk limit in bytes", "host files hidden"} <= {check.name for check in found.checks}
+
+    @pytest.mark.parametrize("minor", [10, 11, 12, 13])
+    def test_every_supported_interpreter_runs(self, bench: Bench, minor: int) -> None:
+        found = sorted(PYENV.glob(f"3.{minor}.*/bin/python3.{minor}")) if PYENV.is_dir() else []
+        found += [path for path in (Path(f"/usr/bin/python3.{minor}"), Path(f"/usr/local/bin/python3.{minor}")) if path.exists()]
+        if not found:
+            pytest.skip(f"no Python 3.{minor} on this machine")
+        assert bench.run("double", {"value": 2}, interpreter=found[0]).result == {"result": 4}
+        assert bench.run("structures", interpreter=found[0]).result["named"] == {"a": 1, "b": [True, None]}
+
+    def test_numpy_scipy_and_multiprocessing_work(self, bench: Bench) -> None:
+        site = Path(sysconfig.get_paths()["purelib"])
+        outcome = bench.run("uses_science", site_packages=site, memory_mb=1024, cpu=2)
+        assert outcome.result == {"solution": [2.0, 3.0], "norm": 5.0, "squares": [0, 1, 4, 9], "count": 3, "flag": True}
+
+    def test_an_environment_that_is_no_environment_is_our_fault_and_said(self, bench: Bench) -> None:
+        spec = bench.spec("double", {"value": 1})
+        with pytest.raises(SandboxError, match="does not exist"):
+            bench.sandbox.start(replace(spec, package=Path("/nonexistent")))
+
+    def test_an_unknown_tool_is_refused_by_name(self, bench: Bench) -> None:
+        with pytest.raises(SandboxError, match="rm"):
+            bench.sandbox.start(replace(bench.spec("double"), needs=("rm",)))
+
+    def test_calculix_runs_where_it_is_installed(self, bench: Bench) -> None:
+        if shutil.which("ccx") is None:
+            pytest.skip("ccx is not installed")
+        spec = replace(bench.spec("runs_tool", {"command": ["ccx", "-v"]}), needs=("ccx",))
+        with bench.sandbox.start(spec) as run:
+            assert "Version" in follow(run).result["result"]
+
+
+class TestOwnSpawner:
+    def test_nothing_is_left_when_the_backend_closes(self, bench: Bench) -> None:
+        own = BubblewrapSandbox()
+        run = own.start(bench.spec("silent"))
+        assert own._local is not None
+        name, process = Path(own._local.directory).name, own._local.process
+        own.close()
+        assert process.poll() is not None
+        assert not Path(own._local.directory if own._local else f"/tmp/{name}").exists()
+        assert not list(Path("/sys/fs/cgroup").glob(f"**/mecapy-{name}"))
+        assert name not in Path("/proc/mounts").read_text()
+        outcome = follow(run)
+        assert outcome.ended.reason is EndReason.MACHINE
+        run.close()
+
+    def test_a_killed_spawner_takes_its_runs_along_and_the_next_start_makes_a_new_one(self, bench: Bench) -> None:
+        own = BubblewrapSandbox()
+        marker = f"marker-{os.getpid()}-{bench.folder.name}"
+        with own.start(bench.spec("silent", {"marker": marker})) as run:
+            wait_until(lambda: _is_running(marker))
+            assert own._local is not None
+            own._local.process.send_signal(signal.SIGKILL)
+            outcome = follow(run)
+        assert outcome.ended.reason is EndReason.MACHINE
+        wait_until(lambda: not _is_running(marker))
+        assert not _is_running(marker)
+        with own.start(bench.spec("double", {"value": 1})) as run:
+            assert follow(run).result == {"result": 2}
+        own.close()
+
+    def test_a_new_spawner_of_the_same_name_removes_groups_of_its_dead_predecessor(self, tmp_path: Path) -> None:
+        base = Path("/sys/fs/cgroup/memory")
+        if os.geteuid() != 0 or not base.is_dir():
+            pytest.skip("needs root and cgroup version 1")
+        first = LocalSpawner.start(name="stale-test")
+        wait_until(lambda: bool(list(base.glob("**/mecapy-stale-test/run-*"))))
+        first.process.kill()
+        first.process.wait()
+        left = {path.name for path in base.glob("**/mecapy-stale-test/run-*")}
+        second = LocalSpawner.start(name="stale-test")
+        wait_until(lambda: not left & {path.name for path in base.glob("**/mecapy-stale-test/run-*")})
+        assert not left & {path.name for path in base.glob("**/mecapy-stale-test/run-*")}
+        first.stop()
+        second.stop()
+        assert not list(base.glob("**/mecapy-stale-test"))
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"package": "/etc"},
+            {"package": "/srv/../etc"},
+            {"inputs": "relative"},
+            {"environment": {"LD_PRELOAD": "/x.so"}},
+            {"environment": {"lower": "x"}},
+            {"extra": 1},
+            {"tools": "ccx"},
+            {"limits": {"cpu": -1}},
+        ],
+    )
+    def test_a_request_beyond_what_is_allowed_is_refused(self, tmp_path: Path, change: dict[str, object]) -> None:
+        spawner = LocalSpawner.start(roots=(str(tmp_path),))
+        request: dict[str, object] = {
+            "interpreter": str(tmp_path),
+            "package": str(tmp_path),
+            "inputs": str(tmp_path),
+            "site_packages": None,
+            "tools": [],
+        }
+        limits = dict.fromkeys(
+            ("cpu", "memory_mb", "timeout_seconds", "grace_seconds", "disk_bytes", "disk_files", "processes", "open_files"), 1
+        )
+        request |= {"site_packages": None, "environment": {}, "guest": "{}", "limits": limits, **change}
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(spawner.address)
+            socket.send_fds(connection, [json.dumps(request).encode() + b"\n"], [1, 2])
+            answer = json.loads(connection.recv(65536))
+        spawner.stop()
+        assert answer["error"]
+
+    def test_stopping_before_the_guest_is_up_ends_it(self, bench: Bench) -> None:
+        with bench.sandbox.start(bench.spec("silent")) as run:
+            run.stop(StopReason.CANCELLED)
+            outcome = follow(run)
+        assert outcome.ended.reason is EndReason.STOPPED
+        assert outcome.ended.usage.wall_seconds < 5
+
+
+def _is_running(marker: str) -> bool:
+    return subprocess.run(["pgrep", "-f", f"time.sleep.60. {marker}"], capture_output=True, check=False).returncode == 0

@@ -56,30 +56,44 @@ class LocalSpawner:
     address: str
 
     @classmethod
-    def start(cls, *, roots: tuple[str, ...] = ("/",), idle: int = 2) -> "LocalSpawner":
+    def start(
+        cls,
+        *,
+        roots: tuple[str, ...] = ("/",),
+        name: str = "",
+        python: str = sys.executable,
+        script: Path = SPAWNER,
+        bwrap: Path | None = None,
+        user: int | None = None,
+    ) -> "LocalSpawner":
+        """Start one in a new folder of its own; `user`: run it as this uid, as root can ask."""
         directory = tempfile.mkdtemp(prefix="mecapy-")
         Path(directory).chmod(0o711)
-        address = f"{directory}/spawner"
+        if user is not None:
+            os.chown(directory, user, user)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        address = f"{directory}/spawner"
         listener.bind(address)
         Path(address).chmod(0o600)
         listener.listen(512)
         life_read, life_write = os.pipe2(os.O_CLOEXEC)
         config = {
             "directory": directory,
-            "bwrap": str(find_bwrap()),
-            "owner_uid": os.geteuid(),
+            "bwrap": str(bwrap or find_bwrap()),
+            "owner_uid": os.geteuid() if user is None else user,
             "roots": roots,
-            "idle": idle,
-            "name": Path(directory).name,
+            "name": name or Path(directory).name,
         }
-        argv = [sys.executable, "-I", "-S", str(SPAWNER), "--fd", str(listener.fileno()), "--lifeline", str(life_read)]
+        argv = [python, "-I", "-S", str(script), "--fd", str(listener.fileno()), "--lifeline", str(life_read)]
         with listener:
             process = subprocess.Popen(
                 [*argv, "--config", json.dumps(config)],
                 pass_fds=(listener.fileno(), life_read),
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
+                user=user,
+                group=user,
+                extra_groups=None if user is None else [],
             )
         os.close(life_read)
         return cls(process, life_write, directory, address)

@@ -305,3 +305,29 @@ def _connects() -> bool:
     with socket.socket() as probe:
         probe.settimeout(0.5)
         return probe.connect_ex(("198.51.100.1", 80)) == 0
+
+
+def square(value: int) -> int:
+    return value * value
+
+
+def uses_science() -> dict[str, Any]:
+    import multiprocessing
+
+    import numpy as np
+    from scipy.linalg import solve  # type: ignore[import-untyped]
+
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        squares = pool.map(square, range(4))
+    vector = np.array([3.0, 4.0])
+    return {
+        "solution": solve(np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([2.0, 6.0])),
+        "norm": np.linalg.norm(vector),
+        "squares": squares,
+        "count": np.int64(3),
+        "flag": np.bool_(1),
+    }
+
+
+def runs_tool(command: list[str]) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout

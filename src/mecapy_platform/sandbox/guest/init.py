@@ -45,6 +45,8 @@ def _be_the_user(confine: ModuleType) -> NoReturn:
         confine.restrict()
         from _mecapy_guest import runner
 
+        sys.modules["__main__"] = type(sys)("__main__")  # what `multiprocessing` would start again in its children
+
         code = runner.main(sys.argv[1])
     finally:
         os._exit(code)
@@ -93,4 +95,5 @@ def _end(word: bytes) -> NoReturn:
     os._exit(0)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -23,6 +23,8 @@ def main(raw_order: str) -> int:
 
     order = json.loads(raw_order)
     try:
+        with open(f"{OUT}/files/list.json", "w", encoding="utf-8") as file:
+            json.dump(order["files"], file)
         _set_paths(has_site=order["site"])
         with open(f"{IN}/data.json", encoding="utf-8") as file:
             data = json.load(file)

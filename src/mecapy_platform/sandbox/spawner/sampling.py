@@ -1,27 +1,27 @@
-"""Memory of a process tree by looking, for machines where no control group can be made."""
+"""A process tree as /proc shows it: its children, and its memory for machines where no control group can be made."""
 
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 
-@dataclass(frozen=True)
-class Sample:
-    memory_bytes: int
-    processes: int
-
-
-def sample_tree(root: int) -> Sample:
-    """Sum the proportional memory of `root`'s descendants (resident memory where the kernel will not say)."""
-    memory, count, waiting = 0, 0, [root]
+def tree_memory_bytes(root: int) -> int:
+    """Sum the proportional memory of `root` and its descendants (resident memory where the kernel will not say)."""
+    memory, waiting = 0, [root]
     while waiting:
         pid = waiting.pop()
+        waiting += children(pid)
         with suppress(OSError):
-            for task in Path(f"/proc/{pid}/task").iterdir():
-                waiting += [int(child) for child in (task / "children").read_text().split()]
             memory += _memory_bytes(pid)
-            count += 1
-    return Sample(memory, count)
+    return memory
+
+
+def children(pid: int) -> list[int]:
+    found = []
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(ProcessLookupError):
+                found += [int(child) for child in (task / "children").read_text().split()]
+    return found
 
 
 def _memory_bytes(pid: int) -> int:

@@ -101,6 +101,7 @@ class Server:
         taken_read, taken_write = os.pipe2(os.O_CLOEXEC)
         self._count += 1
         parent = os.getpid()
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # until the child has its own handler
         pid = os.fork()
         if pid == 0:
             code = 1
@@ -117,6 +118,7 @@ class Server:
             finally:
                 sys.stderr.flush()
                 os._exit(code)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         os.close(taken_write)
         self._idle[taken_read] = pid
         self._slots[pid] = slot

