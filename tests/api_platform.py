@@ -13,6 +13,7 @@ import uvicorn
 
 import factories
 from mecapy_platform.api.app import ApiContext, create_app
+from mecapy_platform.core.access import Actor
 from mecapy_platform.db.schema import migrate
 from mecapy_platform.db.session import Database, make_engine
 from mecapy_platform.embedded.postgres import Postgres
@@ -47,7 +48,7 @@ class ApiPlatform:
             headers["MecaPy-Organization"] = organization
         return httpx2.Client(base_url=self.url, headers=headers, timeout=60)
 
-    def actor(self, name: str, *organizations: str, roles: tuple[str, ...] = ()) -> factories.Actor:
+    def actor(self, name: str, *organizations: str, roles: tuple[str, ...] = ()) -> Actor:
         return factories.actor(self.app_database, name, *organizations, roles=roles, issuer=self.issuer)
 
 

@@ -81,7 +81,7 @@ def ready_package(
     status: str = "ready",
 ) -> ReadyPackage:
     """A package with one built version, written past the API (role mecapy_worker)."""
-    declared = functions if functions is not None else {"size": SIZE, "solve": SOLVE}
+    declared: Mapping[str, Mapping[str, Any]] = functions if functions is not None else {"size": SIZE, "solve": SOLVE}
     with worker.transaction() as session:
         package = Package(organization_id=organization_id, owner_id=owner_id, name=name, visibility=visibility)
         session.add(package)
