@@ -36,7 +36,7 @@ def ports_from_signature(description: Mapping[str, Any]) -> SignaturePorts:
     problems: list[Problem] = []
     inputs: dict[str, PortJson] = {}
     free_inputs = False
-    for parameter in description.get("parameters") or []:
+    for parameter in _mappings(description.get("parameters")):
         name, kind = str(parameter.get("name")), str(parameter.get("kind")).lower()
         if kind == "var_keyword":
             free_inputs = True
@@ -84,9 +84,12 @@ def _outputs(annotation: Any, problems: list[Problem]) -> dict[str, PortJson]:
 
 def _value_of_dict(annotation: Mapping[str, Any]) -> bool:
     """Whether a dict says what its values are; dict[str, Any] and dict say nothing."""
-    arguments = annotation.get("arguments") or []
-    value = arguments[1] if len(arguments) == 2 else None
-    return isinstance(value, Mapping) and value.get("name") not in {"Any", "object"}
+    arguments = _mappings(annotation.get("arguments"))
+    return len(arguments) == 2 and arguments[1].get("name") not in {"Any", "object"}
+
+
+def _mappings(value: Any) -> list[Mapping[str, Any]]:
+    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
 
 
 def _port(annotation: Any, path: str, problems: list[Problem], *, required: bool, is_output: bool) -> PortJson | None:
@@ -107,15 +110,12 @@ def _port(annotation: Any, path: str, problems: list[Problem], *, required: bool
 
 def _without_none(annotation: Any) -> dict[str, Any] | None:
     """`X | None` is X."""
-    if not isinstance(annotation, Mapping):
-        return None
-    if annotation.get("name") == "Union":
-        others = [
-            one for one in annotation.get("arguments") or [] if isinstance(one, Mapping) and one.get("name") not in {"None", "NoneType"}
-        ]
-        if len(others) == 1:
-            return _without_none(others[0])
-    return dict(annotation)
+    while isinstance(annotation, Mapping) and annotation.get("name") == "Union":
+        others = [one for one in _mappings(annotation.get("arguments")) if one.get("name") not in {"None", "NoneType"}]
+        if len(others) != 1:
+            break
+        annotation = others[0]
+    return dict(annotation) if isinstance(annotation, Mapping) else None
 
 
 def _expression(annotation: Any, depth: int) -> object:
@@ -123,17 +123,18 @@ def _expression(annotation: Any, depth: int) -> object:
     bare = _without_none(annotation)
     if bare is None or depth > MAX_DEPTH:
         return "Object" if bare is None else "?"
-    name, arguments = str(bare.get("name")), bare.get("arguments") or []
+    name, arguments = str(bare.get("name")), _mappings(bare.get("arguments"))
     if isinstance(bare.get("fields"), Mapping):
         return {str(field): _expression(kind, depth + 1) for field, kind in bare["fields"].items()}
     return _composed(bare, name, arguments, depth)
 
 
-def _composed(bare: Mapping[str, Any], name: str, arguments: list[Any], depth: int) -> str:
+def _composed(bare: Mapping[str, Any], name: str, arguments: list[Mapping[str, Any]], depth: int) -> str:
     if name == "Literal":
-        return str(LiteralType(tuple(value for value in bare.get("values") or [] if isinstance(value, str | int | float))))
+        values = bare.get("values")
+        return str(LiteralType(tuple(one for one in values if isinstance(one, str | int | float)) if isinstance(values, list) else ()))
     if name == "Union":
-        numbers = {str(one.get("name")) for one in arguments if isinstance(one, Mapping)}
+        numbers = {str(one.get("name")) for one in arguments}
         return "Numeric" if numbers == {"int", "float"} else " | ".join(sorted(numbers))
     if name.lower() in {"list", "sequence", "iterable"}:
         return f"list[{_inner(arguments, 0, depth)}]"
@@ -142,7 +143,7 @@ def _composed(bare: Mapping[str, Any], name: str, arguments: list[Any], depth: i
     return _text(name)
 
 
-def _inner(arguments: list[Any], index: int, depth: int) -> str:
+def _inner(arguments: list[Mapping[str, Any]], index: int, depth: int) -> str:
     inner = _expression(arguments[index], depth + 1) if index < len(arguments) else "Object"
     if isinstance(inner, Mapping):
         return str(parse_type(inner))
