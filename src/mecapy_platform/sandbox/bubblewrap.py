@@ -178,12 +178,6 @@ def make_request(spec: SandboxSpec, tools: tuple[str, ...]) -> dict[str, Any]:
     """What the spawner is asked; see spawner/config.py."""
     limits, environment = spec.limits, spec.environment
     assert environment is not None
-    order = {
-        "mode": "describe" if spec.describe else "python",
-        "handler": spec.handler,
-        "site": environment.site_packages is not None,
-        "files": {"required": list(spec.required_files), "optional": list(spec.optional_files)},
-    }
     return {
         "interpreter": os.path.realpath(environment.interpreter),
         "package": str(spec.package),
@@ -191,9 +185,16 @@ def make_request(spec: SandboxSpec, tools: tuple[str, ...]) -> dict[str, Any]:
         "site_packages": None if environment.site_packages is None else str(environment.site_packages),
         "tools": tools,
         "environment": dict(thread_environment(limits)),
-        "guest": json.dumps(order),
+        "guest": guest_order(spec),
         "limits": _spawner_limits(spec),
     }
+
+
+def guest_order(spec: SandboxSpec) -> str:
+    """What guest/runner.py is told."""
+    has_site = spec.environment is not None and spec.environment.site_packages is not None
+    files = {"required": list(spec.required_files), "optional": list(spec.optional_files)}
+    return json.dumps({"mode": "describe" if spec.describe else "python", "handler": spec.handler, "site": has_site, "files": files})
 
 
 def _spawner_limits(spec: SandboxSpec) -> Mapping[str, float]:

@@ -1,0 +1,46 @@
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from fakes import FakeSandbox, Misbehaviour
+from integration.sandbox_contract import PACKAGE, Bench, SandboxContract, follow
+from mecapy_platform.core.errors import SandboxError
+from mecapy_platform.sandbox.base import EndReason, StopReason
+
+
+@pytest.fixture
+def sandbox() -> FakeSandbox:
+    return FakeSandbox()
+
+
+@pytest.fixture
+def bench(sandbox: FakeSandbox, tmp_path: Path) -> Bench:
+    shutil.copytree(PACKAGE, tmp_path / "package", ignore=shutil.ignore_patterns("__pycache__"))
+    return Bench(sandbox, tmp_path, Path(sys.executable).resolve())
+
+
+class TestFake(SandboxContract):
+    def test_it_hangs_until_killed(self, bench: Bench, sandbox: FakeSandbox) -> None:
+        sandbox.misbehave = Misbehaviour.HANG
+        with sandbox.start(bench.spec("double", {"value": 1}, grace_seconds=0.2)) as run:
+            run.stop(StopReason.CANCELLED)
+            assert follow(run).ended.reason is EndReason.STOPPED
+
+    def test_it_dies(self, bench: Bench, sandbox: FakeSandbox) -> None:
+        sandbox.misbehave = Misbehaviour.DIE
+        assert bench.run("double", {"value": 1}).ended.reason is EndReason.MACHINE
+
+    def test_it_lies(self, bench: Bench, sandbox: FakeSandbox) -> None:
+        sandbox.misbehave = Misbehaviour.LIE
+        outcome = bench.run("raises")
+        assert outcome.ended.exit_code == 0
+        assert outcome.collected.result == b"{not json"
+
+    def test_it_refuses(self, bench: Bench, sandbox: FakeSandbox) -> None:
+        sandbox.misbehave = Misbehaviour.REFUSE
+        with pytest.raises(SandboxError):
+            bench.run("double", {"value": 1})
+        sandbox.misbehave = Misbehaviour.UNSAFE
+        assert not sandbox.self_test().holds
