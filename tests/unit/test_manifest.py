@@ -201,6 +201,11 @@ def test_problems_come_in_the_order_of_the_contract_with_their_lines() -> None:
     assert found[4].path == "functions.size.inputs.load"
 
 
+def test_a_flood_of_problems_is_cut_off() -> None:
+    found = problems(b"package:\n" + b"".join(b"  key%d: 1\n" % index for index in range(5000)))
+    assert (len(found), found[-1].code) == (101, "more_problems")
+
+
 def test_versions_may_stand_without_quotes() -> None:
     text = CONTRACT.replace(b'"3.12"', b"3.10").replace(b'version: "1"', b"version: 1")
     assert parse_manifest(text).runtime.version == "3.10"

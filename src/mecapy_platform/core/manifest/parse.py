@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from mecapy_platform.core.errors import InvalidInputError
+from mecapy_platform.core.errors import InvalidInputError, Problem
 from mecapy_platform.core.manifest.document import Path, read_yaml
 from mecapy_platform.core.manifest.models import FunctionSpec, Manifest, PackageInfo, Quality, Runtime, RuntimeKind, Visibility
 from mecapy_platform.core.manifest.platform import options_of, read_platform
@@ -23,6 +23,7 @@ LICENSE = re.compile(r"[A-Za-z0-9.+() -]{1,100}")
 IMAGE = re.compile(r"[a-z0-9][a-zA-Z0-9._/:-]{0,254}(?:@sha256:[0-9a-f]{64})?")
 PYTHON_VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 MAX_FUNCTIONS = 200
+MAX_PROBLEMS = 100
 
 PACKAGE_KEYS = ("name", "version", "description", "author", "license", "tags", "visibility", "resources")
 RUNTIME_KEYS = {"python": ("kind", "version", "requirements"), "dockerfile": ("kind", "dockerfile", "context"), "image": ("kind", "image")}
@@ -45,6 +46,9 @@ def parse_manifest(text: bytes, *, tier_cap: str = "large") -> Manifest:
     problems = reader.problems
     if problems or manifest is None:
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        if len(problems) > MAX_PROBLEMS:
+            more = Problem("", "more_problems", f"{len(problems) - MAX_PROBLEMS} more problems are not listed.")
+            problems = [*problems[:MAX_PROBLEMS], more]
         raise InvalidInputError("manifest_invalid", f"mecapy.yml has {count}.", problems=problems)
     return manifest
 
