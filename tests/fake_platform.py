@@ -101,8 +101,7 @@ class FakePlatform:
 @contextmanager
 def serve() -> Iterator[FakePlatform]:
     platform = FakePlatform()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(platform))
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), _handler(platform))
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     platform.url = f"http://127.0.0.1:{server.server_port}"
@@ -127,6 +126,13 @@ def serve() -> Iterator[FakePlatform]:
 
 def result(outputs: Any, state: str = "completed", **more: Any) -> dict[str, Any]:
     return {"id": TASK_ID, "state": state, "result": outputs, "error": None, "usage": task()["usage"], "artifacts": []} | more
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """A client that hangs up is part of the tests."""
 
 
 def _handler(platform: FakePlatform) -> type[BaseHTTPRequestHandler]:

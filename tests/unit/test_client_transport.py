@@ -193,10 +193,10 @@ def test_logs_are_followed_to_their_end(platform: FakePlatform, client: Client) 
 
 def test_a_token_file_is_read_again_after_a_refusal(platform: FakePlatform, tmp_path: Path) -> None:
     path = tmp_path / "connection.json"
-    path.write_text('{"url": "http://x", "token": "old"}')
+    path.write_text('{"url": "http://x", "token": "old", "organization": "demo"}')
     source = TokenFile(path)
     assert source.token() == "old"
-    path.write_text('{"url": "http://x", "token": "good-token"}')
+    path.write_text('{"url": "http://x", "token": "good-token", "organization": "demo"}')
     with Client(platform.url, source) as fresh:
         assert fresh.users.me().preferred_username == "ada"
 

@@ -35,7 +35,7 @@ def login(
     if data is not None:
         path = (data / CONNECTION).absolute()
         found = read_connection(path)
-        _keep(Credentials(checked_url(found["url"]), token_file=str(path), organization=org), TokenFile(path))
+        _keep(Credentials(checked_url(found["url"]), token_file=str(path), organization=org or found["organization"]), TokenFile(path))
         return
     named = url or os.environ.get("MECAPY_API_URL")
     if not named:

@@ -62,7 +62,7 @@ def packages(
         print_table(("port", "direction", "type", "required", "description"), _ports(function))
     if versions:
         say("")
-        rows = ((one.version, "yanked" if one.yanked_at else one.status, one.created_at or "") for one in versions)
+        rows = ((one.version, "yanked" if one.yanked_at else one.status, (one.created_at or "")[:16].replace("T", " ")) for one in versions)
         print_table(("version", "status", "created"), rows)
 
 

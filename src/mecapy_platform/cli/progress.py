@@ -35,7 +35,8 @@ class LiveLine:
             self._status.stop()
 
     def look(self, task: Task) -> None:
-        self._show(describe(task))
+        if not task.state.is_final:
+            self._show(describe(task))
 
     def broken(self, error: UnavailableError) -> None:
         self._show(f"platform away, trying again ({error.code})")

@@ -70,7 +70,7 @@ def finish(client: Client, task: Task, output: Path | None, *, as_json: bool) ->
     if as_json:
         print_json({**result.raw, "downloaded": [str(path) for path in paths]} if output else result.raw)
     else:
-        _show(client, task, result)
+        _show(client, task, result, is_saved=output is not None)
         for path in paths:
             say(f"saved {path}")
     if task.state is not TaskState.COMPLETED:
@@ -111,7 +111,7 @@ def _wait(client: Client, task: Task, wait: float | None, *, is_quiet: bool) -> 
         raise
 
 
-def _show(client: Client, task: Task, result: TaskResult) -> None:
+def _show(client: Client, task: Task, result: TaskResult, *, is_saved: bool) -> None:
     if task.state is TaskState.COMPLETED:
         function, catalog = _types(client, task)
         print_table(("output", "value", "unit"), rows(result.result or {}, function, catalog))
@@ -121,7 +121,7 @@ def _show(client: Client, task: Task, result: TaskResult) -> None:
         hint(f"See what it printed: mecapy logs {task.id}")
     for item in result.artifacts:
         say(f"{item.kind} {item.name}  {size_text(item.size_bytes)}{'  (partial)' if item.partial else ''}")
-    if result.artifacts:
+    if result.artifacts and not is_saved:
         hint(f"Get the files: mecapy download {task.id} -o DIR")
     usage = result.usage
     memory = f", peak memory {usage.peak_memory_mb:.0f} MiB" if usage and usage.peak_memory_mb else ""

@@ -92,7 +92,9 @@ def retry(
 def _row(task: Task) -> tuple[str, ...]:
     remark = task.error.message if task.error else describe(task)
     remark = "" if remark == task.state.value else remark
-    return (task.id, task.state.value, f"{task.package}:{task.function}", task.lane or "", ago(task.created_at), task.name or remark)
+    name = task.name if task.name != f"{task.package.name}:{task.function}" else None
+    shown = ": ".join(part for part in (name, remark) if part)
+    return (task.id, task.state.value, f"{task.package}:{task.function}", task.lane or "", ago(task.created_at), shown)
 
 
 def _attempt_row(attempt: Attempt) -> tuple[str, ...]:

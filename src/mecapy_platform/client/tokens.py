@@ -51,10 +51,10 @@ class TokenFile:
 
 
 def read_connection(path: Path) -> dict[str, str]:
-    """URL and token of the embedded platform, as `mecapy up` left them in its data directory."""
+    """URL, token and organization of the embedded platform, as `mecapy up` left them in its data directory."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        return {name: str(data[name]) for name in ("url", "token")}
+        return {name: str(data[name]) for name in ("url", "token", "organization")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         message = (
             f"Cannot read {path} ({type(error).__name__}). Is the platform up (mecapy up --data {path.parent}), and is the directory yours?"
