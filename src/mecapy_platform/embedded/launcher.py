@@ -1,5 +1,6 @@
 """`mecapy up`: one process tree for one machine. Starts the parts in order, watches them, ends them in the reverse order."""
 
+import gc
 import os
 import signal
 import socket
@@ -59,8 +60,8 @@ class Launcher:
             machine = self._with_address(machine, listener, lock)
             stack.callback(self._forget_ready)
             stack.callback(self._end)
-            settings = self._start_services(machine)
-            if not self._start_program(machine, settings, listener, lock):
+            program, settings = self._start_services(machine)
+            if not self._start_program(program, machine, settings, listener, lock):
                 return
             greet(self._announce(machine))
             self._supervisor.watch()
@@ -111,26 +112,37 @@ class Launcher:
         lock.note(url)
         return replace(machine, secrets=values)
 
-    def _start_services(self, machine: Machine) -> Settings:
+    def _start_services(self, machine: Machine) -> tuple[Program, Settings]:
+        """Spawner first; the platform is imported while PostgreSQL's cluster is made."""
         layout, users = self._layout, machine.users
         enter = machine.enter
         self._start("spawner", partial(self._start_spawner, machine), ((TERM, 10.0),))
         database = PostgresPlace(layout.postgres, layout.postgres_run, layout.log("postgresql"), users.database, enter)
         postgres = Postgres(database, machine.secrets.passwords)
-        postgres.initialise()
+        postgres.begin_initialise()
+        try:
+            program = self._import_program()
+        finally:
+            postgres.end_initialise()
         self._start("postgresql", partial(_started, postgres), ((TERM, 1.0), (signal.SIGINT, 20.0), (signal.SIGQUIT, 5.0)))
         postgres.ensure_roles()
         valkey = Valkey(ValkeyPlace(layout.valkey, layout.log("valkey"), users.database, enter), machine.secrets.valkey)
         self._start("valkey", partial(_started, valkey), ((TERM, 10.0),))
-        return embedded_settings(layout, machine.secrets, postgres, valkey)
+        return program, embedded_settings(layout, machine.secrets, postgres, valkey)
+
+    def _import_program(self) -> Program:
+        gc.disable()  # nothing of an import is garbage
+        try:
+            return self._load()
+        finally:
+            gc.enable()
 
     def _start_spawner(self, machine: Machine) -> Child:
         argv = spawner.command(self._layout, machine.users, machine.interpreters)
         return start_program(argv, log=self._layout.log("spawner"), before=machine.enter)
 
-    def _start_program(self, machine: Machine, settings: Settings, listener: socket.socket, lock: DataLock) -> bool:
+    def _start_program(self, program: Program, machine: Machine, settings: Settings, listener: socket.socket, lock: DataLock) -> bool:
         """Everything that forks from us, with its imports done once. False: we were asked to stop meanwhile."""
-        program = self._load()
         os.environ[interpreters.FOUND_VARIABLE] = os.pathsep.join(str(one.executable) for one in machine.interpreters)
         private = (lock.descriptor, *(() if machine.users.lock is None else (machine.users.lock,)))
 

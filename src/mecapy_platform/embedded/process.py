@@ -37,15 +37,6 @@ def start_program(
         )
 
 
-def run_program(argv: Sequence[str | Path], *, log: Path, user: User | None = None, before: Callable[[], None] | None = None) -> None:
-    """Run a program to its end; raises with the last lines of its log when it fails."""
-    child = start_program(argv, log=log, user=user, before=before)
-    if child.wait() != 0:
-        raise UnavailableError(
-            "program_failed", f"{Path(str(argv[0])).name} ended with {child.returncode}. Its log {log} ends with:\n{tail(log)}"
-        )
-
-
 def stop_program(child: subprocess.Popen[bytes], steps: Sequence[tuple[signal.Signals, float]]) -> int:
     """Send each signal and wait its seconds; SIGKILL when none helped. Returns the exit status."""
     for number, seconds in (*steps, (signal.SIGKILL, 10.0)):
