@@ -87,13 +87,14 @@ def problem_response(
 
 
 def published_detail(path: str, status: int, code: str, message: str, problems: Sequence[Problem]) -> str | list[dict[str, Any]]:
+    """A sentence; for 422 FastAPI's list; refusals of permission begin as published clients expect."""
     if status == 422:
         found = problems or [Problem("", code, message)]
         return [
             {"loc": ["body", *(one for one in problem.path.split(".") if one)], "msg": problem.message, "type": problem.code}
             for problem in found
         ]
-    if status == 403 and path.endswith("/from-zip"):
+    if status == 403 and not path.startswith("/auth"):
         return f"PermissionDenied: {message}"
     if status == 400 and problems:
         return "\n".join([message, *(f"{problem.path}: {problem.message}" for problem in problems)])

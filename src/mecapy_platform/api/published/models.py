@@ -66,6 +66,7 @@ class FunctionVersionInfo(BaseModel):
     status: str
     created_at: str
     io_spec: FunctionIoSpec | None = None
+    units: str = "SI"  # ours: the unit system of its numbers
 
 
 class FunctionVersionDetailResponse(FunctionVersionInfo):

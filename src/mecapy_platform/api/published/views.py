@@ -18,6 +18,7 @@ from mecapy_platform.api.published.models import (
 )
 from mecapy_platform.core.errors import NotFoundError
 from mecapy_platform.core.states import PUBLISHED_STATUS, TaskState, VersionStatus
+from mecapy_platform.core.units import UnitSystem
 from mecapy_platform.db.tables import Function, PackageVersion, Task
 from mecapy_platform.services.packages.deploy import Deployed
 from mecapy_platform.services.packages.read import PackageView
@@ -96,6 +97,7 @@ def render_function(function: Function, version: PackageVersion) -> FunctionVers
         status=STATUS[VersionStatus(version.status)],
         created_at=moment(function.created_at),
         io_spec=_io_spec(function),
+        units=function.options.get("units") or UnitSystem.SI,
     )
 
 
