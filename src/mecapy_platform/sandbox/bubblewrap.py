@@ -101,8 +101,11 @@ class LocalSpawner:
     def stop(self) -> None:
         with suppress(OSError):
             os.close(self.lifeline)
-        with suppress(subprocess.TimeoutExpired):
+        try:
             self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
         shutil.rmtree(self.directory, ignore_errors=True)
 
 

@@ -8,11 +8,14 @@ import selectors
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 
 from mecapy_platform.sandbox.spawner import cgroups, command, system
 from mecapy_platform.sandbox.spawner.config import SpawnerConfig
 from mecapy_platform.sandbox.spawner.supervisor import Supervisor
+
+END_SECONDS = 5.0  # then a supervisor is killed, and its run with it
 
 
 def main() -> None:
@@ -138,10 +141,14 @@ class Server:
 
     def _end(self) -> None:
         """Closing every supervisor closes its runs: each is told to die with us, and its run with it."""
-        for pid in self._slots:
-            os.kill(pid, signal.SIGTERM)
-        for pid in self._slots:
-            os.waitpid(pid, 0)
+        deadline = time.monotonic() + END_SECONDS
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for pid in self._slots:
+                os.kill(pid, number)
+            while self._slots and (number == signal.SIGKILL or time.monotonic() < deadline):
+                self._reap()
+                time.sleep(0.005)
+        cgroups.remove_stale(self._base)
         for folder in self._base.folders.values():
             with contextlib.suppress(OSError):
                 Path(folder).rmdir()
