@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from fake_platform import TASK_ID, TOKEN, FakePlatform, problem, result, serve, task
+from fake_platform import FUNCTION, TASK_ID, TOKEN, FakePlatform, problem, result, serve, task
 from mecapy_platform.cli.lazy import JSON_MODE
 from mecapy_platform.cli.main import ENTRIES, app
 
@@ -336,3 +337,25 @@ def test_without_the_platform_installed_its_commands_say_what_to_install(tmp_pat
         )
         assert done.returncode == 2, done.stderr
         assert 'pip install "mecapy-platform[server]"' in done.stderr
+
+
+def test_results_of_a_function_in_millimetres_have_its_units(mecapy: Shell, platform: FakePlatform) -> None:
+    platform.on("GET /function-versions/fv-1", (200, {**FUNCTION, "units": "mm-N-MPa"}))
+    done = mecapy("run", "bolts:size")
+    assert "stress 1.5e+08 MPa" in " ".join(done.stdout.split())
+
+
+def test_ctrl_c_leaves_the_task_running_and_says_how_to_cancel_it(mecapy: Shell, platform: FakePlatform) -> None:
+    platform.on("POST /tasks", (201, task("running")))
+    platform.on(f"GET /tasks/{TASK_ID}", lambda _: (200, {**task("running"), "progress": {"step": 1}}))
+    environment = {**os.environ, **mecapy.environment}
+    command = [sys.executable, "-m", "mecapy_platform.cli", "run", "bolts:size"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    assert process.stderr is not None
+    assert process.stderr.readline() == "running\n"
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 6
+    assert f"Cancel: mecapy cancel {TASK_ID}" in said
+    assert "Traceback" not in said
+    assert not platform.calls(f"POST /tasks/{TASK_ID}/cancel")
