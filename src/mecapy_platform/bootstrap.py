@@ -30,6 +30,7 @@ from mecapy_platform.storage.filesystem import FilesystemStorage
 from mecapy_platform.worker import main as worker_main
 from mecapy_platform.worker.context import WorkerContext
 from mecapy_platform.worker.fetcher import make_fetcher
+from mecapy_platform.worker.probe import make_probe
 
 log = logging.getLogger(__name__)
 READY_SECONDS = 60.0
@@ -47,12 +48,18 @@ def run_api(settings: Settings, listener: socket.socket) -> None:
     database = Database(make_engine(settings.database_url, pool_size=20))
     sender = HintSender(settings.broker_url, hint_seconds=settings.hint_seconds)
     doorbell = Doorbell(settings.database_url)
+    probe = make_probe(settings.fault_probe)
+
+    def hints() -> None:
+        probe("committed", None)
+        sender(Lane)
+
     context = ApiContext(
         settings=settings,
         database=database,
         storage=make_storage(settings),
         doorbell=doorbell,
-        hints=lambda: sender(Lane),
+        hints=hints,
         checks=make_checks(settings, database),
     )
     config = uvicorn.Config(
@@ -107,6 +114,7 @@ def make_worker_context(settings: Settings) -> WorkerContext:
         cache_dir=cache,
         interpreters=interpreters.find(),
         fetcher=make_fetcher(cache / "uv", settings.package_index_url, settings.build_timeout_seconds, programs.bwrap()),
+        probe=make_probe(settings.fault_probe),
     )
 
 

@@ -65,6 +65,7 @@ class Settings(BaseSettings):
     slots: dict[str, int] = Field(default_factory=lambda: {"high_priority": 4, "default": 4, "long_running": 4})
     disk_floor_bytes: int = 512 * MIB
     sandbox_backend: str = "bubblewrap"
+    fault_probe: Path | None = None  # for fault tests alone: a directory, see worker/probe.py and docs/reference/faults.md
 
     # packages
     package_index_url: str = f"https://{'.'.join(('pypi', 'org'))}/simple"

@@ -1,6 +1,6 @@
 """What a worker process is given by bootstrap: where things are, who it is, how it isolates."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,12 +12,7 @@ from mecapy_platform.services.release import Sender
 from mecapy_platform.settings import Settings
 from mecapy_platform.storage.base import Storage
 from mecapy_platform.worker.fetcher import Fetcher
-
-Probe = Callable[[str], None]
-
-
-def nothing(_point: str) -> None:
-    """No probe: the named points of a task's way are only watched by fault tests."""
+from mecapy_platform.worker.probe import Probe, nothing
 
 
 @dataclass(frozen=True)

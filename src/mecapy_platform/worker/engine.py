@@ -77,8 +77,8 @@ class Engine(threading.Thread):
             self._clear_hint(self.lane)
             with self._context.database.transaction() as session:
                 claimed = claims.claim(session, self._context.worker, self.lane, free, self._context.settings)
-            self._context.probe("claimed")
             for claim in claimed:
+                self._context.probe("claimed", claim)
                 self._start(claim)
             if len(claimed) < free:
                 return IDLE_LOOK_SECONDS

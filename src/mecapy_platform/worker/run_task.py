@@ -171,7 +171,7 @@ def _completed(context: WorkerContext, claim: Claim, run: Run, ended: Ended, col
     outputs.check_required(claim, collected)
     files = outputs.store(context, claim, run, collected, is_partial=False)
     key = outputs.store_large_result(context, claim, result)
-    context.probe("stored")
+    context.probe("stored", claim)
     return Outcome(None, ended.usage, result=None if key else result, result_key=key, files=files)
 
 
@@ -192,7 +192,7 @@ def _report(context: WorkerContext, claim: Claim, outcome: Outcome) -> None:
         if state is None:
             log.info("attempt %s of task %s no longer counts; nothing was changed", claim.number, claim.task_id)
         else:
-            context.probe("finished")
+            context.probe("finished", claim)
         return
 
 
