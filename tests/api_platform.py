@@ -75,7 +75,7 @@ def api_platform(server: Postgres, directory: Path, **changes: object) -> Iterat
     doorbell = Doorbell(server.app_url)
     platform = ApiPlatform(url, settings, database, worker, storage, server)
     context = ApiContext(
-        settings, database, storage, doorbell, hints=lambda: platform.hints.append(None), checks={"storage": storage.check_room}
+        settings, database, storage, doorbell, hints=lambda *_lanes: platform.hints.append(None), checks={"storage": storage.check_room}
     )
     config = uvicorn.Config(create_app(context), log_level="warning", loop="uvloop", http="httptools", timeout_graceful_shutdown=1)
     running = uvicorn.Server(config)

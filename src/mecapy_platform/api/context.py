@@ -11,11 +11,11 @@ from mecapy_platform.storage.base import Storage
 
 @dataclass(frozen=True)
 class ApiContext:
-    """`hints` is called after a commit that made work; it never raises. `checks` are the parts that `/ready` asks."""
+    """`hints` is called after a commit that made work, with the lanes it is in (none: any); it never raises. `checks` are the parts that `/ready` asks."""
 
     settings: Settings
     database: Database
     storage: Storage
     doorbell: Doorbell
-    hints: Callable[[], None]
+    hints: Callable[..., None]
     checks: Mapping[str, Callable[[], None]] = field(default_factory=dict)

@@ -134,7 +134,7 @@ def retry_task(task_id: UUID, caller: OwnCaller) -> TaskAnswer:
     with caller.session() as session:
         task = submit.retry(session, caller.actor, task_id, limits=caller.context.settings)
         answer = render_task(read.get(session, caller.actor, task.id))
-    caller.context.hints()
+    caller.context.hints(task.lane)
     return answer
 
 
@@ -178,7 +178,7 @@ def _submit(caller: Caller, body: TaskBody, key: str | None) -> tuple[Submitted,
     with caller.session() as session:
         submitted = submit.submit(session, caller.actor, body.request(), limits=caller.context.settings, idempotency_key=key)
         answer = render_task(read.get(session, caller.actor, submitted.task.id), with_result=True)
-    caller.context.hints()
+    caller.context.hints(submitted.task.lane)
     return submitted, answer
 
 

@@ -48,7 +48,7 @@ def execute_function(package_id: str, function_name: str, body: FunctionExecuteR
     )
     with caller.session() as session:
         task = submit.submit(session, caller.actor, request, limits=caller.context.settings).task
-    caller.context.hints()
+    caller.context.hints(task.lane)
     return JobSubmitResponse(job_id=str(task.id), function_id=str(task.function_id), status=JobStatus.PENDING)
 
 

@@ -22,6 +22,7 @@ from mecapy_platform.api.published.views import parse_id, render_deployment, ren
 from mecapy_platform.api.strict_json import StrictJsonRoute
 from mecapy_platform.api.waiting import wait_until
 from mecapy_platform.core.errors import InvalidInputError, MalformedError, TooLargeError
+from mecapy_platform.core.lanes import Lane
 from mecapy_platform.core.manifest import parse_manifest
 from mecapy_platform.core.states import VersionStatus
 from mecapy_platform.services.packages import deploy, lifecycle, read
@@ -174,7 +175,7 @@ def _deploy(caller: Caller, file: BinaryIO, names: list[str] | None, organizatio
     except BaseException:
         storage.delete(target.archive_key)
         raise
-    caller.context.hints()
+    caller.context.hints(Lane.DEFAULT)
     return deployed
 
 
