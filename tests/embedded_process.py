@@ -18,6 +18,7 @@ import mecapy_platform
 from mecapy_platform.embedded import interpreters
 from mecapy_platform.embedded.private_view import Need, build
 
+REAL = (str(Path(sys.executable).with_name("mecapy")), "up")
 STANDIN = Path(__file__).with_name("standin_program.py")
 NOBODY = 65534
 
@@ -68,8 +69,21 @@ class Started:
         root = psutil.Process(self.process.pid)
         return [root, *root.children(recursive=True)]
 
+    def runs(self, name: str) -> bool:
+        """Whether a process of the tree has this name; one that has just gone has none."""
+        for process in self.tree():
+            with suppress(psutil.NoSuchProcess):
+                if process.name() == name:
+                    return True
+        return False
+
     def said(self, words: str) -> str:
         return str(wait_for(lambda: next((line for line in self.lines if words in line), None), f"a line with {words!r}"))
+
+    def close(self) -> None:
+        self._reader.join(10)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
     def finish(self, number: signal.Signals = signal.SIGTERM) -> int:
         if self.process.poll() is None:
@@ -80,7 +94,7 @@ class Started:
 
 
 @contextmanager
-def launched(data: Path, *options: str, uid: int | None = None, program: Path = STANDIN) -> Iterator[Started]:
+def launched(data: Path, *options: str, uid: int | None = None, program: tuple[str, ...] = (str(STANDIN),)) -> Iterator[Started]:
     """The launcher on a data directory; ended, whatever the test did."""
     ready_file = data.parent / f"{data.name}.ready"
     view = None if uid is None or os.geteuid() != 0 else build([Need(path) for path in code_paths()], {})
@@ -93,7 +107,7 @@ def launched(data: Path, *options: str, uid: int | None = None, program: Path = 
         os.setresuid(uid or 0, uid or 0, uid or 0)
 
     process = subprocess.Popen(
-        [sys.executable, str(program), "--data", str(data), "--ready-file", str(ready_file), *options],
+        [sys.executable, *program, "--data", str(data), "--ready-file", str(ready_file), *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -111,6 +125,7 @@ def launched(data: Path, *options: str, uid: int | None = None, program: Path = 
                 process.wait(60)
             process.kill()
             process.wait()
+        started.close()
         if view is not None:
             view.close()
 
