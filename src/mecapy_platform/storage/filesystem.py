@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
-from mecapy_platform.core.errors import NotFoundError, StorageFullError, TooLargeError
+from mecapy_platform.core.errors import NotFoundError, StorageFullError, TooLargeError, UnavailableError
 from mecapy_platform.storage.base import Stored
 from mecapy_platform.storage.keys import checked
 from mecapy_platform.storage.signing import UrlSigner
@@ -19,7 +19,8 @@ from mecapy_platform.storage.signing import UrlSigner
 CHUNK_BYTES = 1 << 20
 STAGING = "staging"
 STALE_SECONDS = 24 * 3600
-RENAME_TRIES = 5
+PLACE_TRIES = 1000
+DIRECTORY_MODE = 0o750
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -32,7 +33,7 @@ class FilesystemStorage:
         self._floor_bytes = floor_bytes
         self.signer = UrlSigner(base_url, secret)
         for directory in (self._objects, self._staging):
-            directory.mkdir(parents=True, exist_ok=True, mode=0o750)
+            _make_directory(directory)
         self._forget_stale()
 
     def put(self, key: str, source: BinaryIO, *, limit_bytes: int | None = None) -> Stored:
@@ -97,17 +98,18 @@ class FilesystemStorage:
         return size_bytes, digest.hexdigest()
 
     def _place(self, staged: Path, target: Path) -> None:
-        """Give the staged file its name. A parent that somebody prunes in between is made again."""
-        for last in (False,) * (RENAME_TRIES - 1) + (True,):
-            target.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+        """Give the staged file its name. A directory that somebody prunes in between is made again."""
+        for _ in range(PLACE_TRIES):
             try:
+                _make_directory(target.parent)
                 staged.replace(target)
+                _sync(target.parent)
             except FileNotFoundError:
-                if last:
-                    raise
+                if not staged.exists():
+                    return  # it was placed, and then forgotten with its directory
                 continue
-            _sync(target.parent)
             return
+        raise UnavailableError("storage_busy", "The directory of this object is being removed over and over; try again.")
 
     def _prune(self, directory: Path) -> None:
         """Remove directories that became empty, up to the root."""
@@ -138,6 +140,14 @@ class FilesystemStorage:
                     "storage_full", "The platform's disk is full; nothing was stored. An operator must make room."
                 ) from error
             raise
+
+
+def _make_directory(directory: Path) -> None:
+    """With all parents, none of them open to others."""
+    if directory.is_dir():
+        return
+    _make_directory(directory.parent)
+    directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
 
 
 def _sync(directory: Path) -> None:
