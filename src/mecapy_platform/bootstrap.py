@@ -50,9 +50,9 @@ def run_api(settings: Settings, listener: socket.socket) -> None:
     doorbell = Doorbell(settings.database_url)
     probe = make_probe(settings.fault_probe)
 
-    def hints() -> None:
+    def hints(*lanes: str) -> None:
         probe("committed", None)
-        sender(Lane)
+        sender([Lane(lane) for lane in lanes] or list(Lane))
 
     context = ApiContext(
         settings=settings,

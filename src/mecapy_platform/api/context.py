@@ -11,7 +11,10 @@ from mecapy_platform.storage.base import Storage
 
 @dataclass(frozen=True)
 class ApiContext:
-    """`hints` is called after a commit that made work, with the lanes it is in (none: any); it never raises. `checks` are the parts that `/ready` asks."""
+    """`hints` is called after a commit that made work, with the lanes it is in (none: any); it never raises.
+
+    `checks` are the parts that `/ready` asks.
+    """
 
     settings: Settings
     database: Database
