@@ -18,7 +18,7 @@ def find_issuer(url: str) -> str:
     own = _read(url + DISCOVERY).get("issuer")
     if isinstance(own, str):
         return own
-    raise LoginError("no_issuer", f"{url} does not name its login service. Use: mecapy login --url {url} --issuer URL, or --token TOKEN")
+    raise LoginError("no_issuer", f"{url} does not name its login service. Use --issuer URL, --token TOKEN, or --data DIR of `mecapy up`.")
 
 
 def _read(address: str) -> dict[str, object]:
