@@ -69,6 +69,7 @@ def run_api(settings: Settings, listener: socket.socket) -> None:
         loop="uvloop",
         http="httptools",
         timeout_graceful_shutdown=5,
+        timeout_keep_alive=75,
         server_header=False,
     )
     try:
@@ -144,9 +145,7 @@ def make_checks(settings: Settings, database: Database) -> dict[str, Callable[[]
     def worker_seen() -> None:
         with database.transaction() as session:
             found = session.execute(
-                text(
-                    "SELECT accepts_work, refusal FROM nodes WHERE seen_at > now() - interval '60 seconds' ORDER BY accepts_work DESC LIMIT 1"
-                )
+                text("SELECT accepts_work, refusal FROM nodes WHERE seen_at > now() - interval '60 seconds' ORDER BY accepts_work DESC")
             ).first()
         if found is None:
             raise UnavailableError("no_worker", "No worker has been seen for a minute.")
