@@ -1,11 +1,11 @@
 """`mecapy token`: a token of the embedded issuer for any user; the API makes user and membership when it first sees them."""
 
 import re
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mecapy_platform.cli.up import DataOption
 from mecapy_platform.core.errors import InvalidInputError, MecapyError
 from mecapy_platform.embedded import content
 from mecapy_platform.embedded.layout import Layout, default_root
@@ -21,7 +21,7 @@ def token(
         list[str] | None, typer.Option(help="Slug of an organization; made on first use. May be given more than once.")
     ] = None,
     role: Annotated[list[str] | None, typer.Option(help="Realm role, for example admin. May be given more than once.")] = None,
-    data: DataOption = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Data directory of the platform; .mecapy here by default.")] = None,
     hours: Annotated[int, typer.Option(min=1, max=24 * 366, help="How long the token is good for.")] = 24 * 30,
 ) -> None:
     """Print a token of the platform whose data is in --data."""
