@@ -75,6 +75,8 @@ def show_error(error: MecapyError) -> None:
         return
     typer.secho(f"error: {printable(error.message)}", err=True, fg=typer.colors.RED)
     for problem in error.problems:
+        if problem.message == error.message:
+            continue
         says_where = not problem.path or problem.message.startswith(f"{problem.path}:")
         where = "" if says_where else f"{printable(problem.path)}: "
         typer.echo(f"  {where}{printable(problem.message)}", err=True)
