@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from mecapy_platform.core import json_text
 from mecapy_platform.core.states import Usage
 from mecapy_platform.sandbox import limits as limit_texts
 from mecapy_platform.sandbox.base import Collected, Ended, EndReason, LogChunk, OutputFile, ProgressLine, SandboxSpec, StopReason, Tick
@@ -49,7 +50,7 @@ class LineBuffer:
     _rest: str = ""
 
     def feed(self, data: bytes, *, final: bool = False) -> str:
-        text = self._rest + self._decoder.decode(data, final).replace("\r\n", "\n").replace("\0", "\ufffd")
+        text = (self._rest + self._decoder.decode(data, final)).replace("\r\n", "\n").replace("\0", "\ufffd")
         if final or len(text) > LINE_MAX:
             self._rest = ""
             return text
@@ -98,17 +99,13 @@ class ProgressTail:
 
 def _parse_progress(line: bytes) -> ProgressLine | LogChunk:
     try:
-        record = json.loads(line, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
+        record = json_text.loads(line)
+    except json_text.JsonError:
         record = None
-    if not isinstance(record, dict):
+    if not isinstance(record, dict) or json_text.has_bad_text(record):
         shown = line[:200].decode("utf-8", "replace").replace("\0", "\ufffd")
-        return LogChunk("platform", f"A line of progress.jsonl is not a JSON object and was skipped: {shown}\n")
+        return LogChunk("platform", f"A line of progress.jsonl is not a JSON object that can be stored and was skipped: {shown}\n")
     return ProgressLine(record)
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(name)
 
 
 class BubblewrapRun:

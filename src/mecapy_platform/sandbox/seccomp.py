@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from mecapy_platform.sandbox import seccomp_tables
 
-LOAD, EQUAL, AT_LEAST, SOME_BITS, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+LOAD, JUMP, EQUAL, AT_LEAST, SOME_BITS, RETURN = 0x20, 0x05, 0x15, 0x35, 0x45, 0x06
 NUMBER_AT, ARCHITECTURE_AT, FIRST_ARGUMENT_AT, SECOND_ARGUMENT_AT = 0, 4, 16, 24  # low halves of the arguments, little-endian
 ALLOW, KILL = 0x7FFF0000, 0x80000000
 DENY = 0x00050000 | errno.EPERM
@@ -106,7 +106,7 @@ def _tree(ranges: list[tuple[int, int]]) -> bytes:
     low = _tree(ranges[:middle])
     skip = len(low) // 8
     if skip > 255:
-        return _op(AT_LEAST, ranges[middle][0], 0, 1) + _op(0x05, skip) + low + _tree(ranges[middle:])
+        return _op(AT_LEAST, ranges[middle][0], 0, 1) + _op(JUMP, skip) + low + _tree(ranges[middle:])
     return _op(AT_LEAST, ranges[middle][0], skip, 0) + low + _tree(ranges[middle:])
 
 

@@ -8,9 +8,10 @@ Refused: NaN and infinities, complex numbers, bytes, sets, keys that are not tex
 
 from __future__ import annotations
 
-import json
 import math
 import os
+
+from _mecapy_guest import quickjson
 
 TYPE_CHECKING = False  # `typing` itself is not imported: it costs milliseconds
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ def to_json(answer: object, files: str) -> str:
             _keep_file(port, value, files)
         else:
             document[port] = _plain(value, port, 0)
-    return json.dumps(document, allow_nan=False)
+    text: str = quickjson.dumps(document)
+    return text
 
 
 def _plain(value: Any, where: str, depth: int) -> object:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from _mecapy_guest import quickjson
+
 TYPE_CHECKING = False  # `typing` itself is not imported: it costs milliseconds
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,19 +21,17 @@ class HandlerError(LookupError):
 
 def main(raw_order: str) -> int:
     """Run one order, `{"mode", "handler", "site"}`; gives the exit code of the process."""
-    import json
-
-    order = json.loads(raw_order)
+    order = quickjson.loads(raw_order)
     try:
         with open(f"{OUT}/files/list.json", "w", encoding="utf-8") as file:
-            json.dump(order["files"], file)
+            file.write(quickjson.dumps(order["files"]))
         _set_paths(has_site=order["site"])
         with open(f"{IN}/data.json", encoding="utf-8") as file:
-            data = json.load(file)
+            data = quickjson.loads(file.read())
         if order["mode"] == "describe":
             from _mecapy_guest import describe
 
-            _write(json.dumps({name: describe.describe(handler) for name, handler in data.items()}))
+            _write(quickjson.dumps({name: describe.describe(handler) for name, handler in data.items()}))
         else:
             _call(order["handler"], data)
         code = 0
@@ -110,13 +110,12 @@ def _report(error: BaseException) -> None:
 
 
 def _write_error(kind: str, message: str, trace: str) -> None:
-    import json
     import time
 
     record = {"error": message[:10_000], "type": kind, "traceback": trace[-100_000:], "ts": time.time()}
     try:
         with open(f"{OUT}/_runner_error.json", "w", encoding="utf-8") as file:
-            json.dump(record, file)
+            file.write(quickjson.dumps(record))
     except OSError:
         pass  # a full disk: the last lines of stderr tell
 

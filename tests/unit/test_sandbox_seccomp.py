@@ -1,0 +1,111 @@
+"""The filter, run by a small interpreter of the few BPF instructions it uses."""
+
+import errno
+import struct
+
+import pytest
+
+from mecapy_platform.sandbox import seccomp, seccomp_tables
+from mecapy_platform.sandbox.seccomp import ALLOW, ARCHITECTURES, DENY, KILL, NO_FAMILY, UNKNOWN, assemble
+
+TABLES = {machine: seccomp_tables.numbers(one.table) for machine, one in ARCHITECTURES.items()}
+INSTRUCTIONS_MAX = 4096  # the kernel's limit
+
+
+def verdict(machine: str, number: int, *arguments: int, audit: int | None = None) -> int:
+    """What the filter answers for a call."""
+    padded = [*arguments, *[0] * (6 - len(arguments))]
+    data = struct.pack("<IIQ6Q", number, ARCHITECTURES[machine].audit if audit is None else audit, 0, *padded)
+    code = list(struct.iter_unpack("<HBBI", assemble(machine)))
+    value, at = 0, 0
+    while True:
+        operation, yes, no, operand = code[at]
+        at += 1
+        if operation == seccomp.RETURN:
+            return int(operand)
+        if operation == seccomp.LOAD:
+            (value,) = struct.unpack_from("<I", data, operand)
+        elif operation == seccomp.JUMP:
+            at += operand
+        else:
+            holds = {seccomp.EQUAL: value == operand, seccomp.AT_LEAST: value >= operand, seccomp.SOME_BITS: bool(value & operand)}
+            at += yes if holds[operation] else no
+
+
+@pytest.mark.parametrize("machine", ARCHITECTURES)
+def test_every_number_gets_the_verdict_of_its_table(machine: str) -> None:
+    allowed = set(TABLES[machine].values())
+    looked_at = {TABLES[machine][name] for name in ("clone", "socket", "socketpair", "ioctl", "personality")}
+    for number in range(max(allowed) + 1):
+        if number == ARCHITECTURES[machine].clone3:
+            assert verdict(machine, number) == UNKNOWN
+        elif number not in looked_at:
+            assert verdict(machine, number) == (ALLOW if number in allowed else DENY), number
+
+
+@pytest.mark.parametrize("machine", ARCHITECTURES)
+def test_newer_calls_and_foreign_numbers_are_unknown(machine: str) -> None:
+    assert verdict(machine, max(TABLES[machine].values()) + 1) == UNKNOWN
+    assert verdict(machine, 0x40000000 + 1) == UNKNOWN
+
+
+@pytest.mark.parametrize("machine", ARCHITECTURES)
+def test_another_architecture_is_killed(machine: str) -> None:
+    assert verdict(machine, 1, audit=0x40000003) == KILL
+
+
+@pytest.mark.parametrize("machine", ARCHITECTURES)
+@pytest.mark.parametrize("flag", [0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000])
+def test_clone_makes_no_namespace(machine: str, flag: int) -> None:
+    assert verdict(machine, TABLES[machine]["clone"], flag | 17) == DENY
+
+
+@pytest.mark.parametrize("machine", ARCHITECTURES)
+def test_clone_makes_processes_and_threads(machine: str) -> None:
+    assert verdict(machine, TABLES[machine]["clone"], 17) == ALLOW
+    assert verdict(machine, TABLES[machine]["clone"], 0x3D0F00) == ALLOW
+
+
+@pytest.mark.parametrize("machine", ARCHITECTURES)
+@pytest.mark.parametrize(("family", "answer"), [*((one, ALLOW) for one in (1, 2, 10)), *((one, NO_FAMILY) for one in (16, 17, 38, 40))])
+def test_only_local_socket_families_open(machine: str, family: int, answer: int) -> None:
+    assert verdict(machine, TABLES[machine]["socket"], family) == answer
+    assert verdict(machine, TABLES[machine]["socket"], family | 1 << 32) == answer  # the kernel reads the low half alone
+
+
+@pytest.mark.parametrize("machine", ARCHITECTURES)
+def test_terminal_injection_is_refused(machine: str) -> None:
+    assert verdict(machine, TABLES[machine]["ioctl"], 0, 0x5412) == DENY
+    assert verdict(machine, TABLES[machine]["ioctl"], 0, 0x5412 | 1 << 40) == DENY
+    assert verdict(machine, TABLES[machine]["ioctl"], 0, 0x5401) == ALLOW
+
+
+@pytest.mark.parametrize("machine", ARCHITECTURES)
+def test_dangerous_calls_are_in_no_table_and_the_program_fits(machine: str) -> None:
+    dangerous = set(
+        [
+            "unshare",
+            "setns",
+            "mount",
+            "umount2",
+            "pivot_root",
+            "chroot",
+            "ptrace",
+            "bpf",
+            "perf_event_open",
+            "userfaultfd",
+            "keyctl",
+            "add_key",
+            "request_key",
+            "io_uring_setup",
+            "process_vm_readv",
+            "pidfd_getfd",
+            "kexec_load",
+            "init_module",
+            "clone3",
+            "open_by_handle_at",
+        ]
+    )
+    assert not dangerous & TABLES[machine].keys()
+    assert len(assemble(machine)) // 8 <= INSTRUCTIONS_MAX
+    assert DENY & 0xFFFF == errno.EPERM
