@@ -28,6 +28,11 @@ class MecapyError(Exception):
         self.message = message
         self.problems = tuple(problems)
 
+    def sentence(self, most: int = 20) -> str:
+        """The message and its first problems in one text, for where there is no list."""
+        details = [f"{problem.path}: {problem.message}" for problem in self.problems[:most] if problem.message != self.message]
+        return " ".join([self.message, "; ".join(details)]).strip()
+
 
 class InvalidInputError(MecapyError):
     """The request is understood but its content is wrong; the sender can mend it."""

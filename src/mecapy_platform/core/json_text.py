@@ -89,3 +89,18 @@ def bad_text(value: str) -> str | None:
     if _BAD_CHARACTER.search(value):
         return "it has a NUL or half of a surrogate pair, which cannot be stored"
     return None
+
+
+def has_bad_text(value: Any) -> bool:
+    """Whether a text anywhere in a parsed value, keys included, cannot be stored."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str) and _BAD_CHARACTER.search(one):
+            return True
+        if isinstance(one, dict):
+            waiting.extend(one.keys())
+            waiting.extend(one.values())
+        elif isinstance(one, list):
+            waiting.extend(one)
+    return False

@@ -10,12 +10,15 @@ from sqlalchemy.orm import Session
 
 from mecapy_platform.core.errors import ConflictError, MecapyError
 from mecapy_platform.core.states import FailureKind, TaskState, VersionStatus
+from mecapy_platform.core.stored_text import storable
 from mecapy_platform.core.units import UnitSystem
 from mecapy_platform.core.values import check_inputs
 from mecapy_platform.db import queue
 from mecapy_platform.db.tables import Event, Function, PackageVersion, Task
 from mecapy_platform.services.tasks.requests import digest_of
 from mecapy_platform.settings import Settings
+
+LOG_CHARACTERS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -76,11 +79,12 @@ def finish_build(session: Session, token: UUID, built: Built) -> bool:
     if version is None:
         return False
     version.status = VersionStatus.ERROR if built.error_code else VersionStatus.READY
-    version.build_log = built.log.replace("\0", "")
+    version.build_log = storable(built.log, LOG_CHARACTERS)
     version.interpreter, version.environment_digest = built.interpreter, built.environment_digest
     version.requirements_lock = built.requirements_lock
     version.report = dict(built.report)
-    version.error_code, version.error_message = built.error_code, built.error_message
+    version.error_code = built.error_code
+    version.error_message = None if built.error_message is None else storable(built.error_message)
     version.build_token = version.build_lease_until = None
     version.built_at = func.clock_timestamp()
     for name, ports in built.ports.items():
@@ -125,8 +129,7 @@ def _checked_inputs(version: PackageVersion, function: Function, task: Task) -> 
 def _end(session: Session, task: Task, error: MecapyError) -> None:
     task.state, task.held = TaskState.FAILED, None
     task.completed_at = func.clock_timestamp()
-    details = "; ".join(f"{problem.path}: {problem.message}" for problem in error.problems)
-    task.error_code, task.error_message = error.code, f"{error.message} {details}".strip()
+    task.error_code, task.error_message = error.code, storable(error.sentence())
     data = {"state": TaskState.FAILED, "code": error.code, "kind": FailureKind.USER_ERROR}
     session.add(Event(organization_id=task.organization_id, task_id=task.id, kind="TaskFinished", data=data))
     session.flush()

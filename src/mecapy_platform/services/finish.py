@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from mecapy_platform.core.retries import End, Policy, Retry, after_failure
 from mecapy_platform.core.states import FailureKind, TaskState, Usage
+from mecapy_platform.core.stored_text import storable
 from mecapy_platform.db import queue
 from mecapy_platform.db.tables import Artifact, Attempt, Event, Task
 from mecapy_platform.settings import Settings
@@ -63,6 +64,8 @@ def finish(session: Session, token: UUID, outcome: Outcome, settings: Settings, 
     if attempt is None:
         return None
     task = session.scalars(select(Task).where(Task.id == attempt.task_id)).one()
+    if outcome.message is not None:
+        outcome = replace(outcome, message=storable(outcome.message))
     _end_attempt(attempt, outcome)
     task.attempt_token = None
     for name, value in outcome.provenance.items():

@@ -12,8 +12,9 @@ from uuid import uuid4
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from mecapy_platform.core.errors import InvalidInputError, MecapyError, Problem, UnavailableError
+from mecapy_platform.core.errors import InvalidInputError, MalformedError, MecapyError, Problem, TooLargeError, UnavailableError
 from mecapy_platform.core.manifest import ports_from_signature
+from mecapy_platform.core.values import check_outputs
 from mecapy_platform.embedded.interpreters import Interpreter
 from mecapy_platform.sandbox.base import Environment, Limits, SandboxSpec
 from mecapy_platform.services import builds
@@ -27,6 +28,7 @@ from mecapy_platform.worker.requirements import read_requirements
 from mecapy_platform.worker.testcases import Bench, run_testcases
 
 log = logging.getLogger(__name__)
+MAX_SIGNATURE_BYTES = 4 << 20
 DESCRIBE_LIMITS = Limits(cpu=1, memory_mb=1024, timeout_seconds=60, disk_bytes=64 << 20)
 
 
@@ -63,7 +65,7 @@ def build_next(context: WorkerContext) -> bool:
         said.say(error.message)
         for problem in error.problems:
             said.say(f"  {problem.path}: {problem.message}")
-        built = Built(log=said.text(), error_code=error.code, error_message=_sentence(error))
+        built = Built(log=said.text(), error_code=error.code, error_message=error.sentence())
     finally:
         keeper.end()
     with context.database.transaction() as session:
@@ -95,7 +97,7 @@ def _environment(
         raise InvalidInputError(
             "requirements_missing", "The manifest says `requirements: true`, but there is no requirements.txt at its side."
         )
-    wanted = read_requirements(path.read_text("utf-8"))
+    wanted = read_requirements(path.read_bytes())
     staging = context.work_dir / f"lock-{uuid4()}"
     staging.mkdir(parents=True)
     try:
@@ -162,8 +164,21 @@ def _describe(
     if collected.result is None:
         why = collected.error.get("error") if collected.error else heard[-2000:]
         raise InvalidInputError("handler_broken", f"Importing the handlers failed ({ended.reason}). {why}")
-    described: dict[str, dict[str, Any]] = json.loads(collected.result)
-    return described
+    return _signatures(collected.result, handlers)
+
+
+def _signatures(text: bytes, handlers: Mapping[str, str | None]) -> dict[str, dict[str, Any]]:
+    """What the sandbox said of each handler. Tenants' code was there first: it may have written anything."""
+    try:
+        found = check_outputs({}, text, MAX_SIGNATURE_BYTES)
+    except (InvalidInputError, MalformedError, TooLargeError) as error:
+        raise InvalidInputError("handler_broken", f"The description of the handlers cannot be read. {error.sentence()}") from error
+    if set(found) != set(handlers) or not all(isinstance(one, dict) for one in found.values()):
+        raise InvalidInputError(
+            "handler_broken",
+            "Importing the module wrote out/data.json itself; a module must only define its functions when it is imported.",
+        )
+    return found
 
 
 def _testcases(
@@ -180,11 +195,6 @@ def _testcases(
             "testcases_failed", f"{report['failed']} of {len(report['cases'])} test cases failed, and the manifest asks to stop then."
         )
     return {"validation_testcases": report}
-
-
-def _sentence(error: MecapyError) -> str:
-    details = "; ".join(f"{problem.path}: {problem.message}" for problem in error.problems[:5])
-    return f"{error.message} {details}".strip()
 
 
 class _LeaseKeeper(threading.Thread):

@@ -8,8 +8,12 @@ MAX_BYTES = 256 * 1024
 MAX_LINES = 500
 
 
-def read_requirements(text: str) -> list[str]:
+def read_requirements(content: bytes) -> list[str]:
     """Normalised requirement lines. Options, URLs, paths and editable installs are refused, each with its line."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidInputError("requirements_invalid", f"requirements.txt is not UTF-8: byte {error.start + 1}.") from error
     if len(text) > MAX_BYTES or text.count("\n") > MAX_LINES:
         raise InvalidInputError("requirements_too_long", f"requirements.txt may have {MAX_LINES} lines and {MAX_BYTES >> 10} KiB.")
     found: list[str] = []

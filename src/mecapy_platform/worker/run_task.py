@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 NOTHING_USED = Usage(0.0, None, None)
 REPORT_FOR_SECONDS = 120.0  # how long a finished result is offered to a database that is away
 LAST_LINES = 20
+CODE = re.compile("[a-z][a-z0-9_]{1,63}")
 
 STOPPED = {
     StopReason.CANCELLED: (FailureKind.CANCELLED, "cancelled", "Cancelled while it was running."),
@@ -106,8 +108,7 @@ def _outcome(context: WorkerContext, claim: Claim, run: Run, ended: Ended, pump:
         try:
             return _completed(context, claim, run, ended, collected)
         except (InvalidInputError, MalformedError) as error:
-            details = "; ".join(f"{problem.path}: {problem.message}" for problem in error.problems)
-            failure = (FailureKind.USER_ERROR, error.code, f"{error.message} {details}".strip())
+            failure = (FailureKind.USER_ERROR, error.code, error.sentence())
         except TooLargeError as error:
             failure = (FailureKind.USER_ERROR, error.code, error.message)
     kind, code, message = failure
@@ -127,7 +128,7 @@ def _limit_hit(claim: Claim, ended: Ended, stop: StopReason | None) -> Failure |
     if stop in STOPPED and stop is not None:
         return STOPPED[stop]
     sentences = {
-        EndReason.TIMEOUT: f"Stopped at its time limit of {claim.timeout_seconds:g} s. {ended.detail}".strip(),
+        EndReason.TIMEOUT: f"Stopped at its time limit of {claim.timeout_seconds:g} s, after {ended.usage.wall_seconds:.1f} s.",
         EndReason.OUT_OF_MEMORY: ended.detail or f"Used more than its {claim.memory_mb} MiB of memory.",
         EndReason.MACHINE: ended.detail or "The sandbox was lost.",
         EndReason.LOG_LIMIT: ended.detail,
@@ -198,7 +199,7 @@ def _report(context: WorkerContext, claim: Claim, outcome: Outcome) -> None:
 
 def _error_code(error: Mapping[str, object]) -> str:
     code = error.get("code")
-    return code if isinstance(code, str) and code.isidentifier() else "user_error"
+    return code if isinstance(code, str) and CODE.fullmatch(code) else "user_error"
 
 
 def _error_text(error: Mapping[str, Any]) -> str:

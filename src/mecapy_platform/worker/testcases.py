@@ -59,7 +59,7 @@ def _differences(bench: Bench, function: Function, case: TestCase) -> list[str]:
     try:
         result, raised, said = _run(bench, function, case)
     except MecapyError as error:
-        return [f"{error.message} " + "; ".join(f"{problem.path}: {problem.message}" for problem in error.problems)]
+        return [error.sentence()]
     if case.expected_exception is not None:
         if testcases.exception_matches(case.expected_exception, raised):
             return []

@@ -1,0 +1,14 @@
+"""Text that tenants' code brought up, made fit to be stored and shown: PostgreSQL takes no NUL, UTF-8 no half of a surrogate pair."""
+
+import re
+
+MESSAGE_CHARACTERS = 4000
+_UNFIT = re.compile("[\x00\ud800-\udfff]")
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+_CUT = " .. [cut]"
+
+
+def storable(text: str, most: int = MESSAGE_CHARACTERS) -> str:
+    """The text with unfit characters replaced, and cut after `most` characters, which is said."""
+    fit = _UNFIT.sub(_REPLACEMENT, text[: most + 1])
+    return fit if len(fit) <= most else fit[: most - len(_CUT)] + _CUT
