@@ -1,11 +1,11 @@
-"""The first schema: tables, indexes, row-level security.
+"""The first schema: tables (0001_first.sql), indexes, row-level security.
 
 Revision ID: 0001
 """
 
-from alembic import op
+from pathlib import Path
 
-from mecapy_platform.db.tables import Base
+from alembic import op
 
 revision = "0001"
 down_revision = None
@@ -102,7 +102,9 @@ END $$
 
 
 def upgrade() -> None:
-    Base.metadata.create_all(op.get_bind())
+    for statement in Path(__file__).with_suffix(".sql").read_text("utf-8").split(";\n"):
+        if statement.strip():
+            op.execute(statement)
     for statement in INDEXES:
         op.execute(statement)
     for role in ("mecapy_app", "mecapy_worker"):
