@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx2
 import uvicorn
+from fastapi import FastAPI
 
 import factories
 from mecapy_platform.api.app import ApiContext, create_app
@@ -53,8 +54,10 @@ class ApiPlatform:
 
 
 @contextmanager
-def api_platform(server: Postgres, directory: Path, **changes: object) -> Iterator[ApiPlatform]:
-    """Serve the API on a free port of loopback; `changes` are settings."""
+def api_platform(
+    server: Postgres, directory: Path, *, prepare: Callable[[FastAPI], None] | None = None, **changes: object
+) -> Iterator[ApiPlatform]:
+    """Serve the API on a free port of loopback; `changes` are settings, `prepare` may override dependencies of the application."""
     migrate(server.owner_url)
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -68,7 +71,7 @@ def api_platform(server: Postgres, directory: Path, **changes: object) -> Iterat
         "deploy_wait_seconds": 0.2,
     }
     settings = Settings.model_validate({**Settings().model_dump(), **addresses, **changes})
-    database = Database(make_engine(server.app_url))
+    database = Database(make_engine(settings.database_url))
     worker = Database(make_engine(server.worker_url))
     secret = settings.signing_secret.get_secret_value()
     storage = FilesystemStorage(directory / "storage", base_url=url, secret=secret, floor_bytes=settings.disk_floor_bytes)
@@ -77,7 +80,10 @@ def api_platform(server: Postgres, directory: Path, **changes: object) -> Iterat
     context = ApiContext(
         settings, database, storage, doorbell, hints=lambda *_lanes: platform.hints.append(None), checks={"storage": storage.check_room}
     )
-    config = uvicorn.Config(create_app(context), log_level="warning", loop="uvloop", http="httptools", timeout_graceful_shutdown=1)
+    app = create_app(context)
+    if prepare is not None:
+        prepare(app)
+    config = uvicorn.Config(app, log_level="warning", loop="uvloop", http="httptools", timeout_graceful_shutdown=1)
     running = uvicorn.Server(config)
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

@@ -1,6 +1,6 @@
 """What a route asks for in its signature: the context, and the caller with a unit of work."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated
@@ -18,20 +18,25 @@ from mecapy_platform.services.work import Session, unit
 
 bearer = HTTPBearer(auto_error=False, description="A token of a trusted issuer.")
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
+Filter = Callable[[Identity], tuple[Membership, ...]]
 
 
 @dataclass(frozen=True)
 class Caller:
-    """An authenticated user, and the way to the rows that this user may see."""
+    """An authenticated user, and the way to the rows that this user may see.
+
+    The queries filter by `actor`, row-level security goes by `scope`: two fences, each of which holds without the other.
+    """
 
     actor: Actor
+    scope: tuple[UUID, ...]
     claims: Claims
     context: ApiContext
 
     @contextmanager
     def session(self) -> Iterator[Session]:
         """One transaction: commits at the end of the block, rolls back on an error."""
-        with unit(self.context.database, self.actor.organization_ids, self.actor.user_id) as session:
+        with unit(self.context.database, self.scope, self.actor.user_id) as session:
             yield session
 
     def organization_id(self, slug: str | None) -> UUID:
@@ -51,38 +56,58 @@ def get_authenticator(request: Request) -> Authenticator:
     return authenticator
 
 
-async def published_caller(request: Request, _token: Bearer) -> Caller:
+def own_memberships(identity: Identity) -> tuple[Membership, ...]:
+    return identity.memberships
+
+
+async def get_filter() -> Filter:
+    """Which memberships the queries filter by. The scope of row-level security does not ask here."""
+    return own_memberships
+
+
+Filtered = Annotated[Filter, Depends(get_filter)]
+
+
+async def published_caller(request: Request, _token: Bearer, filtered: Filtered) -> Caller:
     """On published paths: everything of every organization the user belongs to."""
     claims, identity = await _who(request)
-    return Caller(_actor(claims, identity, identity.personal, identity.memberships), claims, get_context(request))
+    return _caller(request, claims, identity, _actor(claims, identity, identity.personal, filtered(identity)))
 
 
-async def optional_caller(request: Request, token: Bearer) -> Caller | None:
+async def optional_caller(request: Request, token: Bearer, filtered: Filtered) -> Caller | None:
     """None without a token; a token that is sent must be good."""
     if token is None and "authorization" not in request.headers:
         return None
-    return await published_caller(request, token)
+    return await published_caller(request, token, filtered)
 
 
 async def own_caller(
     request: Request,
     _token: Bearer,
+    filtered: Filtered,
     organization: Annotated[
         str | None, Header(alias="MecaPy-Organization", max_length=100, description="Slug of the organization.")
     ] = None,
 ) -> Caller:
     """On our own paths: the organization that the header names; without it, the only one, else the personal one, seeing all."""
     claims, identity = await _who(request)
+    visible = filtered(identity)
     if organization is None:
-        return Caller(_actor(claims, identity, _default(identity), identity.memberships), claims, get_context(request))
-    named = _named(identity.memberships, organization)
-    return Caller(_actor(claims, identity, named, (named,)), claims, get_context(request))
+        return _caller(request, claims, identity, _actor(claims, identity, _default(identity), visible))
+    named = _named(visible, organization)
+    return _caller(request, claims, identity, _actor(claims, identity, named, (named,)), only=named.organization_id)
 
 
 async def _who(request: Request) -> tuple[Claims, Identity]:
     authenticator = get_authenticator(request)
     claims = await authenticator.claims(request.headers)
     return claims, await authenticator.identity(claims)
+
+
+def _caller(request: Request, claims: Claims, identity: Identity, actor: Actor, *, only: UUID | None = None) -> Caller:
+    ids = [one.organization_id for one in identity.memberships]
+    scope = tuple(one for one in ids if only is None or one == only)
+    return Caller(actor, scope, claims, get_context(request))
 
 
 def _actor(claims: Claims, identity: Identity, organization: Membership, visible: tuple[Membership, ...]) -> Actor:

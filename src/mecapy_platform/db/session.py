@@ -8,6 +8,11 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
 SET_SCOPE = text("SELECT set_config('mecapy.organizations', :organizations, true), set_config('mecapy.user_id', :user_id, true)")
+WIDEN_SCOPE = text("""
+SELECT set_config(
+    'mecapy.organizations', concat_ws(',', nullif(current_setting('mecapy.organizations', true), ''), cast(:organization AS text)), true
+)
+""")
 
 
 def make_engine(url: str, *, pool_size: int = 10) -> Engine:
@@ -44,6 +49,11 @@ class Database:
 
     def dispose(self) -> None:
         self.engine.dispose()
+
+
+def widen_scope(session: Session, organization_id: UUID) -> None:
+    """Let this transaction see one more organization: the one it is about to make."""
+    session.execute(WIDEN_SCOPE, {"organization": str(organization_id)})
 
 
 def set_scope(session: Session, organizations: Sequence[UUID], user_id: UUID) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from mecapy_platform.core.access import Actor, Role, require_admin
 from mecapy_platform.core.errors import ConflictError, InvalidInputError, NotFoundError, Problem
 from mecapy_platform.core.ids import new_id
-from mecapy_platform.db.session import set_scope
+from mecapy_platform.db.session import widen_scope
 from mecapy_platform.db.tables import Membership, Organization, Package, Task, User
 
 SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,48}[a-z0-9]")
@@ -49,7 +49,7 @@ def create(session: Session, actor: Actor, *, slug: str, display_name: str) -> O
         message = "A slug has 2 to 50 small letters, digits and hyphens, and begins and ends with a letter or digit."
         raise InvalidInputError("slug_invalid", message, problems=[Problem("slug", "slug_invalid", message)])
     organization_id = new_id()
-    set_scope(session, [*actor.organization_ids, organization_id], actor.user_id)
+    widen_scope(session, organization_id)
     try:
         with session.begin_nested():
             session.add(Organization(id=organization_id, slug=slug, display_name=display_name))
