@@ -24,6 +24,10 @@ MAX_DEPTH = 64
 class ResultError(ValueError):
     """The handler's result has no JSON form; the message names the port."""
 
+    def __init__(self, message: str, code: str = "result_not_json") -> None:
+        super().__init__(message)
+        self.code = code
+
 
 def to_json(answer: object, files: str) -> str:
     """Give the document. A dict (also of a TypedDict or a dataclass) is the outputs; anything else is the port `result`."""
@@ -44,7 +48,7 @@ def to_json(answer: object, files: str) -> str:
 
 def _plain(value: Any, where: str, depth: int) -> object:
     if depth > MAX_DEPTH:
-        raise ResultError(f"Output {where}: nested deeper than {MAX_DEPTH}, or containing itself.")
+        raise ResultError(f"Output {where[:200]}: nested deeper than {MAX_DEPTH}, or containing itself.", "result_too_deep")
     if value is None or isinstance(value, bool):
         return value
     if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
@@ -63,7 +67,8 @@ def _plain(value: Any, where: str, depth: int) -> object:
 
 def _number(value: float, where: str, _depth: int) -> float:
     if not math.isfinite(value):
-        raise ResultError(f"Output {where}: {float(value)} is not a number JSON can hold. Check the calculation, or leave the value out.")
+        message = f"Output {where}: {float(value)} is not a number JSON can hold. Check the calculation, or leave the value out."
+        raise ResultError(message, "result_not_finite")
     return float(value)
 
 

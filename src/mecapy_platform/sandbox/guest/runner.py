@@ -37,7 +37,7 @@ def main(raw_order: str) -> int:
         code = 0
     except SystemExit as ended:
         code = _exit_code(ended.code)
-        _write_error("SystemExit", f"The handler ended the program by sys.exit({ended.code!r}) before it gave a result.", "")
+        _write_error("SystemExit", f"The handler ended the program by sys.exit({ended.code!r}) before it gave a result.", "", "exit_code")
     except BaseException as error:  # noqa: BLE001 - whatever the user's code raises becomes its failure message
         code = 1
         _report(error)
@@ -106,13 +106,14 @@ def _report(error: BaseException) -> None:
     except (OSError, ValueError, AttributeError):
         pass
     message = str(error) or type(error).__name__
-    _write_error(type(error).__name__, message, text)
+    is_ours = type(error).__module__.startswith("_mecapy_guest.")
+    _write_error(type(error).__name__, message, text, error.code if is_ours and hasattr(error, "code") else "user_error")
 
 
-def _write_error(kind: str, message: str, trace: str) -> None:
+def _write_error(kind: str, message: str, trace: str, code: str) -> None:
     import time
 
-    record = {"error": message[:10_000], "type": kind, "traceback": trace[-100_000:], "ts": time.time()}
+    record = {"error": message[:10_000], "type": kind, "code": code, "traceback": trace[-100_000:], "ts": time.time()}
     try:
         with open(f"{OUT}/_runner_error.json", "w", encoding="utf-8") as file:
             file.write(quickjson.dumps(record))
