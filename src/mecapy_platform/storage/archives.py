@@ -108,7 +108,7 @@ def _opened(source: BinaryIO, limits: ArchiveLimits) -> Iterator[zipfile.ZipFile
             yield archive
     except UnicodeDecodeError as error:
         raise _invalid("", "bad_name", "a name says it is UTF-8 and is not.") from error
-    except (zipfile.BadZipFile, NotImplementedError, zlib.error, EOFError, ValueError) as error:
+    except (zipfile.BadZipFile, RuntimeError, zlib.error, EOFError, ValueError) as error:
         raise MalformedError("archive_unreadable", f"The archive is damaged: {error}. Make it again.") from error
 
 
@@ -235,7 +235,7 @@ def _content(archive: zipfile.ZipFile, member: _Member, limits: ArchiveLimits) -
                 if count > RATIO_FREE_BYTES and count > limits.ratio * max(info.compress_size, 1):
                     raise _invalid(member.name, "ratio", f"it unpacks to more than {limits.ratio} times its size.")
                 yield chunk
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise _invalid(member.name, "damaged", f"it is damaged, or larger than it says ({error}).") from error
     if count != info.file_size:
         raise _invalid(member.name, "damaged", f"it has {count} bytes and says {info.file_size}.")
