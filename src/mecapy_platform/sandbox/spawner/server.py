@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import json
 import os
 import resource
 import selectors
@@ -13,8 +14,9 @@ from pathlib import Path
 
 from mecapy_platform.sandbox.spawner import cgroups, command, system
 from mecapy_platform.sandbox.spawner.config import SpawnerConfig
-from mecapy_platform.sandbox.spawner.supervisor import Supervisor
+from mecapy_platform.sandbox.spawner.supervisor import TAKEN, Supervisor
 
+RETRY_SECONDS = 1.0
 END_SECONDS = 5.0  # then a supervisor is killed, and its run with it
 
 
@@ -53,6 +55,8 @@ class Server:
         self._idle: dict[int, int] = {}  # descriptor that tells "taken" -> pid
         self._slots: dict[int, int] = {}  # pid -> slot
         self._count = 0
+        self._broken_until: float | None = None
+        self._fault = ""
         self._selector = selectors.DefaultSelector()
 
     def serve(self) -> None:
@@ -68,13 +72,15 @@ class Server:
             self._selector.register(self._lifeline, selectors.EVENT_READ)
         self._fill()
         while not stopping:
-            for key, _mask in self._selector.select():
+            for key, _mask in self._selector.select(None if self._broken_until is None else 0.1):
                 fd = key.fd
                 if fd == wake_read:
                     with contextlib.suppress(BlockingIOError):
                         os.read(wake_read, 4096)
                 elif fd == self._lifeline:
                     stopping.append(True)
+                elif fd == self._listener.fileno():
+                    self._refuse_one()
                 else:
                     self._was_taken(fd)
             self._reap()
@@ -96,6 +102,11 @@ class Server:
 
     def _fill(self) -> None:
         """Keep `idle` supervisors ready as long as slots (one host uid each) are free."""
+        if self._broken_until is not None and time.monotonic() < self._broken_until:
+            return
+        if self._broken_until is not None:
+            self._broken_until = None
+            self._selector.unregister(self._listener)
         while len(self._idle) < self._config.idle and len(self._slots) < self._config.slots:
             used = set(self._slots.values())
             self._spawn(next(slot for slot in range(self._config.slots) if slot not in used))
@@ -118,6 +129,7 @@ class Server:
                 code = 0
             except Exception as error:  # noqa: BLE001 - the child's last words, then it ends
                 sys.stderr.write(f"spawner: supervisor of slot {slot} ended: {error!r}\n")
+                os.write(taken_write, f"this machine cannot prepare a sandbox: {error}".encode())
             finally:
                 sys.stderr.flush()
                 os._exit(code)
@@ -128,9 +140,24 @@ class Server:
         self._selector.register(taken_read, selectors.EVENT_READ)
 
     def _was_taken(self, fd: int) -> None:
+        """A supervisor has its run, or ended before: then whoever connects is told why, and another try follows later."""
+        said = os.read(fd, 4096)
         self._selector.unregister(fd)
         os.close(fd)
         self._idle.pop(fd, None)
+        if not said.startswith(TAKEN) and self._broken_until is None:
+            self._fault = said.decode("utf-8", "replace") or "a supervisor died before its first run"
+            self._broken_until = time.monotonic() + RETRY_SECONDS
+            self._listener.setblocking(False)
+            self._selector.register(self._listener, selectors.EVENT_READ)
+
+    def _refuse_one(self) -> None:
+        with contextlib.suppress(OSError):
+            connection, _address = self._listener.accept()
+            with connection:
+                connection.settimeout(1)
+                connection.recv(65536)
+                connection.sendall(json.dumps({"error": self._fault}).encode() + b"\n")
 
     def _reap(self) -> None:
         while self._slots:

@@ -60,6 +60,13 @@ def _wait_and_execute(channel: socket.socket, parent: int) -> None:
         raw += piece
     order = Order(**json.loads(raw))
     _take_descriptors(descriptors)
+    try:
+        _become_and_execute(order, parent)
+    except OSError as error:
+        os.write(2, f"the sandbox could not start: {error}\n".encode())
+
+
+def _become_and_execute(order: Order, parent: int) -> None:
     _limit(order)
     if order.uid is not None:
         os.setgroups([])

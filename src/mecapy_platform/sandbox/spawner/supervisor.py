@@ -18,6 +18,7 @@ from mecapy_platform.sandbox.spawner.sampling import children, tree_memory_bytes
 from mecapy_platform.sandbox.spawner.stem import Order, Stem
 
 SAMPLE_SECONDS = 0.1
+TAKEN = b"\0"  # to the server: this supervisor has a run
 OWN_PROCESSES = 3  # bwrap outside, bwrap's helper, the guest's init
 
 
@@ -63,7 +64,7 @@ class Supervisor:
         try:
             place = workspace.Workspace(point)
             connection = self._accept(listener)
-            os.write(taken_fd, b"x")
+            os.write(taken_fd, TAKEN)
             if connection is not None:
                 with connection:
                     self._serve_one(connection, place, etc)
