@@ -1,0 +1,162 @@
+"""Everything an organization can have, made for two of them; and the API with either fence between tenants taken away."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx2
+from fastapi import FastAPI
+from sqlalchemy import func, select
+
+import factories
+from api_platform import ApiPlatform, api_platform
+from mecapy_platform.api.deps import get_filter
+from mecapy_platform.core.access import Membership, Role
+from mecapy_platform.db.session import Database
+from mecapy_platform.db.tables import Attempt, LaneShare, Organization, Upload
+from mecapy_platform.embedded.postgres import Postgres
+from mecapy_platform.services.identity import Identity
+from mecapy_platform.storage.keys import output_key, upload_key
+
+DECK = b"*HEADING\nsecret of the owner\n"
+
+
+@dataclass
+class World:
+    """One organization with its administrator, a colleague, and something in every table. `marks` are the texts that betray it."""
+
+    platform: ApiPlatform
+    slug: str
+    organization_id: UUID
+    personal_id: UUID
+    user_id: UUID
+    colleague_id: UUID
+    package: factories.ReadyPackage
+    queued: str = ""
+    ended: str = ""
+    upload: str = ""
+    marks: set[str] = field(default_factory=set)
+
+    @property
+    def name(self) -> str:
+        return f"ann-{self.slug}"
+
+    def token(self) -> str:
+        return self.platform.token(self.name, self.slug)
+
+    def client(self, platform: ApiPlatform | None = None, **headers: str) -> httpx2.Client:
+        """The administrator, speaking to this or another application over the same database."""
+        url = (platform or self.platform).url
+        return httpx2.Client(base_url=url, headers={"Authorization": f"Bearer {self.token()}", **headers}, timeout=60)
+
+    def colleague(self, name: str, *roles: str) -> httpx2.Client:
+        return self.platform.client(f"{name}-{self.slug}", self.slug, roles=roles)
+
+    def new_package(self, *, visibility: str = "internal", name: str | None = None) -> factories.ReadyPackage:
+        chosen = name or factories.unique("p")
+        made = factories.ready_package(
+            self.platform.worker_database, self.organization_id, self.user_id, name=chosen, visibility=visibility
+        )
+        self.marks |= {str(made.package_id), str(made.version_id), made.name, *map(str, made.functions.values())}
+        return made
+
+    def new_task(self, **changes: Any) -> str:
+        body = {"package": self.package.name, "function": "size", "inputs": {"diameter": "12 mm"}, "name": f"{self.slug} task", **changes}
+        answer = self.client().post("/tasks", json=body, headers={"Idempotency-Key": uuid4().hex})
+        assert answer.status_code == 201, answer.text
+        self.marks.add(answer.json()["id"])
+        return str(answer.json()["id"])
+
+    def new_ended_task(self) -> str:
+        """Ended as a worker ends it: result, log, an attempt, and a stored file."""
+        task_id = UUID(self.new_task())
+        key = output_key(self.organization_id, task_id, 1, "artifact", "report.txt")
+        self.platform.storage.put(key, BytesIO(DECK))
+        with self.platform.worker_database.transaction() as session:
+            session.add(
+                Attempt(
+                    organization_id=self.organization_id, task_id=task_id, number=1, token=uuid4(), node="n", worker="w", backend="fake",
+                    cpu=1, memory_mb=512, lane="default", lease_until=func.now(), ended_at=func.now(), state="completed",
+                )
+            )  # fmt: skip
+        files = (("artifact", "report.txt", "report.txt", key, len(DECK)),)
+        factories.end_task(self.platform.worker_database, task_id, factories.End(files=files, log=(("stdout", f"{self.slug} log\n"),)))
+        return str(task_id)
+
+    def new_upload(self) -> str:
+        upload_id = uuid4()
+        key = upload_key(self.organization_id, upload_id)
+        stored = self.platform.storage.put(key, BytesIO(DECK))
+        with self.platform.worker_database.transaction() as session:
+            session.add(
+                Upload(
+                    id=upload_id, organization_id=self.organization_id, user_id=self.user_id, function_id=self.package.functions["solve"],
+                    var_name="deck", filename="deck.inp", extension="inp", size_bytes=stored.size_bytes, sha256=stored.sha256, key=key,
+                )
+            )  # fmt: skip
+        self.marks.add(str(upload_id))
+        return str(upload_id)
+
+    def new_organization(self) -> str:
+        """One made over the API, empty, so that it can be deleted."""
+        slug = factories.unique()
+        answer = self.client().post("/organizations", json={"slug": slug, "display_name": f"{self.slug} made this"})
+        assert answer.status_code == 201, answer.text
+        return slug
+
+
+def make(platform: ApiPlatform) -> World:
+    slug = factories.unique()
+    ann = platform.actor(f"ann-{slug}", slug)
+    bob = platform.actor(f"bob-{slug}", slug)
+    organization_id = ann.organization.organization_id
+    personal_id = next(one.organization_id for one in ann.visible if one.is_personal)
+    package = factories.ready_package(platform.worker_database, organization_id, ann.user_id, name=factories.unique("bolts"))
+    world = World(platform, slug, organization_id, personal_id, ann.user_id, bob.user_id, package)
+    world.marks |= {slug, str(organization_id), str(personal_id), str(ann.user_id), str(bob.user_id), package.name}
+    world.marks |= {str(package.package_id), str(package.version_id), *map(str, package.functions.values())}
+    world.queued, world.ended, world.upload = world.new_task(), world.new_ended_task(), world.new_upload()
+    with platform.worker_database.transaction() as session:
+        session.add(LaneShare(lane="default", organization_id=organization_id))
+    return world
+
+
+@dataclass(frozen=True)
+class Fenced:
+    """Four applications over one database: as it is, with either fence alone, and with none."""
+
+    both: ApiPlatform
+    filters_alone: ApiPlatform
+    security_alone: ApiPlatform
+    none: ApiPlatform
+
+
+@contextmanager
+def fenced(server: Postgres, directory: Path) -> Iterator[Fenced]:
+    """Row-level security is taken away by the role that it does not bind; the filters by a dependency that lets every organization in."""
+    with ExitStack() as stack:
+        both = stack.enter_context(api_platform(server, directory))
+        same: dict[str, Any] = {"public_url": both.url, "issuers": (both.issuer,)}
+
+        def let_all_in(app: FastAPI) -> None:
+            app.dependency_overrides[get_filter] = lambda: lambda identity: _everybody_s(both.worker_database, identity)
+
+        def serve(**changes: Any) -> ApiPlatform:
+            return stack.enter_context(api_platform(server, directory, **same, **changes))
+
+        filters_alone = serve(database_url=server.worker_url)
+        security_alone = serve(prepare=let_all_in)
+        yield Fenced(both, filters_alone, security_alone, serve(database_url=server.worker_url, prepare=let_all_in))
+
+
+def _everybody_s(database: Database, identity: Identity) -> tuple[Membership, ...]:
+    """The user's own memberships, then every other organization, as its administrator."""
+    own = {one.organization_id for one in identity.memberships}
+    with database.transaction() as session:
+        rows = session.scalars(select(Organization)).all()
+    others = [Membership(one.id, one.slug, one.is_personal, Role.ADMIN) for one in rows if one.id not in own]
+    return (*identity.memberships, *others)
