@@ -67,6 +67,7 @@ def api_platform(
         "issuers": (f"{url}/realms/mecapy",),
         "embedded_issuer_key": factories.write_key(directory / "issuer.pem"),
         "signing_secret": "a-secret-of-the-test",
+        "data_dir": directory,
         "disk_floor_bytes": 0,
         "deploy_wait_seconds": 0.2,
     }

@@ -2,11 +2,13 @@
 
 import logging
 import os
+import shutil
 import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from types import FrameType
 
 import structlog
@@ -48,6 +50,7 @@ def run_api(settings: Settings, listener: socket.socket) -> None:
     database = Database(make_engine(settings.database_url, pool_size=20))
     sender = HintSender(settings.broker_url, hint_seconds=settings.hint_seconds)
     doorbell = Doorbell(settings.database_url)
+    storage = make_storage(settings)
     probe = make_probe(settings.fault_probe)
 
     def hints(*lanes: str) -> None:
@@ -57,10 +60,10 @@ def run_api(settings: Settings, listener: socket.socket) -> None:
     context = ApiContext(
         settings=settings,
         database=database,
-        storage=make_storage(settings),
+        storage=storage,
         doorbell=doorbell,
         hints=hints,
-        checks=make_checks(settings, database),
+        checks={**make_checks(settings, database), "storage": storage.check_room},
     )
     config = uvicorn.Config(
         create_app(context),
@@ -102,6 +105,7 @@ def make_worker_context(settings: Settings) -> WorkerContext:
     node = settings.worker_name or socket.gethostname()
     cache = settings.data_dir / "cache"
     work = settings.data_dir / "work" / str(os.getpid())
+    remove_leftovers(work.parent)
     for directory in (cache, work):
         directory.mkdir(parents=True, exist_ok=True)
     return WorkerContext(
@@ -117,6 +121,13 @@ def make_worker_context(settings: Settings) -> WorkerContext:
         fetcher=make_fetcher(cache / "uv", settings.package_index_url, settings.build_timeout_seconds, programs.bwrap()),
         probe=make_probe(settings.fault_probe),
     )
+
+
+def remove_leftovers(work: Path) -> None:
+    """Directories of attempts whose worker process was killed."""
+    for left in work.iterdir() if work.is_dir() else ():
+        if left.name.isdigit() and not Path("/proc", left.name).exists():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def make_storage(settings: Settings) -> FilesystemStorage:

@@ -46,7 +46,7 @@ TITLES = {
     503: "Unavailable",
     507: "Storage full",
 }
-CODES = {400: "malformed", 404: "not_found", 405: "method_not_allowed", 408: "request_timeout", 413: "body_too_large"}
+CODES = {400: "malformed", 404: "not_found", 405: "method_not_allowed", 408: "request_timeout", 413: "body_too_large", 507: "storage_full"}
 SENTENCES = {
     404: "There is nothing at this address.",
     405: "This address does not take that method.",

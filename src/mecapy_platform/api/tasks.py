@@ -13,7 +13,7 @@ from mecapy_platform.api.answers import problems
 from mecapy_platform.api.deps import Caller, OwnCaller
 from mecapy_platform.api.paging import read_cursor, write_cursor
 from mecapy_platform.api.problems import validation_problems
-from mecapy_platform.api.strict_json import StrictJsonRoute
+from mecapy_platform.api.strict_route import StrictRoute
 from mecapy_platform.api.task_models import (
     KEY_LENGTH,
     ArtifactList,
@@ -39,7 +39,7 @@ from mecapy_platform.services.tasks import read, submit
 from mecapy_platform.services.tasks.read import LogPage, TaskFilter
 from mecapy_platform.services.tasks.requests import Submitted
 
-router = APIRouter(prefix="/tasks", tags=["tasks"], route_class=StrictJsonRoute)
+router = APIRouter(prefix="/tasks", tags=["tasks"], route_class=StrictRoute)
 Wait = Annotated[float, Query(ge=0, le=86400, allow_inf_nan=False, description="Seconds to wait for the end; bounded by the platform.")]
 Text = Annotated[str | None, Query(max_length=255)]
 IndexMax = 2**31 - 1

@@ -141,7 +141,7 @@ def test_another_method_is_refused(client: httpx2.Client) -> None:
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    limits = {"body_bytes": 10_000, "archive_bytes": 20_000, "upload_bytes": 30_000}
+    limits: dict[str, Any] = {"body_bytes": 10_000, "archive_bytes": 20_000, "upload_bytes": 30_000}
     with postgres() as server, api_platform(server, tmp_path_factory.mktemp("small"), **limits) as running:
         yield running
 
@@ -171,6 +171,19 @@ def test_a_wrong_multipart_body_is_refused(small: ApiPlatform) -> None:
     headers = {"Content-Type": "multipart/form-data; boundary=b"}
     for content in (b"", b"--b\r\nnonsense", b"--b--", b"x" * 100):
         assert client.post("/packages/from-zip", content=content, headers=headers).status_code in {400, 422}
+
+
+def test_on_a_full_disk_files_are_refused_and_the_rest_goes_on(tmp_path: Path) -> None:
+    with postgres() as server, api_platform(server, tmp_path, disk_floor_bytes=1 << 60) as full:
+        client = full.client("ann")
+        answers = [
+            client.post("/packages/from-zip", files={"file": ("a.zip", factories.archive(), "application/zip")}),
+            client.post("/upload/archive", files={"file": ("a.zip", b"x" * 3_000_000, "application/zip")}),
+        ]
+        assert [(one.status_code, one.json()["code"]) for one in answers] == [(507, "storage_full")] * 2
+        assert client.get("/packages").json()["total"] == 0
+        assert httpx2.get(f"{full.url}/ready").status_code == 503
+        assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / "issuer.pem"]
 
 
 def test_without_a_database_the_answer_is_unavailable_and_quick(tmp_path: Path) -> None:

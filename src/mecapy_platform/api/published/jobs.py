@@ -21,7 +21,7 @@ from mecapy_platform.api.published.models import (
     JobSummary,
 )
 from mecapy_platform.api.published.views import duration_ms, job_status, moment, optional_moment, parse_id
-from mecapy_platform.api.strict_json import StrictJsonRoute
+from mecapy_platform.api.strict_route import StrictRoute
 from mecapy_platform.api.task_models import ArtifactList
 from mecapy_platform.api.task_views import read_result, render_artifact
 from mecapy_platform.core.errors import ConflictError, InvalidInputError, Problem
@@ -32,7 +32,7 @@ from mecapy_platform.services.tasks.read import TaskFilter
 from mecapy_platform.services.tasks.requests import TaskRequest
 from mecapy_platform.storage.base import Storage
 
-router = APIRouter(tags=["jobs"], route_class=StrictJsonRoute)
+router = APIRouter(tags=["jobs"], route_class=StrictRoute)
 LOG_LIMIT = 5000
 INDEX_MAX = 2**31 - 1
 

@@ -16,12 +16,12 @@ from mecapy_platform.api.published.models import (
     OrganizationSummary,
 )
 from mecapy_platform.api.published.views import moment, parse_id
-from mecapy_platform.api.strict_json import StrictJsonRoute
+from mecapy_platform.api.strict_route import StrictRoute
 from mecapy_platform.core.access import Role
 from mecapy_platform.services import organizations
 from mecapy_platform.services.organizations import Member, OrganizationView
 
-router = APIRouter(prefix="/organizations", tags=["organizations"], route_class=StrictJsonRoute)
+router = APIRouter(prefix="/organizations", tags=["organizations"], route_class=StrictRoute)
 
 
 @router.get("", operation_id="list_organizations", responses=problems())

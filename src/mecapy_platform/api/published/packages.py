@@ -19,7 +19,7 @@ from mecapy_platform.api.published.models import (
     VersionList,
 )
 from mecapy_platform.api.published.views import parse_id, render_deployment, render_function_detail, render_package, render_version
-from mecapy_platform.api.strict_json import StrictJsonRoute
+from mecapy_platform.api.strict_route import StrictRoute
 from mecapy_platform.api.waiting import wait_until
 from mecapy_platform.core.errors import InvalidInputError, MalformedError, TooLargeError
 from mecapy_platform.core.lanes import Lane
@@ -30,7 +30,7 @@ from mecapy_platform.services.packages.deploy import Deployed, NewVersion
 from mecapy_platform.services.packages.read import PackageFilter, PackageView
 from mecapy_platform.storage.archives import read_manifest
 
-router = APIRouter(tags=["packages"], route_class=StrictJsonRoute)
+router = APIRouter(tags=["packages"], route_class=StrictRoute)
 Strategy = Annotated[str, Form(pattern="^(all|selective)$", description="`selective` deploys the functions named in `functions` alone.")]
 Names = Annotated[str | None, Form(max_length=20_000, description="Names of functions, separated by commas.")]
 Slug = Annotated[str | None, Query(max_length=100, description="The organization that owns the package; yourself when left out.")]

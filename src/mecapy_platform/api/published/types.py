@@ -4,10 +4,10 @@ from fastapi import APIRouter
 
 from mecapy_platform.api.answers import problems
 from mecapy_platform.api.published.models import CanonicalTypeModel, CheckConnectionRequest, CheckConnectionResponse, TypesCatalogResponse
-from mecapy_platform.api.strict_json import StrictJsonRoute
+from mecapy_platform.api.strict_route import StrictRoute
 from mecapy_platform.core.types import CATALOG, CATEGORIES, check_connection
 
-router = APIRouter(prefix="/types", tags=["types"], route_class=StrictJsonRoute)
+router = APIRouter(prefix="/types", tags=["types"], route_class=StrictRoute)
 
 
 @router.get("/catalog", operation_id="get_types_catalog", responses=problems(signed_in=False))

@@ -10,12 +10,13 @@ from mecapy_platform.api.deps import Caller, PublishedCaller
 from mecapy_platform.api.digests import md5_of
 from mecapy_platform.api.published.models import ArchiveUploadResponse, FileUploadResponse
 from mecapy_platform.api.published.views import parse_id
+from mecapy_platform.api.strict_route import StrictRoute
 from mecapy_platform.core.errors import InvalidInputError, MalformedError
 from mecapy_platform.services import uploads
 from mecapy_platform.services.uploads import Accepted
 from mecapy_platform.storage.archives import read_manifest
 
-router = APIRouter()
+router = APIRouter(route_class=StrictRoute)
 FORBIDDEN = str.maketrans("", "", "\0\r\n")
 
 
@@ -24,7 +25,7 @@ FORBIDDEN = str.maketrans("", "", "\0\r\n")
     operation_id="upload_function_file",
     status_code=201,
     tags=["packages"],
-    responses=problems(507),
+    responses=problems(400, 507),
 )
 async def upload_function_file(
     package_id: str,
