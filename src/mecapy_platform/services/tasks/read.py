@@ -100,8 +100,10 @@ def attempts(session: Session, actor: Actor, task_id: UUID) -> list[Attempt]:
 
 
 def artifacts(session: Session, actor: Actor, task_id: UUID) -> list[Artifact]:
-    query = select(Artifact).where(Artifact.task_id == task_id, Artifact.organization_id.in_(actor.organization_ids))
-    return list(session.scalars(query.order_by(Artifact.kind, Artifact.name, Artifact.attempt)))
+    """What the last attempt left; the files of earlier ones are not its result."""
+    query = select(Artifact).join(Task, Task.id == Artifact.task_id).where(Artifact.task_id == task_id, Artifact.attempt == Task.attempts)
+    query = query.where(Artifact.organization_id.in_(actor.organization_ids))
+    return list(session.scalars(query.order_by(Artifact.kind, Artifact.name)))
 
 
 def logs(session: Session, actor: Actor, task_id: UUID, *, after: int = 0, limit: int = 1000) -> LogPage:
