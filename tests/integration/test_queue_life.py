@@ -95,7 +95,8 @@ def add_tasks(server: Database, organization_id: UUID, count: int, **changes: ob
         for number in range(count):
             values: dict[str, object] = {
                 "id": uuid7(number), "organization_id": organization_id, "user_id": uuid4(), "function_id": function_id,
-                "package_version_id": version_id, "name": "t", "lane": "default", "rank": 4, "inputs": {}, "files": {}, "inputs_digest": "d",
+                "package_version_id": version_id, "name": "t", "lane": "default", "rank": 4, "inputs": {}, "files": {},
+                "inputs_digest": "d",
                 "cpu": 1, "memory_mb": 512, "timeout_seconds": 60, "claimable": True, "retries": {},
             }  # fmt: skip
             task = Task(**(values | changes))

@@ -88,8 +88,11 @@ def claim(session: Session, worker: Worker, lane: Lane, slots: int, settings: Se
 
 
 def _room_for(lane: Lane, node: Row[Any], slots: int) -> Room:
-    """What a lane may take of a node. Long tasks never shut the short ones out: those may over-commit the CPU up to their slots, for
-    seconds, and the other lanes leave some memory to them, unless the node is idle and a large task could start in no other way."""
+    """What a lane may take of a node, so that long tasks never shut the short ones out.
+
+    Short ones may over-commit the CPU up to their slots, for seconds. The other lanes leave some memory to them, unless the node is
+    idle, when a large task could start in no other way.
+    """
     if lane is Lane.HIGH_PRIORITY:
         return Room(UNLIMITED, node.memory_mb, slots)
     kept_mb = 0 if node.is_idle else min(KEPT_FOR_SHORT_MB, node.all_memory_mb // 8)
