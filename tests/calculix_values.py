@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DECKS = Path("/usr/share/doc/calculix-ccx-test/examples/test")
-EXCLUDED = Path(__file__).parents[2] / "examples" / "calculix" / "decks-excluded.json"
+EXCLUDED = Path(__file__).parents[1] / "examples" / "calculix" / "decks-excluded.json"
 
 # What a deck reads beside itself: the file's name, and where it comes from (a file of the package, or a file another deck writes).
 COMPANIONS = {
@@ -158,6 +158,8 @@ def compare_frd(ours: bytes, plain: bytes, *, relative: float = 0.0) -> Comparis
 
 def compare(ours: bytes, plain: bytes, relative: float) -> Comparison:
     mine, theirs = lines(ours), lines(plain)
+    if mine == theirs:
+        return Comparison(len(NUMBER.findall(b"\n".join(theirs))), ())
     differences = [f"{len(mine)} lines instead of {len(theirs)}"] if len(mine) != len(theirs) else []
     values = 0
     for at, (a, b) in enumerate(zip(mine, theirs, strict=False), 1):
