@@ -84,4 +84,4 @@ def test_a_killed_platform_leaves_no_process_of_itself_or_of_a_calculation(tmp_p
         wait_for(lambda: not any(is_alive(pid) for pid in pids), "every process gone", 20)
         with launched(place / "data", program=REAL) as again:
             again.ready()
-            wait_for(lambda: again.runs("bwrap"), "the calculation is tried again", 60)
+            assert wait_for(lambda: again.runs("bwrap"), "the calculation is tried again", 60)

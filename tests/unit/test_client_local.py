@@ -13,7 +13,7 @@ from mecapy_platform.client.starter import python_version, write_package
 from mecapy_platform.core.errors import InvalidInputError
 
 HANDLER = """
-import os, sys, time
+import os, sys, threading
 from pathlib import Path
 
 def double(x: float) -> float:
@@ -26,7 +26,7 @@ def leave(x: float) -> float:
     sys.exit(0)
 
 def hang(x: float) -> float:
-    time.sleep(60)
+    threading.Event().wait(60)
 
 def count(deck: Path) -> dict:
     out = Path(os.environ["MECAPY_SCRATCH"]).parent / "out" / "files"

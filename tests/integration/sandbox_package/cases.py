@@ -9,13 +9,18 @@ import socket
 import stat
 import subprocess
 import sys
-import time
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, TypedDict
 
 OUT = Path("/workspace/out")
 ARTIFACTS = OUT / "artifacts"
+
+
+def pause(seconds: float) -> None:
+    """Wait like a calculation that says nothing."""
+    threading.Event().wait(seconds)
 
 
 def double(value: int) -> int:
@@ -39,7 +44,7 @@ def waits_for_stop() -> None:
     print("ready")
     with (OUT / "progress.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps({"step": 1, "total": 2, "message": "é"}, ensure_ascii=False) + "\n")
-    time.sleep(60)
+    pause(60)
 
 
 def saves_on_sigterm() -> None:
@@ -49,7 +54,7 @@ def saves_on_sigterm() -> None:
 
     signal.signal(signal.SIGTERM, save)
     print("ready")
-    time.sleep(60)
+    pause(60)
 
 
 def bad_progress() -> None:
@@ -59,7 +64,7 @@ def bad_progress() -> None:
 def prints() -> None:
     for byte in "één\n".encode():
         os.write(1, bytes([byte]))
-        time.sleep(0.005)
+        pause(0.005)
     sys.stderr.write("oops\n")
     sys.stdout.write("last without newline")
 
@@ -130,14 +135,14 @@ def ignores_sigterm() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     for _ in range(3):
         os.fork()
-    time.sleep(60)
+    pause(60)
 
 
 def silent(marker: str = "") -> None:
     os.environ["MARKER"] = marker
     if marker:
-        subprocess.run([sys.executable, "-c", "import time; time.sleep(60)", marker], check=False)
-    time.sleep(60)
+        subprocess.run([sys.executable, "-c", "import threading; threading.Event().wait(60)", marker], check=False)
+    pause(60)
 
 
 class Answer(TypedDict):
@@ -153,7 +158,7 @@ def takes_memory(megabytes: int) -> int:
     held = []
     for _ in range(megabytes):
         held.append(bytearray(os.urandom(1) * (1 << 20)))
-        time.sleep(0.002)
+        pause(0.002)
     return len(held)
 
 
@@ -161,10 +166,10 @@ def child_takes_memory(megabytes: int) -> int:
     pid = os.fork()
     if pid == 0:
         takes_memory(megabytes)
-        time.sleep(10)
+        pause(10)
         os._exit(0)
     os.waitpid(pid, 0)
-    time.sleep(2)
+    pause(2)
     return 0
 
 
@@ -195,7 +200,7 @@ def forks(count: int) -> int:
         except OSError:
             break
         if pid == 0:
-            time.sleep(30)
+            pause(30)
             os._exit(0)
         children.append(pid)
     for pid in children:
@@ -230,7 +235,7 @@ def closes_modes() -> None:
 
 
 def leaves_child(marker: str) -> str:
-    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", marker], start_new_session=True)
+    subprocess.Popen([sys.executable, "-c", "import threading; threading.Event().wait(60)", marker], start_new_session=True)
     return "left"
 
 
@@ -245,9 +250,7 @@ def looks_around() -> dict[str, Any]:
             "interfaces": sorted(os.listdir("/sys/class/net")) if os.path.isdir("/sys/class/net") else ["lo"],
             "processes": sorted(int(name) for name in os.listdir("/proc") if name.isdigit()),
             "readable": [
-                path
-                for path in ("/etc/shadow", "/root/.bashrc", "/home", "/var", "/proc/1/mem", "/proc/1/environ", "/sys")
-                if _can_read(path)
+                path for path in ("/etc/shadow", "/root", "/home", "/var", "/proc/1/mem", "/proc/1/environ", "/sys") if _can_read(path)
             ],
             "writable": [
                 path for path in ("/", "/usr/lib", "/package", "/workspace", "/workspace/in", "/etc", "/dev", "/mecapy") if _can_write(path)
