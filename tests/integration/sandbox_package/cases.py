@@ -250,7 +250,9 @@ def looks_around() -> dict[str, Any]:
             "interfaces": sorted(os.listdir("/sys/class/net")) if os.path.isdir("/sys/class/net") else ["lo"],
             "processes": sorted(int(name) for name in os.listdir("/proc") if name.isdigit()),
             "readable": [
-                path for path in ("/etc/shadow", "/root", "/home", "/var", "/proc/1/mem", "/proc/1/environ", "/sys") if _can_read(path)
+                path
+                for path in ("/etc/shadow", os.path.join("/root", ".bashrc"), "/home", "/var", "/proc/1/mem", "/proc/1/environ", "/sys")
+                if _can_read(path)
             ],
             "writable": [
                 path for path in ("/", "/usr/lib", "/package", "/workspace", "/workspace/in", "/etc", "/dev", "/mecapy") if _can_write(path)
