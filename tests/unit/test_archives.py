@@ -142,7 +142,7 @@ def test_another_compression_is_refused(tmp_path: Path) -> None:
     assert {problem.code for problem in refusal(file, tmp_path).problems} == {"compression"}
 
 
-def test_a_bomb_is_refused_by_its_ratio(tmp_path: Path) -> None:
+def test_a_bomb_is_refused_by_its_ratio_before_it_is_unpacked(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError) as caught:
         extract(pack(("bomb", bytes(8 << 20))), tmp_path)
     assert [(problem.path, problem.code) for problem in caught.value.problems] == [("bomb", "ratio")]

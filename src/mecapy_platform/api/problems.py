@@ -97,7 +97,8 @@ def published_detail(path: str, status: int, code: str, message: str, problems: 
     if status == 403 and not path.startswith("/auth"):
         return f"PermissionDenied: {message}"
     if status == 400 and problems:
-        return "\n".join([message, *(f"{problem.path}: {problem.message}" for problem in problems)])
+        lines = [f"{problem.path}: {problem.message}" for problem in problems]
+        return "\n".join([message, *(line for line in lines if line != message)])
     return message
 
 

@@ -21,7 +21,7 @@ def thread_environment(limits: Limits) -> Mapping[str, str]:
 
 
 def log_truncated(log_bytes: int) -> str:
-    return f"[log limit of {log_bytes >> 20} MiB reached: what follows is not kept]\n"
+    return f"[log limit of {log_bytes} bytes reached: what follows is not kept]\n"
 
 
 def over_output_bytes(limits: Limits, reached: int) -> str:

@@ -123,6 +123,7 @@ class BubblewrapRun:
         self._progress = ProgressTail(top)
         self._log_bytes = 0
         self._log_is_over = False
+        self._log_is_cut = False
         self._stop_reason: StopReason | None = None
         self._ended: Ended | None = None
         self._is_closed = False
@@ -212,10 +213,11 @@ class BubblewrapRun:
         if self._log_bytes > limit * FLOOD and not self._log_is_over:
             self._log_is_over = True
             self._tell(b"kill\n")
-        if self._log_bytes - size > limit or not text:
+        if self._log_is_cut or not text:
             return
         yield LogChunk(stream, text)
         if self._log_bytes > limit:
+            self._log_is_cut = True
             yield LogChunk("platform", limit_texts.log_truncated(limit))
 
     def _tell(self, word: bytes) -> None:

@@ -127,7 +127,7 @@ def _members(archive: zipfile.ZipFile, limits: ArchiveLimits) -> list[_Member]:
     problems: list[Problem] = []
     found: list[_Member] = []
     for info in archive.infolist():
-        fault = _fault(info)
+        fault = _fault(info) or _ratio_fault(info, limits)
         if fault is not None:
             problems.append(Problem(_shown(info.orig_filename), *fault))
             continue
@@ -161,6 +161,13 @@ def _fault(info: zipfile.ZipInfo) -> tuple[str, str] | None:
     if (kind == stat.S_IFDIR) != info.orig_filename.endswith("/") and kind:
         return "not_a_file", "it says both file and folder."
     return _name_fault(info)
+
+
+def _ratio_fault(info: zipfile.ZipInfo, limits: ArchiveLimits) -> tuple[str, str] | None:
+    """A bomb that says what it is is refused before anything of it is unpacked; one that lies, while it is."""
+    if info.file_size > RATIO_FREE_BYTES and info.file_size > limits.ratio * max(info.compress_size, 1):
+        return "ratio", f"it unpacks to more than {limits.ratio} times its size."
+    return None
 
 
 def _name_fault(info: zipfile.ZipInfo) -> tuple[str, str] | None:

@@ -163,7 +163,7 @@ def _describe(
         shutil.rmtree(inputs, ignore_errors=True)
     if collected.result is None:
         why = collected.error.get("error") if collected.error else heard[-2000:]
-        raise InvalidInputError("handler_broken", f"Importing the handlers failed ({ended.reason}). {why}")
+        raise InvalidInputError("handler_broken", f"Importing the handlers failed ({ended.detail or ended.reason}). {why}".strip())
     return _signatures(collected.result, handlers)
 
 

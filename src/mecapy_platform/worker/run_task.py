@@ -121,7 +121,10 @@ Failure = tuple[FailureKind, str, str]
 
 def _failure(claim: Claim, ended: Ended, stop: StopReason | None, collected: Collected, pump: Pump) -> Failure | None:
     """The first that applies: what the platform did to it, what it said of itself, how it exited, what it left behind."""
-    return _limit_hit(claim, ended, stop) or _said(collected) or _exit(ended, pump) or _left_behind(collected)
+    own = _said(collected) or _exit(ended, pump)
+    if own is not None and ended.reason is EndReason.EXITED and ended.detail:
+        own = (own[0], "process_limit", f"{own[2]} The {ended.detail}.")
+    return _limit_hit(claim, ended, stop) or own or _left_behind(collected)
 
 
 def _limit_hit(claim: Claim, ended: Ended, stop: StopReason | None) -> Failure | None:

@@ -119,7 +119,7 @@ class Supervisor:
         order = Order(
             argv=command.bwrap_command(request, places, reach),
             uid=self._uid,
-            processes=limits.processes + OWN_PROCESSES,
+            processes=limits.processes + OWN_PROCESSES * (1 if self._group.version == 0 else 8),  # the group refuses first: it counts that
             open_files=limits.open_files,
             file_bytes=limits.disk_bytes + (1 << 20),  # a full disk answers first, and says what it is
         )
