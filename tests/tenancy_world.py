@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,10 @@ DECK = b"*HEADING\nsecret of the owner\n"
 
 @dataclass
 class World:
-    """One organization with its administrator, a colleague, and something in every table. `marks` are the texts that betray it."""
+    """One organization with its administrator, a colleague, and something in every table. `marks` are the texts that betray it.
+
+    `served_by` is the application that its administrator speaks to, one of several over the same database.
+    """
 
     platform: ApiPlatform
     slug: str
@@ -39,6 +42,7 @@ class World:
     queued: str = ""
     ended: str = ""
     upload: str = ""
+    served_by: ApiPlatform | None = None
     marks: set[str] = field(default_factory=set)
 
     @property
@@ -48,9 +52,12 @@ class World:
     def token(self) -> str:
         return self.platform.token(self.name, self.slug)
 
-    def client(self, platform: ApiPlatform | None = None, **headers: str) -> httpx2.Client:
-        """The administrator, speaking to this or another application over the same database."""
-        url = (platform or self.platform).url
+    def at(self, served_by: ApiPlatform) -> "World":
+        return replace(self, served_by=served_by)
+
+    def client(self, **headers: str) -> httpx2.Client:
+        """The administrator, signed in."""
+        url = (self.served_by or self.platform).url
         return httpx2.Client(base_url=url, headers={"Authorization": f"Bearer {self.token()}", **headers}, timeout=60)
 
     def colleague(self, name: str, *roles: str) -> httpx2.Client:

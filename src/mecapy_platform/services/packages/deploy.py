@@ -103,8 +103,7 @@ def tier_cap(session: Session, actor: Actor, organization_id: UUID, package_id: 
     """The cap on resources of the organization that will own the version."""
     if package_id is not None:
         organization_id = find(session, actor, package_id).organization_id
-    limits = session.get_one(Organization, organization_id).limits
-    return str(limits.get("tier_cap", default))
+    return str(_organization(session, organization_id).limits.get("tier_cap", default))
 
 
 def selected(new: NewVersion, names: Sequence[str]) -> NewVersion:
@@ -127,7 +126,7 @@ def aim(session: Session, actor: Actor, new: NewVersion, *, organization_id: UUI
     organization = organization_id if package is None else package.organization_id
     require_submit(actor, organization)
     if package is None:
-        check_visibility(session.get_one(Organization, organization), new.visibility)
+        check_visibility(_organization(session, organization), new.visibility)
         return Target(organization, new_id(), new_id(), is_new_package=True)
     require_owner(actor, package)
     _check_version(session, package, new.version)
@@ -154,6 +153,13 @@ def write(session: Session, actor: Actor, new: NewVersion, target: Target) -> De
     session.add(Event(organization_id=package.organization_id, kind="VersionDeployed", data={"version": str(version.id)}))
     session.flush()
     return Deployed(version, len(new.functions), sum(function.name in previous for function in new.functions))
+
+
+def _organization(session: Session, organization_id: UUID) -> Organization:
+    organization = session.get(Organization, organization_id)
+    if organization is None:
+        raise NotFoundError("organization_not_found", "There is no such organization.")
+    return organization
 
 
 def _package(session: Session, actor: Actor, new: NewVersion, organization_id: UUID, package_id: UUID | None) -> Package | None:

@@ -8,14 +8,14 @@ from sqlalchemy.orm import Session
 from mecapy_platform.core.access import Actor
 from mecapy_platform.core.errors import ConflictError, InvalidInputError, MalformedError, Problem
 from mecapy_platform.db.tables import Organization, Package
-from mecapy_platform.services.packages.read import PRIVATE, PackageView, find, get, require_owner
+from mecapy_platform.services.packages.read import PRIVATE, PackageView, find_to_change, view_of
 
 
 def set_visibility(session: Session, actor: Actor, package_id: UUID, visibility: str) -> PackageView:
     package = _own(session, actor, package_id)
     check_visibility(session.get_one(Organization, package.organization_id), visibility)
     package.visibility = visibility
-    return _changed(session, actor, package)
+    return _changed(session, package)
 
 
 def archive(session: Session, actor: Actor, package_id: UUID) -> PackageView:
@@ -23,7 +23,7 @@ def archive(session: Session, actor: Actor, package_id: UUID) -> PackageView:
     if package.archived_at is not None:
         raise ConflictError("already_archived", f"Package {package.name} is archived already.")
     package.archived_at = func.now()
-    return _changed(session, actor, package)
+    return _changed(session, package)
 
 
 def unarchive(session: Session, actor: Actor, package_id: UUID) -> PackageView:
@@ -31,7 +31,7 @@ def unarchive(session: Session, actor: Actor, package_id: UUID) -> PackageView:
     if package.archived_at is None:
         raise ConflictError("not_archived", f"Package {package.name} is not archived.")
     package.archived_at = None
-    return _changed(session, actor, package)
+    return _changed(session, package)
 
 
 def yank(session: Session, actor: Actor, package_id: UUID) -> PackageView:
@@ -41,13 +41,13 @@ def yank(session: Session, actor: Actor, package_id: UUID) -> PackageView:
         raise MalformedError("yank_private", "A private package is in no list of others, so it cannot be yanked; archive it instead.")
     if package.yanked_at is None:
         package.yanked_at = func.now()
-    return _changed(session, actor, package)
+    return _changed(session, package)
 
 
 def unyank(session: Session, actor: Actor, package_id: UUID) -> PackageView:
     package = _own(session, actor, package_id)
     package.yanked_at = None
-    return _changed(session, actor, package)
+    return _changed(session, package)
 
 
 def check_visibility(organization: Organization, visibility: str) -> None:
@@ -59,14 +59,13 @@ def check_visibility(organization: Organization, visibility: str) -> None:
 
 
 def _own(session: Session, actor: Actor, package_id: UUID) -> Package:
-    package = find(session, actor, package_id)
-    require_owner(actor, package)
+    package = find_to_change(session, actor, package_id)
     session.refresh(package, with_for_update=True)
     return package
 
 
-def _changed(session: Session, actor: Actor, package: Package) -> PackageView:
+def _changed(session: Session, package: Package) -> PackageView:
     package.updated_at = func.now()
     session.flush()
     session.refresh(package)
-    return get(session, actor, package.id)
+    return view_of(session, package)

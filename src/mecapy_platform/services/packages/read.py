@@ -45,16 +45,25 @@ def may_see(actor: Actor, package: Package) -> bool:
 
 def find(session: Session, actor: Actor, package_id: UUID) -> Package:
     """The row, for one who may see it. Inside the organization a private package answers 403, elsewhere everything is absent."""
-    package = session.scalars(select(Package).where(Package.id == package_id, Package.organization_id.in_(actor.organization_ids))).first()
-    if package is None or (package.archived_at is not None and package.owner_id != actor.user_id):
-        raise NotFoundError("package_not_found", "There is no such package.")
+    package = _row(session, actor, package_id)
+    if package.archived_at is not None and package.owner_id != actor.user_id:
+        raise _absent()
     if not may_see(actor, package):
         raise ForbiddenError("package_private", f"Package {package.name} is private to its owner; ask them to make it internal.")
     return package
 
 
+def find_to_change(session: Session, actor: Actor, package_id: UUID) -> Package:
+    """The row, for its owner or an administrator of its organization, who may change what they are not shown in lists."""
+    package = _row(session, actor, package_id)
+    if not _may_change(actor, package):
+        find(session, actor, package_id)
+    require_owner(actor, package)
+    return package
+
+
 def require_owner(actor: Actor, package: Package) -> None:
-    if package.owner_id != actor.user_id and actor.role_in(package.organization_id) is not Role.ADMIN:
+    if not _may_change(actor, package):
         raise ForbiddenError("owner_needed", "Only the package's owner or an administrator of its organization may do this.")
     if actor.role_in(package.organization_id) is Role.VIEWER:
         raise ForbiddenError("viewer_may_not_deploy", "A viewer may look but not change; ask an administrator of the organization.")
@@ -62,14 +71,14 @@ def require_owner(actor: Actor, package: Package) -> None:
 
 def get(session: Session, actor: Actor, package_id: UUID) -> PackageView:
     """The package with its newest version that is not broken, or the newest one when all are."""
-    return _view(session, find(session, actor, package_id))
+    return view_of(session, find(session, actor, package_id))
 
 
 def get_version(session: Session, actor: Actor, version_id: UUID) -> PackageView:
     version = session.get(PackageVersion, version_id)
     if version is None:
         raise NotFoundError("version_not_found", "There is no such version.")
-    return _view(session, find(session, actor, version.package_id), version)
+    return view_of(session, find(session, actor, version.package_id), version)
 
 
 def get_function(session: Session, actor: Actor, function_id: UUID) -> tuple[PackageView, Function]:
@@ -99,7 +108,7 @@ def list_page(session: Session, actor: Actor, narrowed: PackageFilter, *, page: 
     wanted = _listed(actor, narrowed)
     total = session.scalar(select(func.count()).select_from(Package).where(wanted)) or 0
     query = select(Package).where(wanted).order_by(Package.name, Package.id).limit(per_page).offset((page - 1) * per_page)
-    return PackagePage([_view(session, package) for package in session.scalars(query)], total)
+    return PackagePage([view_of(session, package) for package in session.scalars(query)], total)
 
 
 def _listed(actor: Actor, narrowed: PackageFilter) -> ColumnElement[bool]:
@@ -112,7 +121,8 @@ def _listed(actor: Actor, narrowed: PackageFilter) -> ColumnElement[bool]:
     return and_(*conditions)
 
 
-def _view(session: Session, package: Package, version: PackageVersion | None = None) -> PackageView:
+def view_of(session: Session, package: Package, version: PackageVersion | None = None) -> PackageView:
+    """A package that the caller has been let through to."""
     if version is None:
         query = select(PackageVersion).where(PackageVersion.package_id == package.id)
         is_broken = PackageVersion.status == VersionStatus.ERROR
@@ -120,3 +130,18 @@ def _view(session: Session, package: Package, version: PackageVersion | None = N
     functions = session.scalars(select(Function).where(Function.package_version_id == version.id).order_by(Function.name)).all()
     organization = session.get_one(Organization, package.organization_id)
     return PackageView(package, version, functions, None if organization.is_personal else organization)
+
+
+def _row(session: Session, actor: Actor, package_id: UUID) -> Package:
+    package = session.scalars(select(Package).where(Package.id == package_id, Package.organization_id.in_(actor.organization_ids))).first()
+    if package is None:
+        raise _absent()
+    return package
+
+
+def _absent() -> NotFoundError:
+    return NotFoundError("package_not_found", "There is no such package.")
+
+
+def _may_change(actor: Actor, package: Package) -> bool:
+    return package.owner_id == actor.user_id or actor.role_in(package.organization_id) is Role.ADMIN

@@ -1,0 +1,206 @@
+"""What every route of the API may show to whom. A route without a row here fails the test of tenancy."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx2
+
+import factories
+from tenancy_world import World
+
+ABSENT = 404
+DECK = ("deck.inp", b"*HEADING\n", "text/plain")
+
+
+class Shows(StrEnum):
+    """`thing`: one named by the request. `own`: a list of what the caller may see. `caller`: the caller alone. `everybody`: nothing of
+    a tenant. `signed`: whoever has the address. `nothing`: absent for everybody so far."""
+
+    THING = "thing"
+    OWN = "own"
+    CALLER = "caller"
+    EVERYBODY = "everybody"
+    SIGNED = "signed"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One request. `targets` are the texts in it that name the other's thing."""
+
+    url: str
+    targets: tuple[str, ...]
+    params: Mapping[str, str] = field(default_factory=dict)
+    json: Any = None
+    data: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, tuple[str, bytes, str]] = field(default_factory=dict)
+
+    def send(self, client: httpx2.Client, method: str) -> httpx2.Response:
+        kind = {"data": self.data, "files": self.files} if self.files else {"json": self.json} if self.json is not None else {}
+        return client.request(method, self.url, params=self.params, **kind)
+
+    def elsewhere(self) -> "Ask":
+        """The same request for things that nobody has."""
+        twins = {target: _made_up(target) for target in self.targets}
+        text = json.dumps([self.url, self.params, self.json])
+        for target, twin in twins.items():
+            text = text.replace(target, twin)
+        url, params, body = json.loads(text)
+        return replace(self, url=url, params=params, json=body, targets=tuple(twins.values()))
+
+
+def _made_up(target: str) -> str:
+    try:
+        UUID(target)
+    except ValueError:
+        return factories.unique()
+    return str(uuid4())
+
+
+def status_of(answer: httpx2.Response) -> int:
+    """The status; of a bulk submission, the one that its first member would have had."""
+    if answer.request.url.path != "/tasks/bulk" or answer.status_code != 200:
+        return answer.status_code
+    first = answer.json()["results"][0]
+    return 201 if first["task"] else ABSENT if first["error"]["code"].endswith("_not_found") else 422
+
+
+@dataclass(frozen=True)
+class Row:
+    """`ask` makes a fresh thing of the owner and the request for it. `leaks`: it shows once both fences are gone."""
+
+    shows: Shows
+    ask: Callable[[World], Ask] | None = None
+    leaks: bool = True
+
+
+def thing(ask: Callable[[World], Ask]) -> Row:
+    return Row(Shows.THING, ask)
+
+
+def _task(suffix: str, *, is_ended: bool, prefix: str = "/tasks") -> Row:
+    def ask(world: World) -> Ask:
+        task_id = world.new_ended_task() if is_ended else world.new_task()
+        return Ask(f"{prefix}/{task_id}{suffix}", (task_id,))
+
+    return thing(ask)
+
+
+def _package(suffix: str, *before: str, body: Any = None) -> Row:
+    """`before` is what the owner did to the package first."""
+
+    def ask(world: World) -> Ask:
+        package_id = str(world.new_package().package_id)
+        with world.client() as owner:
+            for step in before:
+                assert owner.post(f"/packages/{package_id}/{step}").status_code == 200
+        return Ask(f"/packages/{package_id}{suffix}", (package_id,), json=body)
+
+    return thing(ask)
+
+
+def _upload(world: World) -> Ask:
+    package_id = str(world.package.package_id)
+    url = f"/packages/{package_id}/functions/solve/uploads"
+    return Ask(url, (package_id,), data={"var_name": "deck"}, files={"file": DECK})
+
+
+def _new_package(world: World) -> Ask:
+    archive = factories.archive(factories.unique("p"), visibility="internal")
+    params = {"organization_slug": world.slug}
+    return Ask("/packages/from-zip", (world.slug,), params=params, files={"file": ("p.zip", archive, "application/zip")})
+
+
+def _new_version(world: World) -> Ask:
+    package = world.new_package()
+    archive = factories.archive(package.name, "2.0.0", visibility="internal")
+    url = f"/packages/{package.package_id}/versions/from-zip"
+    return Ask(url, (str(package.package_id),), files={"file": ("p.zip", archive, "application/zip")})
+
+
+def _delete_organization(world: World) -> Ask:
+    slug = world.new_organization()
+    return Ask(f"/organizations/{slug}", (slug,), json={"confirm_slug": slug})
+
+
+def _member(world: World) -> Ask:
+    targets = (world.slug, str(world.colleague_id))
+    return Ask(f"/organizations/{world.slug}/members/{world.colleague_id}", targets, json={"role": "user"})
+
+
+def _look_up(world: World) -> Ask:
+    return Ask("/registry/lookup/package", (world.slug,), params={"owner": world.slug, "name": world.package.name})
+
+
+def _submission(world: World) -> dict[str, Any]:
+    return {"package": f"{world.slug}/{world.package.name}", "function": "size", "inputs": {"diameter": "12 mm"}}
+
+
+def _execute(world: World) -> Ask:
+    package_id = str(world.package.package_id)
+    return Ask(f"/packages/{package_id}/functions/size/execute", (package_id,), json={"payload": {"diameter": "12 mm"}})
+
+
+def _function(world: World) -> Ask:
+    function_id = str(world.package.functions["size"])
+    return Ask(f"/function-versions/{function_id}", (function_id,))
+
+
+OPEN, OWN, CALLER = Row(Shows.EVERYBODY), Row(Shows.OWN), Row(Shows.CALLER)
+
+ROUTES: Mapping[tuple[str, str], Row] = {
+    ("GET", "/"): OPEN,
+    ("GET", "/health"): OPEN,
+    ("GET", "/ready"): OPEN,
+    ("GET", "/realms/mecapy/.well-known/openid-configuration"): OPEN,
+    ("GET", "/realms/mecapy/protocol/openid-connect/certs"): OPEN,
+    ("GET", "/types/catalog"): OPEN,
+    ("POST", "/types/check-connection"): OPEN,
+    ("GET", "/auth/me"): CALLER,
+    ("GET", "/auth/protected"): CALLER,
+    ("GET", "/auth/admin"): CALLER,
+    ("POST", "/organizations"): CALLER,
+    ("POST", "/upload/archive"): CALLER,
+    ("GET", "/packages"): OWN,
+    ("GET", "/organizations"): OWN,
+    ("GET", "/tasks"): OWN,
+    ("GET", "/jobs"): Row(Shows.OWN, leaks=False),  # one's own jobs alone, even among colleagues
+    ("GET", "/storage/{key}"): Row(Shows.SIGNED),
+    ("GET", "/registry/lookup/workflow"): Row(Shows.NOTHING),
+    ("GET", "/registry/lookup/package"): thing(_look_up),
+    ("GET", "/function-versions/{function_version_id}"): thing(_function),
+    ("POST", "/packages/from-zip"): thing(_new_package),
+    ("GET", "/packages/{package_id}"): _package(""),
+    ("GET", "/packages/{package_id}/versions"): _package("/versions"),
+    ("POST", "/packages/{package_id}/versions/from-zip"): thing(_new_version),
+    ("PATCH", "/packages/{package_id}/visibility"): _package("/visibility", body={"visibility": "public"}),
+    ("POST", "/packages/{package_id}/archive"): _package("/archive"),
+    ("POST", "/packages/{package_id}/unarchive"): _package("/unarchive", "archive"),
+    ("POST", "/packages/{package_id}/yank"): _package("/yank"),
+    ("POST", "/packages/{package_id}/unyank"): _package("/unyank", "yank"),
+    ("POST", "/packages/{package_id}/functions/{function_name}/uploads"): thing(_upload),
+    ("POST", "/packages/{package_id}/functions/{function_name}/execute"): thing(_execute),
+    ("GET", "/jobs/{job_id}"): _task("", is_ended=True, prefix="/jobs"),
+    ("GET", "/jobs/{job_id}/result"): _task("/result", is_ended=True, prefix="/jobs"),
+    ("GET", "/jobs/{job_id}/logs"): _task("/logs", is_ended=True, prefix="/jobs"),
+    ("GET", "/jobs/{job_id}/artifacts"): _task("/artifacts", is_ended=True, prefix="/jobs"),
+    ("GET", "/organizations/{slug}"): thing(lambda world: Ask(f"/organizations/{world.slug}", (world.slug,))),
+    ("DELETE", "/organizations/{slug}"): thing(_delete_organization),
+    ("PATCH", "/organizations/{slug}/members/{user_id}"): thing(_member),
+    ("POST", "/tasks"): thing(lambda world: Ask("/tasks", (world.slug,), json=_submission(world))),
+    ("POST", "/tasks/bulk"): thing(lambda world: Ask("/tasks/bulk", (world.slug,), json={"tasks": [_submission(world)]})),
+    ("GET", "/tasks/{task_id}"): _task("", is_ended=True),
+    ("GET", "/tasks/{task_id}/result"): _task("/result", is_ended=True),
+    ("GET", "/tasks/{task_id}/logs"): _task("/logs", is_ended=True),
+    ("GET", "/tasks/{task_id}/artifacts"): _task("/artifacts", is_ended=True),
+    ("POST", "/tasks/{task_id}/cancel"): _task("/cancel", is_ended=False),
+    ("POST", "/tasks/{task_id}/retry"): _task("/retry", is_ended=True),
+}
+
+
+def rows(*shows: Shows) -> list[tuple[str, str]]:
+    return [route for route, row in ROUTES.items() if row.shows in shows]
