@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from mecapy_platform.db.tables import Task
+from mecapy_platform.services.tasks.read import TaskView
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,11 @@ class TaskRequest:
 
 @dataclass(frozen=True)
 class Submitted:
-    """The task, and whether it existed already under the same idempotency key."""
+    """The task, whether it existed already under the same idempotency key, and, for a new one, what it runs."""
 
     task: Task
     replayed: bool = False
+    view: TaskView | None = None
 
 
 def digest_of(value: object) -> str:

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -17,8 +19,8 @@ from mecapy_platform.core.states import TaskState, VersionStatus
 from mecapy_platform.core.types import file_extensions
 from mecapy_platform.core.units import UnitSystem
 from mecapy_platform.core.values import check_inputs
-from mecapy_platform.db.tables import Event, Function, IdempotencyKey, LaneShare, Node, Task, Upload
-from mecapy_platform.services.tasks.read import NODE_SEEN, get_task
+from mecapy_platform.db.tables import Event, Function, IdempotencyKey, LaneShare, Node, Organization, Task, Upload
+from mecapy_platform.services.tasks.read import NODE_SEEN, TaskView, get_task
 from mecapy_platform.services.tasks.requests import Submitted, TaskRequest, digest_of
 from mecapy_platform.services.tasks.resolve import Resolved, resolve
 from mecapy_platform.settings import Settings
@@ -30,9 +32,29 @@ COPIED: tuple[str, ...] = (
 UNTRIED: dict[str, Any] = {"attempts": 0, "machine_failures": 0, "own_failures": 0, "parked": False}
 
 
-def submit(session: Session, actor: Actor, request: TaskRequest, *, limits: Settings, idempotency_key: str | None = None) -> Submitted:
+@dataclass(frozen=True)
+class _Looked:
+    """What one bulk call has looked up already: most of its requests name the same function."""
+
+    resolved: dict[tuple[object, ...], Resolved] = field(default_factory=dict)
+    with_room: set[UUID] = field(default_factory=set)
+    fitting: set[UUID] = field(default_factory=set)
+    is_bulk: bool = False
+
+
+def submit(
+    session: Session,
+    actor: Actor,
+    request: TaskRequest,
+    *,
+    limits: Settings,
+    idempotency_key: str | None = None,
+    looked: _Looked | None = None,
+) -> Submitted:
     """Write one queued task. The same key with the same request answers the task that exists; with another one, ConflictError."""
-    resolved = resolve(session, actor, request)
+    looked = looked or _Looked()
+    named = (request.package, request.package_id, request.version, request.function)
+    resolved = looked.resolved.get(named) or looked.resolved.setdefault(named, resolve(session, actor, request))
     organization_id = resolved[2].organization_id
     require_submit(actor, organization_id)
     task_id = uuid7(time.time_ns() // 1_000_000)
@@ -40,10 +62,19 @@ def submit(session: Session, actor: Actor, request: TaskRequest, *, limits: Sett
         existing = _claim_key(session, actor, organization_id, idempotency_key, request.digest(), task_id)
         if existing is not None:
             return Submitted(existing, replayed=True)
-    _check_queue(session, organization_id, limits)
+    if organization_id not in looked.with_room:
+        _check_queue(session, organization_id, limits)
+        looked.with_room.add(organization_id)
+    if resolved[0].id not in looked.fitting:
+        _check_fits(session, resolved[0])
+        looked.fitting.add(resolved[0].id)
     task = build_task(session, actor, request, resolved)
     task.id = task_id
-    return Submitted(add_task(session, task))
+    if looked.is_bulk:
+        session.add_all((task, _queued(task)))  # many rows go in one statement, at the end
+    else:
+        add_task(session, task)
+    return Submitted(task, view=_view(session, actor, task, resolved))
 
 
 def submit_many(
@@ -51,12 +82,14 @@ def submit_many(
 ) -> list[Submitted | MecapyError]:
     """Each request with its own verdict: one refused leaves the others as they are."""
     verdicts: list[Submitted | MecapyError] = []
+    looked = _Looked(is_bulk=True)
     for request, key in requests:
         try:
-            with session.begin_nested():
-                verdicts.append(submit(session, actor, request, limits=limits, idempotency_key=key))
+            with session.begin_nested() if key is not None or request.files else nullcontext():
+                verdicts.append(submit(session, actor, request, limits=limits, idempotency_key=key, looked=looked))
         except MecapyError as error:
             verdicts.append(error)
+    session.flush()
     return verdicts
 
 
@@ -77,7 +110,6 @@ def build_task(session: Session, actor: Actor, request: TaskRequest, resolved: R
     function, version, package = resolved
     files = _files(session, actor, function, request)
     timeout_seconds = _timeout(function, request)
-    _check_fits(session, function)
     _check_extensions(function, files)
     lane = lane_for(timeout_seconds, function.p95_seconds, function.completed_runs)
     inputs = dict(request.inputs)
@@ -115,9 +147,19 @@ def build_task(session: Session, actor: Actor, request: TaskRequest, resolved: R
 def add_task(session: Session, task: Task) -> Task:
     session.add(task)
     session.flush()
-    session.add(Event(organization_id=task.organization_id, task_id=task.id, kind="TaskQueued", data={"lane": task.lane}))
+    session.add(_queued(task))
     session.flush()
     return task
+
+
+def _queued(task: Task) -> Event:
+    return Event(organization_id=task.organization_id, task_id=task.id, kind="TaskQueued", data={"lane": task.lane})
+
+
+def _view(session: Session, actor: Actor, task: Task, resolved: Resolved) -> TaskView:
+    function, version, package = resolved
+    owner = next((one.slug for one in actor.visible if one.organization_id == package.organization_id), None)
+    return TaskView(task, function, version, package, owner or session.get_one(Organization, package.organization_id).slug)
 
 
 def _claim_key(session: Session, actor: Actor, organization_id: UUID, key: str, digest: str, task_id: UUID) -> Task | None:
