@@ -6,6 +6,7 @@ import time
 from collections import deque
 
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from mecapy_platform.sandbox.base import LogChunk, ProgressLine, Tick
 from mecapy_platform.services import logs
@@ -51,19 +52,26 @@ class Pump:
         self._flushed_at = time.monotonic()
         try:
             with self._context.database.transaction() as session:
-                if self._next is None:
-                    self._next = logs.next_index(session, self._claim.task_id)
-                lines = [Line(self._next + offset, kind, text) for offset, (kind, text) in enumerate(self._pending)]
-                logs.append(session, self._claim.task_id, self._claim.token, lines)
+                following = self.write(session)
         except SQLAlchemyError as error:
             log.warning("log lines are kept for later: %s", str(error).splitlines()[0])
             return
-        self._next += len(lines)
+        self._next = following
         self._pending.clear()
         self._characters = 0
         if self._dropped:
             self._add("platform", f"{self._dropped} pieces of output were dropped while the database was away.")
             self._dropped = 0
+
+    def write(self, session: Session) -> int | None:
+        """Add what is pending to the caller's transaction; the index that follows. Repeated, it writes no line twice."""
+        if not self._pending:
+            return self._next
+        if self._next is None:
+            self._next = logs.next_index(session, self._claim.task_id)
+        lines = [Line(self._next + offset, kind, text) for offset, (kind, text) in enumerate(self._pending)]
+        logs.append(session, self._claim.task_id, self._claim.token, lines)
+        return self._next + len(lines)
 
     def last_lines(self, count: int) -> str:
         """The end of stderr, for a failure without a message of its own."""

@@ -45,23 +45,23 @@ LIMITS_HIT = {
 
 def run_task(context: WorkerContext, claim: Claim, live: LiveAttempt) -> None:
     """One attempt from claim to report. Never raises for what a task does; a database that is away is waited for."""
+    pump = Pump(context, claim)
     try:
-        outcome = _attempt(context, claim, live)
+        outcome = _attempt(context, claim, live, pump)
     except StorageFullError as error:
         outcome = Outcome(FailureKind.LOST_MACHINE, NOTHING_USED, error.code, error.message, is_counted=False, retry_seconds=5.0)
     except (MecapyError, OSError) as error:
         log.exception("attempt %s of task %s could not be run", claim.number, claim.task_id)
         code = error.code if isinstance(error, MecapyError) else "platform_error"
         outcome = Outcome(FailureKind.LOST_MACHINE, NOTHING_USED, code, f"The platform could not run it: {error}")
-    _report(context, claim, outcome)
+    _report(context, claim, outcome, pump)
 
 
-def _attempt(context: WorkerContext, claim: Claim, live: LiveAttempt) -> Outcome:
+def _attempt(context: WorkerContext, claim: Claim, live: LiveAttempt, pump: Pump) -> Outcome:
     materials = prepare(context, claim)
     try:
         with context.sandbox.start(spec_of(context, claim, materials)) as run:
             live.started(run)
-            pump = Pump(context, claim)
             for event in run.events():
                 pump.take(event)
             pump.flush()
@@ -179,13 +179,14 @@ def _completed(context: WorkerContext, claim: Claim, run: Run, ended: Ended, col
     return Outcome(None, ended.usage, result=None if key else result, result_key=key, files=files)
 
 
-def _report(context: WorkerContext, claim: Claim, outcome: Outcome) -> None:
-    """Offer the end until the database takes it. A token that no longer counts is answered with None, and that is that."""
+def _report(context: WorkerContext, claim: Claim, outcome: Outcome, pump: Pump) -> None:
+    """Offer the end, with lines not yet written, until the database takes it. A token that no longer counts changes nothing."""
     deadline = time.monotonic() + REPORT_FOR_SECONDS
     wait_seconds = 0.05
     while True:
         try:
             with context.database.transaction() as session:
+                pump.write(session)
                 state = finish.finish(session, claim.token, outcome, context.settings)
         except (DBAPIError, SQLAlchemyError):
             if time.monotonic() > deadline:

@@ -1,0 +1,188 @@
+"""What the attempt's token is for: the checker of the fault tests over a late worker, with the guard and without it."""
+
+from collections.abc import Iterator
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+import factories
+from fault_checker import problems, read_records
+from fault_client import Accepted, expected
+from mecapy_platform.core.ids import uuid7
+from mecapy_platform.core.lanes import Lane
+from mecapy_platform.core.states import TaskState, Usage
+from mecapy_platform.db import queue
+from mecapy_platform.db.schema import migrate
+from mecapy_platform.db.session import Database, make_engine
+from mecapy_platform.db.tables import Attempt, Organization, Task
+from mecapy_platform.embedded.postgres import Postgres
+from mecapy_platform.services import claims, logs
+from mecapy_platform.services.claims import Claim, Worker
+from mecapy_platform.services.finish import Guard, Outcome, finish, live_attempt, take_back_lost
+from mecapy_platform.services.logs import Line
+from mecapy_platform.settings import Settings
+from services import postgres
+
+SETTINGS = Settings(lease_seconds=15)
+AT_ONCE = Settings(lease_seconds=0)  # the server of a test is younger than a lease
+NONCE = 11
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    with postgres() as running:
+        migrate(running.owner_url)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def database(server: Postgres) -> Iterator[Database]:
+    opened = Database(make_engine(server.worker_url))
+    yield opened
+    opened.dispose()
+
+
+@pytest.fixture
+def without_index(server: Postgres, database: Database) -> Iterator[None]:
+    """Behind the guard stands a unique index on a task's end; for the checker's own proof it goes too."""
+    owner = Database(make_engine(server.owner_url, pool_size=1))
+    with owner.transaction() as session:
+        definition = session.scalar(text("SELECT indexdef FROM pg_indexes WHERE indexname = 'events_one_end'"))
+        session.execute(text("DROP INDEX events_one_end"))
+    yield
+    with database.transaction() as session:
+        session.execute(text("DELETE FROM events"))
+    with owner.transaction() as session:
+        session.execute(text(str(definition)))
+    owner.dispose()
+
+
+@pytest.fixture
+def accepted(database: Database) -> dict[str, Accepted]:
+    """One released task, as a client of the fault tests knows it."""
+    with database.transaction() as session:
+        session.execute(text("DELETE FROM events"))
+        session.execute(text("DELETE FROM tasks"))
+        node = {"name": "node", "cpu": 8, "memory_mb": 8192, "disk_free_bytes": 1 << 40, "accepts_work": True, "refusal": None}
+        session.execute(queue.SEE_NODE, node)
+        organization = Organization(slug=factories.unique(), display_name="made", limits={})
+        session.add(organization)
+        session.flush()
+    package = factories.ready_package(database, organization.id, uuid4())
+    task_id = uuid7(1)
+    with database.transaction() as session:
+        session.add(
+            Task(
+                id=task_id,
+                organization_id=organization.id,
+                user_id=uuid4(),
+                name="t",
+                lane="default",
+                rank=4,
+                function_id=package.functions["size"],
+                package_version_id=package.version_id,
+                inputs={"nonce": NONCE},
+                inputs_digest="d",
+                cpu=1,
+                memory_mb=512,
+                timeout_seconds=60,
+                claimable=True,
+            )
+        )
+    return {str(task_id): Accepted(str(task_id), NONCE, "quick", "alpha", 0.0)}
+
+
+def take(database: Database, process: str) -> Claim:
+    with database.transaction() as session:
+        (claimed,) = claims.claim(session, Worker("node", process, "fake"), Lane.DEFAULT, 1, SETTINGS)
+    return claimed
+
+
+def lose(database: Database, claimed: Claim) -> None:
+    """The lease of a claim runs out, and the sweep sees it."""
+    with database.transaction() as session:
+        session.execute(text("UPDATE attempts SET lease_until = now() - interval '1 s' WHERE token = :token"), {"token": claimed.token})
+    with database.transaction() as session:
+        assert take_back_lost(session, AT_ONCE) == 1
+
+
+def complete(database: Database, claimed: Claim, guard: Guard = live_attempt) -> tuple[TaskState | None, dict[str, object]]:
+    """Report as a worker does; also the line that its probe would append."""
+    outcome = Outcome(None, Usage(1.0, 1.0, 10.0), result={"value": expected(NONCE)})
+    with database.transaction() as session:
+        logs.append(session, claimed.task_id, claimed.token, [Line(0, "stdout", f"nonce {NONCE}\n")])
+        state = finish(session, claimed.token, outcome, SETTINGS, guard=guard)
+    entry = {"point": "finished", "task": str(claimed.task_id), "attempt": claimed.number, "token": str(claimed.token)}
+    return state, entry if state is not None else {"point": "claimed"}
+
+
+def any_attempt(session: Session, token: UUID) -> Attempt | None:
+    """The guard removed: whoever knows a token may end its attempt."""
+    return session.scalars(select(Attempt).where(Attempt.token == token)).first()
+
+
+@pytest.mark.parametrize("late_first", [True, False])
+def test_a_late_worker_changes_nothing_and_the_checker_finds_nothing(
+    database: Database, accepted: dict[str, Accepted], late_first: bool
+) -> None:
+    late = take(database, "late")
+    lose(database, late)
+    second = take(database, "second")
+    ledger = []
+    for claimed in (late, second) if late_first else (second, late):
+        state, entry = complete(database, claimed)
+        assert state is (None if claimed is late else TaskState.COMPLETED)
+        ledger.append(entry)
+    assert problems(read_records(database), accepted, ledger) == []
+
+
+def test_without_the_guard_the_database_refuses_a_second_end_and_the_checker_sees_the_run_that_hangs(
+    database: Database, accepted: dict[str, Accepted]
+) -> None:
+    late = take(database, "late")
+    lose(database, late)
+    second = take(database, "second")
+    complete(database, late, any_attempt)
+    with pytest.raises(IntegrityError, match="events_one_end"):
+        complete(database, second, any_attempt)
+    found = problems(read_records(database), accepted)
+    assert any("an attempt never ended" in sentence for sentence in found)
+
+
+@pytest.mark.usefixtures("without_index")
+@pytest.mark.parametrize("late_first", [True, False])
+def test_without_the_guard_the_checker_reports_a_doubled_end(database: Database, accepted: dict[str, Accepted], late_first: bool) -> None:
+    late = take(database, "late")
+    lose(database, late)
+    second = take(database, "second")
+    ledger = [complete(database, claimed, any_attempt)[1] for claimed in ((late, second) if late_first else (second, late))]
+    (task_id,) = accepted
+    found = problems(read_records(database), accepted, ledger)
+    assert f"{task_id} (completed): 2 ends recorded" in found
+    assert f"{task_id} (completed): 2 attempts count, should be one; None" in found
+    assert f"{task_id}: completed 2 times" in found
+
+
+BREAKS = {
+    "lost": "DELETE FROM tasks",
+    "wrong result": "UPDATE tasks SET result = '{\"value\": 1}'",
+    "not ended": "UPDATE tasks SET state = 'queued'",
+    "foreign file": (
+        "INSERT INTO artifacts (organization_id, task_id, attempt, kind, name, filename, key, size_bytes, sha256) "
+        "SELECT organization_id, id, 1, 'file', 'other', 'r', 'k', 1, 's' FROM tasks"
+    ),
+    "doubled usage": "UPDATE tasks SET runtime_seconds = 2 * runtime_seconds",
+    "lost log": "DELETE FROM task_logs",
+}
+
+
+@pytest.mark.parametrize("statement", BREAKS.values(), ids=BREAKS)
+def test_the_checker_sees_what_it_is_there_for(database: Database, accepted: dict[str, Accepted], statement: str) -> None:
+    complete(database, take(database, "only"))
+    assert problems(read_records(database), accepted) == []
+    with database.transaction() as session:
+        session.execute(text(statement))
+    assert len(problems(read_records(database), accepted)) == 1
