@@ -39,6 +39,13 @@ class Caller:
         with unit(self.context.database, self.scope, self.actor.user_id) as session:
             yield session
 
+    @contextmanager
+    def accepting(self) -> Iterator[Session]:
+        """As `session`, for new tasks: refused while the disk is below its floor, for who accepts work must be able to store it."""
+        self.context.storage.check_room()
+        with self.session() as session:
+            yield session
+
     def organization_id(self, slug: str | None) -> UUID:
         """Where a new package goes: the named organization, else the personal one."""
         if slug is None:

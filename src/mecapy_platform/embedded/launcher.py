@@ -195,9 +195,11 @@ class Launcher:
             return
         parts = {"launcher": [os.getpid()], **{part.name: part.pids for part in self._supervisor.parts}}
         self._ready = replace(self._ready, parts=parts)
-        self._ready.write(self._layout.connection)
-        if self._options.ready_file is not None:
-            self._ready.write(self._options.ready_file)
+        for path in filter(None, (self._layout.connection, self._options.ready_file)):
+            try:
+                self._ready.write(path)
+            except OSError as error:  # a full disk must not end what watches over the database on it
+                self._say(f"{path} is not up to date: {error.strerror}")
 
     def _forget_ready(self) -> None:
         """A file of an earlier start must not lie."""

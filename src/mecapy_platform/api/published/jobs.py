@@ -37,7 +37,9 @@ LOG_LIMIT = 5000
 INDEX_MAX = 2**31 - 1
 
 
-@router.post("/packages/{package_id}/functions/{function_name}/execute", operation_id="execute_function", responses=problems(400, 409, 429))
+@router.post(
+    "/packages/{package_id}/functions/{function_name}/execute", operation_id="execute_function", responses=problems(400, 409, 429, 507)
+)
 def execute_function(package_id: str, function_name: str, body: FunctionExecuteRequest, caller: PublishedCaller) -> JobSubmitResponse:
     """Submit a job; its result is at `/jobs/{job_id}/result`."""
     request = TaskRequest(
@@ -46,7 +48,7 @@ def execute_function(package_id: str, function_name: str, body: FunctionExecuteR
         inputs=body.payload or {},
         files=_upload_ids(body.file_inputs or {}),
     )
-    with caller.session() as session:
+    with caller.accepting() as session:
         task = submit.submit(session, caller.actor, request, limits=caller.context.settings).task
     caller.context.hints(task.lane)
     return JobSubmitResponse(job_id=str(task.id), function_id=str(task.function_id), status=JobStatus.PENDING)
