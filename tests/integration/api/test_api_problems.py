@@ -224,3 +224,10 @@ def test_a_sender_that_goes_away_in_the_middle_does_no_harm(platform: ApiPlatfor
 
 def test_ready_names_each_part(platform: ApiPlatform) -> None:
     assert httpx2.get(f"{platform.url}/ready").json() == {"status": "ready", "parts": {"storage": "ok"}}
+
+
+def test_the_page_of_routes_needs_no_other_server(platform: ApiPlatform) -> None:
+    page = httpx2.get(f"{platform.url}/docs").text
+    assert "/packages/{package_id}/functions/{function_name}/execute" in page
+    assert "<script" not in page
+    assert "src=" not in page
