@@ -112,6 +112,8 @@ def upgrade() -> None:
         op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}")
     op.execute("REVOKE ALL ON nodes, lane_shares, alembic_version FROM mecapy_app")
     op.execute("GRANT SELECT ON nodes, lane_shares TO mecapy_app")
+    op.execute("REVOKE INSERT, UPDATE, DELETE ON users, attempts, task_logs, artifacts FROM mecapy_app")  # written by workers and sign-in
+    op.execute("REVOKE UPDATE, DELETE ON events FROM mecapy_app")
     for table in TENANT_TABLES:
         inside = f"(organization_id = {ORGANIZATIONS})"
         op.execute(f"CREATE POLICY tenant ON {table} TO mecapy_app USING {inside} WITH CHECK {inside}")
