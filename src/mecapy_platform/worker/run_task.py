@@ -123,7 +123,7 @@ def _failure(claim: Claim, ended: Ended, stop: StopReason | None, collected: Col
     """The first that applies: what the platform did to it, what it said of itself, how it exited, what it left behind."""
     own = _said(collected) or _exit(ended, pump)
     if own is not None and ended.reason is EndReason.EXITED and ended.detail:
-        own = (own[0], "process_limit", f"{own[2]} The {ended.detail}.")
+        own = (FailureKind.USER_ERROR, "process_limit", f"{own[2]} The {ended.detail}.")
     return _limit_hit(claim, ended, stop) or own or _left_behind(collected)
 
 
