@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx2
 import pytest
 
 import factories
 from api_platform import ApiPlatform
+from mecapy_platform.core.errors import NotFoundError
+from mecapy_platform.services.tasks import read
 from services import postgres
 from tenancy_world import DECK, Fenced, World, fenced, make
 
@@ -119,6 +121,20 @@ def test_the_same_package_name_in_two_organizations_means_one_s_own(owner: World
     with stranger.client() as client:
         task = client.post("/tasks", json=submission(stranger, package=name)).json()
     assert task["package"]["id"] == str(mine.package_id) != str(theirs.package_id)
+
+
+def test_each_query_about_a_task_filters_by_itself(worlds: tuple[World, World]) -> None:
+    """Without row-level security and without the look at the task that comes before them in a route."""
+    owner = worlds[0]
+    ann, eve = (world.platform.actor(world.name, world.slug) for world in worlds)
+    task_id = UUID(owner.ended)
+    with owner.platform.worker_database.transaction() as session:
+        for query in (read.attempts, read.artifacts):
+            assert (len(query(session, ann, task_id)), query(session, eve, task_id)) == (1, [])
+        assert (len(read.get_many(session, ann, [task_id])), read.get_many(session, eve, [task_id])) == (1, [])
+        assert read.logs(session, ann, task_id).entries
+        with pytest.raises(NotFoundError):
+            read.logs(session, eve, task_id)
 
 
 # Files
