@@ -51,7 +51,7 @@ IndexMax = 2**31 - 1
     status_code=201,
     responses={
         200: {"model": TaskAnswer, "description": "The task that this key made before."},
-        **problems(400, 409, 429, schema="Problem"),
+        **problems(400, 409, 429, 507, schema="Problem"),
     },
 )
 async def submit_task(
@@ -68,7 +68,7 @@ async def submit_task(
     return await _waited(caller, submitted.task.id, wait) if wait > 0 else answer
 
 
-@router.post("/bulk", operation_id="submit_tasks", responses=problems(400, schema="Problem"))
+@router.post("/bulk", operation_id="submit_tasks", responses=problems(400, 507, schema="Problem"))
 def submit_tasks(body: BulkBody, caller: OwnCaller) -> BulkAnswer:
     """Submit up to 1,000 tasks; each gets its own verdict, in the order sent."""
     answer = _submit_bulk(caller, body.tasks)
@@ -127,11 +127,11 @@ def cancel_task(task_id: UUID, caller: OwnCaller) -> TaskAnswer:
     "/{task_id}/retry",
     operation_id="retry_task",
     status_code=201,
-    responses=problems(409, 429, schema="Problem"),
+    responses=problems(409, 429, 507, schema="Problem"),
 )
 def retry_task(task_id: UUID, caller: OwnCaller) -> TaskAnswer:
     """A new task with the version and the inputs of an ended one."""
-    with caller.session() as session:
+    with caller.accepting() as session:
         task = submit.retry(session, caller.actor, task_id, limits=caller.context.settings)
         answer = render_task(read.get(session, caller.actor, task.id))
     caller.context.hints(task.lane)
@@ -175,9 +175,9 @@ class _Ended:
 
 
 def _submit(caller: Caller, body: TaskBody, key: str | None) -> tuple[Submitted, TaskAnswer]:
-    with caller.session() as session:
+    with caller.accepting() as session:
         submitted = submit.submit(session, caller.actor, body.request(), limits=caller.context.settings, idempotency_key=key)
-        answer = render_task(read.get(session, caller.actor, submitted.task.id), with_result=True)
+        answer = render_task(submitted.view or read.get(session, caller.actor, submitted.task.id), with_result=True)
     caller.context.hints(submitted.task.lane)
     return submitted, answer
 
@@ -192,16 +192,16 @@ def _submit_bulk(caller: Caller, members: Sequence[object]) -> BulkAnswer:
             mistakes = validation_problems([{**one, "loc": ("body", *one["loc"])} for one in error.errors()])
             refused = InvalidInputError("invalid_request", "The task has mistakes; see `errors`.", problems=mistakes)
             verdicts[index] = _refused(index, refused)
-    with caller.session() as session:
+    with caller.accepting() as session:
         requests = [(body.request(), body.idempotency_key) for _, body in parsed]
         outcomes = submit.submit_many(session, caller.actor, requests, limits=caller.context.settings)
-        accepted = [one.task.id for one in outcomes if isinstance(one, Submitted)]
-        views = {view.task.id: view for view in read.get_many(session, caller.actor, accepted)}
+        replayed = [one.task.id for one in outcomes if isinstance(one, Submitted) and one.view is None]
+        views = {view.task.id: view for view in read.get_many(session, caller.actor, replayed)} if replayed else {}
     for (index, _), outcome in zip(parsed, outcomes, strict=True):
         if isinstance(outcome, MecapyError):
             verdicts[index] = _refused(index, outcome)
         else:
-            verdicts[index] = BulkVerdict(index=index, task=render_task(views[outcome.task.id]), error=None)
+            verdicts[index] = BulkVerdict(index=index, task=render_task(outcome.view or views[outcome.task.id]), error=None)
     results = [verdicts[index] for index in range(len(members))]
     refused_count = sum(one.error is not None for one in results)
     return BulkAnswer(results=results, accepted=len(results) - refused_count, refused=refused_count)

@@ -3,6 +3,7 @@
 import base64
 import json
 import time
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -12,8 +13,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 import factories
-from api_platform import ApiPlatform
+from api_platform import ApiPlatform, api_platform
 from mecapy_platform.embedded.tokens import key_id
+from services import postgres
 
 OTHER_KEY = rsa.generate_private_key(65537, 2048)
 
@@ -145,3 +147,11 @@ def test_a_viewer_looks_but_starts_nothing(platform: ApiPlatform) -> None:
     assert viewer.get(f"/tasks/{task}").status_code == 200
     answers = [viewer.post("/tasks", json=body), viewer.post(f"/tasks/{task}/cancel"), viewer.post(f"/tasks/{task}/retry")]
     assert [one.status_code for one in answers] == [403, 403, 403]
+
+
+def test_an_issuer_elsewhere_is_found_by_discovery(platform: ApiPlatform, tmp_path: Path) -> None:
+    with postgres() as server, api_platform(server, tmp_path, issuers=(platform.issuer,), embedded_issuer_key=None) as other:
+        token = platform.token("ann")
+        assert httpx2.get(f"{other.url}/auth/me", headers={"Authorization": f"Bearer {token}"}).status_code == 200
+        forged = signed(claims(platform), key=OTHER_KEY)
+        assert httpx2.get(f"{other.url}/auth/me", headers={"Authorization": f"Bearer {forged}"}).status_code == 401
