@@ -28,6 +28,7 @@ SYSTEM_PATHS = (
     "/usr/share/ca-certificates",
     "/etc/ld.so.cache",
 )
+FORWARD = Path(index_forward.__file__).resolve()
 KEPT_OUTPUT = 20_000
 
 
@@ -40,6 +41,7 @@ class Fetcher:
     cache: Path
     index_url: str
     timeout_seconds: float
+    forward: Path = FORWARD  # runs inside: from the sandbox's loopback to the proxy
 
     def lock(self, requirements: Sequence[str], interpreter: Interpreter, directory: Path) -> str:
         """Resolve to exact versions with hashes: the text of a requirements file."""
@@ -103,7 +105,7 @@ class Fetcher:
             str(interpreter.prefix),
             str(interpreter.executable),
             str(self.uv),
-            str(Path(index_forward.__file__).resolve()),
+            str(self.forward),
         ]
         for path in seen:
             shown += ["--ro-bind-try", path, path]
@@ -122,11 +124,11 @@ class Fetcher:
         variables = [part for name, value in environment.items() for part in ("--setenv", name, value)]
         return [
             *(str(self.bwrap), "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv"),
-            *shown,
             *("--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"),  # noqa: S108 - the sandbox's own
+            *shown,  # after the empty /tmp, below which some of it may lie
             *("--bind", str(directory), "/build", "--bind", str(self.cache), "/cache", "--ro-bind", str(socket_path), "/index"),
             *("--chdir", "/build", *variables),
-            *(str(interpreter.executable), "-I", str(Path(index_forward.__file__).resolve()), "/index", str(self.uv), *arguments),
+            *(str(interpreter.executable), "-I", str(self.forward), "/index", str(self.uv), *arguments),
         ]
 
 
