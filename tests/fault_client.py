@@ -121,6 +121,9 @@ class Submitter:
                 for request in part:
                     self._single(request)
 
+    def close(self) -> None:
+        self._client.close()
+
     def _request(self) -> dict[str, object]:
         kinds = ("quick", "normal", "failing", f"long_{self._random.randrange(LONG_FUNCTIONS)}")
         (function,) = self._random.choices(kinds, (45, 35, 5, 15))

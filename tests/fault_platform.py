@@ -5,7 +5,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,12 +21,16 @@ from mecapy_platform.db.session import Database, make_engine
 from mecapy_platform.embedded import secrets
 from mecapy_platform.embedded.layout import Layout
 from mecapy_platform.embedded.postgres import Postgres, PostgresPlace
+from mecapy_platform.embedded.program import embedded_settings
+from mecapy_platform.embedded.valkey import Valkey, ValkeyPlace
+from mecapy_platform.settings import Settings
 from running_platform import Running, archive, deploy, launch
 
 ORGANIZATIONS = ("alpha", "beta")
 WORKERS = ("worker-high_priority", "worker-default", "worker-long_running")
 SETTINGS = {
     "MECAPY_CPU_OVERCOMMIT": "3",  # short sleeps on few cores
+    "MECAPY_SLOTS": '{"high_priority": 6, "default": 6, "long_running": 4}',
     "MECAPY_MAX_ATTEMPTS": "30",  # kills in a row must not park a task that is not at fault
     "MECAPY_RETRY_BACKOFF_MAX_SECONDS": "4",
 }
@@ -57,12 +61,19 @@ class Faulty:
     def database(self) -> Database:
         """As the worker's role, which sees every organization."""
         if self._database is None:
-            layout = Layout(self.running.data)
-            values = secrets.read(layout)
-            assert values is not None
-            server = Postgres(PostgresPlace(layout.postgres, layout.postgres_run, layout.log("postgresql")), values.passwords)
-            self._database = Database(make_engine(server.worker_url, pool_size=2))
+            self._database = Database(make_engine(self.settings().database_worker_url, pool_size=2))
         return self._database
+
+    def settings(self) -> Settings:
+        """What the platform's own parts were given, read back from its data directory."""
+        layout = Layout(self.running.data)
+        values = secrets.read(layout)
+        assert values is not None
+        server = Postgres(PostgresPlace(layout.postgres, layout.postgres_run, layout.log("postgresql")), values.passwords)
+        broker = Valkey(ValkeyPlace(layout.valkey, layout.log("valkey")), values.valkey)
+        (pid,) = self.running.parts["valkey"]
+        broker.port = next(one.laddr.port for one in psutil.Process(pid).net_connections("tcp") if one.status == psutil.CONN_LISTEN)
+        return embedded_settings(layout, values, server, broker)
 
     def records(self) -> list[Record]:
         return read_records(self.database)
@@ -91,11 +102,7 @@ class Faulty:
             wait_for(lambda: self.running.parts != before, f"the process that died at {point} is started again", RECOVER_SECONDS)
 
     def flush_broker(self) -> None:
-        values = secrets.read(Layout(self.running.data))
-        assert values is not None
-        (pid,) = self.running.parts["valkey"]
-        port = next(one.laddr.port for one in psutil.Process(pid).net_connections("tcp") if one.status == psutil.CONN_LISTEN)
-        with self.recovering("FLUSHALL"), Redis(port=port, password=values.valkey) as broker:
+        with self.recovering("FLUSHALL"), Redis.from_url(self.settings().broker_url) as broker:
             broker.flushall()
 
     def kill_everything(self) -> None:
@@ -118,15 +125,6 @@ class Faulty:
         yield
         wait_for(self._is_whole, f"whole again after {what}", RECOVER_SECONDS)
         self.kills.append(Kill(what, killed_at, time.time()))
-
-    def waits(self, records: Iterable[Record]) -> list[float]:
-        """Seconds from acceptance to end of each task, less what fell between a kill and the recovery from it."""
-        gaps = [(kill.killed_at, kill.recovered_at) for kill in self.kills]
-        found = []
-        for record in records:
-            began, ended = self.ledger.accepted[record.id].accepted_at, record.ended_at or time.time()
-            found.append(ended - began - sum(max(0.0, min(ended, up) - max(began, down)) for down, up in gaps))
-        return found
 
     def _is_whole(self) -> bool:
         if not all(pids and all(is_alive(pid) for pid in pids) for pids in self.running.parts.values()):
@@ -161,6 +159,8 @@ def faulty_platform() -> Iterator[Faulty]:
             platform.submitters.append(Submitter(client, organization, platform.ledger, seed=number))
         yield platform
     finally:
+        for submitter in platform.submitters:
+            submitter.close()
         running.started.finish()
         platform.database.dispose()
         shutil.rmtree(folder, ignore_errors=True)
