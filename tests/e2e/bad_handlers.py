@@ -287,6 +287,12 @@ def long_names() -> dict[str, Any]:
     return {"value": 1.0}
 
 
+def quoted_names() -> dict[str, Any]:
+    (OUT / "artifacts/a\"b';é %2f\\..txt").write_text("quoted")
+    (OUT / "artifacts/...").write_text("dots")
+    return {"value": 1.0}
+
+
 def closed_folder() -> dict[str, Any]:
     (OUT / "artifacts/inner").mkdir()
     (OUT / "artifacts/inner/file").write_text("x")
