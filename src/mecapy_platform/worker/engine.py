@@ -55,6 +55,9 @@ class Engine(threading.Thread):
             except SQLAlchemyError as error:
                 log.warning("claim failed and is tried again: %s", str(error).splitlines()[0])
                 wait_seconds = 1.0
+            except Exception:  # an engine that died would leave its lane without a worker, and nobody would know
+                log.exception("claim failed and is tried again")
+                wait_seconds = 1.0
             self._poked.wait(wait_seconds)
 
     def drain(self, seconds: float) -> None:

@@ -40,6 +40,8 @@ class Heartbeat(threading.Thread):
                 self._hear_cancellations()
             except SQLAlchemyError as error:
                 log.warning("heartbeat failed and is tried again: %s", str(error).splitlines()[0])
+            except Exception:  # without a heartbeat every lease of this process would run out
+                log.exception("heartbeat failed and is tried again")
             self._ended.wait(LOOK_SECONDS)
 
     def beat(self) -> None:
