@@ -384,6 +384,25 @@ BUILDS: list[tuple[str, dict[str, str], str, str]] = [
 ]
 
 
+def test_a_test_case_that_fails_with_odd_text_is_reported(client: httpx2.Client) -> None:
+    cases = {"function": "code:run", "test_cases": [{"name": "a\0b", "inputs": {}, "expected_outputs": {}}]}
+    code = "def run():\n    raise ValueError('c\\0d \\ud800')\n"
+    text = small_manifest("odd-cases").replace("outputs: {}}", "outputs: {}, testcases: cases.json}")
+    answer = send(client, archive(text, {"code.py": code, "cases.json": json.dumps(cases)}))
+    assert answer.status_code == 200, answer.text
+    report = answer.json()["validation_results"]["validation_testcases"]
+    assert [(case["name"], case["differences"]) for case in report["cases"]] == [("a\ufffdb", ["ValueError: c\ufffdd \ufffd"])]
+    assert client.get(f"/packages/{answer.json()['package']['id']}/versions").status_code == 200
+
+
+@pytest.mark.parametrize("text", ['"a\\0b"', '"a\\ud800b"', '"a\\x00"'])
+def test_a_manifest_with_text_that_cannot_be_stored_is_refused(client: httpx2.Client, text: str) -> None:
+    manifest_text = small_manifest("odd-text").replace("version: 1.0.0", f"version: 1.0.0, description: {text}")
+    answer = send(client, archive(manifest_text, {"code.py": "def run():\n    return {}\n"}))
+    assert answer.status_code in {400, 422}, answer.text
+    assert answer.json()["code"] in {"manifest_unreadable", "manifest_invalid", "value_not_storable"}
+
+
 @pytest.mark.parametrize(("number", "build"), list(enumerate(BUILDS)))
 def test_a_package_that_cannot_be_built_says_why(client: httpx2.Client, number: int, build: tuple[str, dict[str, str], str, str]) -> None:
     text, files, code, words = build

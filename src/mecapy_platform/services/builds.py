@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from mecapy_platform.core.errors import ConflictError, MecapyError
 from mecapy_platform.core.states import FailureKind, TaskState, VersionStatus
-from mecapy_platform.core.stored_text import storable
+from mecapy_platform.core.stored_text import storable, storable_json
 from mecapy_platform.core.units import UnitSystem
 from mecapy_platform.core.values import check_inputs
 from mecapy_platform.db import queue
@@ -82,7 +82,7 @@ def finish_build(session: Session, token: UUID, built: Built) -> bool:
     version.build_log = storable(built.log, LOG_CHARACTERS)
     version.interpreter, version.environment_digest = built.interpreter, built.environment_digest
     version.requirements_lock = built.requirements_lock
-    version.report = dict(built.report)
+    version.report = storable_json(dict(built.report))
     version.error_code = built.error_code
     version.error_message = None if built.error_message is None else storable(built.error_message)
     version.build_token = version.build_lease_until = None
