@@ -11,12 +11,16 @@ ADD_LANE = text(
     "INSERT INTO lane_shares (lane, organization_id) VALUES (:lane, '00000000-0000-0000-0000-000000000000') ON CONFLICT DO NOTHING"
 )
 
+# Claims of one node follow each other. A statement of its own: the next one then sees what the claim before it has committed,
+# while a statement that waits for a lock goes on with the picture it took before waiting.
+LOCK_NODE = text("SELECT FROM nodes WHERE name = :node FOR UPDATE")
+
 NODE_ROOM = text("""
 SELECT n.cpu - coalesce(sum(a.cpu), 0) AS cpu, n.memory_mb - coalesce(sum(a.memory_mb), 0) AS memory_mb, n.accepts_work,
        n.memory_mb AS all_memory_mb, count(a.id) = 0 AS is_idle
-FROM (SELECT * FROM nodes WHERE name = :node FOR UPDATE) n
-LEFT JOIN attempts a ON a.node = n.name AND a.ended_at IS NULL
-GROUP BY n.cpu, n.memory_mb, n.accepts_work
+FROM nodes n LEFT JOIN attempts a ON a.node = n.name AND a.ended_at IS NULL
+WHERE n.name = :node
+GROUP BY n.name
 """)
 
 # What runs, by organization; a task that has outlived its lane counts as one of the longer lane.

@@ -65,6 +65,7 @@ def claim(session: Session, worker: Worker, lane: Lane, slots: int, settings: Se
     rows = session.execute(queue.CANDIDATES, {"lane": lane, "virtual_time": virtual_time, "depth": slots + 8}).all()
     if not rows:
         return []
+    session.execute(queue.LOCK_NODE, {"node": worker.node})
     room = session.execute(queue.NODE_ROOM, {"node": worker.node}).first()
     if room is None or not room.accepts_work:
         return []
