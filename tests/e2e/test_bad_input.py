@@ -1,17 +1,14 @@
 """Bad input of every kind against one real platform: each gets a code and a sentence, nothing is harmed, nothing stays behind."""
 
-import ast
-import io
 import json
 import os
-import zipfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
+from bad_packages import SOURCE, encrypted_archive, manifest, member, small_manifest, zipped
 from embedded_process import wait_for
 from left_behind import traces
 from running_platform import Running, archive, deploy, platform
@@ -23,30 +20,7 @@ LIMITS = {
     "MECAPY_BODY_BYTES": str(4 << 20),
     "MECAPY_GRACE_SECONDS": "1",
 }
-SOURCE = Path(__file__).with_name("bad_handlers.py").read_text("utf-8")
-HANDLERS = [node.name for node in ast.parse(SOURCE).body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")]
-INPUTS = {
-    "good": "{value: {type: Float, required: false}, size: {type: Length, required: false}, text: {type: String, required: false}}",
-    "anything": None,  # read from its signature
-}
-OUTPUTS = {"no_file": "{value: Float, report: 'File[csv]'}", "wrong_file": "{value: Float, report: 'File[csv]'}"}
 COUNTED = {"fork_bomb", "fork_until_refused", "disk_flood"}
-MEMORY_MB = {"fork_until_refused": 1024}
-HEAD = 'version: "1"\npackage: {{name: {name}, version: {version}}}\nruntime: {{kind: python, version: "3.11"{more}}}\nfunctions:\n'
-
-
-def manifest() -> str:
-    text = HEAD.format(name="bad", version="1.0.0", more="")
-    for name in HANDLERS:
-        inputs = INPUTS.get(name, "{}")
-        text += f"  {name}:\n    handler: bad_handlers:{name}\n" + (f"    inputs: {inputs}\n" if inputs else "")
-        text += f"    outputs: {OUTPUTS.get(name, '{value: Float}')}\n"
-        text += f"    resources: {{cpu: 1, memory_mb: {MEMORY_MB.get(name, 128)}, timeout: 3}}\n"
-    return text
-
-
-def small_manifest(name: str = "small", version: str = "1.0.0", more: str = "", handler: str = "code:run") -> str:
-    return HEAD.format(name=name, version=version, more=more) + f"  run: {{handler: '{handler}', inputs: {{}}, outputs: {{}}}}\n"
 
 
 @pytest.fixture(scope="module")
@@ -243,31 +217,6 @@ def test_a_body_that_cannot_be_read_is_refused(client: httpx2.Client, body: byte
 def send(client: httpx2.Client, content: bytes) -> httpx2.Response:
     files = {"file": ("package.zip", content, "application/zip")}
     return client.post("/packages/from-zip", params={"organization_slug": "demo"}, files=files)
-
-
-def zipped(change: Callable[[zipfile.ZipFile], object]) -> bytes:
-    """A good package with something bad added."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
-        target.writestr("mecapy.yml", small_manifest())
-        target.writestr("code.py", "def run():\n    return {}\n")
-        change(target)
-    return packed.getvalue()
-
-
-def member(name: str, *, mode: int = 0o100644, encrypted: bool = False) -> zipfile.ZipInfo:
-    info = zipfile.ZipInfo(name)
-    info.external_attr = mode << 16
-    info.compress_type = zipfile.ZIP_DEFLATED
-    info.flag_bits |= 1 if encrypted else 0
-    return info
-
-
-def encrypted_archive() -> bytes:
-    content = bytearray(zipped(lambda target: target.writestr("secret", "x" * 50)))
-    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
-        content[content.rindex(signature) + offset] |= 1
-    return bytes(content)
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
