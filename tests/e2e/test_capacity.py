@@ -106,7 +106,7 @@ def watched(running: Running) -> Iterator[Watch]:
                 watch.look_at_reserved(connection)
 
     def used() -> None:
-        while not over.wait(0.1):
+        while not over.wait(0.25):
             watch.look_at_used(running.parts["spawner"][0])
 
     threads = [threading.Thread(target=look) for look in (reserved, used)]
@@ -143,7 +143,7 @@ def test_three_hundred_tasks_of_two_gib_stay_within_what_the_worker_declared(cap
             ids = submit(client, [request(number) for number in range(TASKS)])
             waiting = client.get(f"/tasks/{ids[-1]}").json()["waiting"]
             with database(running) as connection:
-                wait_for(lambda: connection.execute(UNFINISHED).fetchone() == (0,), "the end of all", 480)
+                wait_for(lambda: connection.execute(UNFINISHED).fetchone() == (0,), "the end of all", 240)
             ends = Counter(client.get(f"/tasks/{task_id}").json()["state"] for task_id in ids)
         peak = kernel_peak_mib(running)
     with capsys.disabled():
