@@ -11,7 +11,8 @@ from uuid import uuid4
 
 import httpx2
 
-LONG_FUNCTIONS = 12  # a function that has run 20 times may move to a shorter lane; many functions keep tasks in the long one
+NORMAL_FUNCTIONS = 30  # a function that has run 20 times may move to a shorter lane; many functions keep tasks in theirs
+LONG_FUNCTIONS = 15
 REPEAT_FOR_SECONDS = 120.0
 BULK = 25
 
@@ -55,7 +56,10 @@ def fail(nonce, seconds):
 def manifest() -> str:
     functions = [
         FUNCTION.format(name="quick", handler="square", file="", timeout=5),
-        FUNCTION.format(name="normal", handler="report", file=', report: "File[txt]"', timeout=60),
+        *(
+            FUNCTION.format(name=f"normal_{number}", handler="report", file=', report: "File[txt]"', timeout=60)
+            for number in range(NORMAL_FUNCTIONS)
+        ),
         FUNCTION.format(name="failing", handler="fail", file="", timeout=60),
         *(FUNCTION.format(name=f"long_{number}", handler="square", file="", timeout=600) for number in range(LONG_FUNCTIONS)),
     ]
@@ -125,7 +129,7 @@ class Submitter:
         self._client.close()
 
     def _request(self) -> dict[str, object]:
-        kinds = ("quick", "normal", "failing", f"long_{self._random.randrange(LONG_FUNCTIONS)}")
+        kinds = ("quick", f"normal_{self._random.randrange(NORMAL_FUNCTIONS)}", "failing", f"long_{self._random.randrange(LONG_FUNCTIONS)}")
         (function,) = self._random.choices(kinds, (45, 35, 5, 15))
         inputs = {"nonce": next(self._numbers), "seconds": round(self._random.choice((0.0, 0.0, 0.0, 0.1, 0.3)), 2)}
         return {"package": "faults", "function": function, "inputs": inputs}

@@ -36,27 +36,30 @@ def test_a_worker_that_comes_back_after_its_task_was_taken_over_changes_nothing(
     try:
         with second_worker(platform):
             wait_for(lambda: only(platform).is_ended, "another worker takes the task over and ends it", TAKEN_OVER_SECONDS)
+        before, files = only(platform), stored(platform)
     finally:
-        before = only(platform)
-        files = stored(platform)
         os.kill(pid, signal.SIGCONT)
-    log = platform.running.data / "logs" / "worker-default.log"
-    wait_for(lambda: "no longer counts" in log.read_text(), "the late worker reports, and hears that its attempt no longer counts")
+    wait_for(lambda: "late" in points(platform, pid), "the late worker reports, and hears that its attempt no longer counts")
     after = only(platform)
     assert [attempt["state"] for attempt in after.attempts] == ["lost_machine", "completed"]
     assert after == before
+    assert "finished" not in points(platform, pid)
     assert {name: text for name, text in stored(platform).items() if name in files} == files
-    accepted = {task_id: Accepted(task_id, NONCE, "normal", "alpha", 0.0)}
+    accepted = {task_id: Accepted(task_id, NONCE, "normal_0", "alpha", 0.0)}
     assert problems([after], accepted, platform.watched()) == []
 
 
 def submit(platform: Faulty) -> str:
     running = platform.running
-    request = {"package": "faults", "function": "normal", "inputs": {"nonce": NONCE, "seconds": RUNS_SECONDS}}
+    request = {"package": "faults", "function": "normal_0", "inputs": {"nonce": NONCE, "seconds": RUNS_SECONDS}}
     with running.client(running.token("user-alpha", "alpha"), "alpha") as client:
         answer = client.post("/tasks", json=request)
     assert answer.status_code == 201, answer.text
     return str(answer.json()["id"])
+
+
+def points(platform: Faulty, pid: int) -> list[str]:
+    return [str(entry["point"]) for entry in platform.watched() if entry["pid"] == pid]
 
 
 def only(platform: Faulty) -> Record:

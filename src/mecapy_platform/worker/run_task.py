@@ -196,6 +196,7 @@ def _report(context: WorkerContext, claim: Claim, outcome: Outcome, pump: Pump) 
             continue
         if state is None:
             log.info("attempt %s of task %s no longer counts; nothing was changed", claim.number, claim.task_id)
+            context.probe("late", claim)
         else:
             context.probe("finished", claim)
         return
