@@ -34,11 +34,11 @@ FUNCTION = """  {name}:
     resources: {{tier: nano, timeout: {timeout}}}
 """
 CODE = """
-import time
+from time import sleep
 from pathlib import Path
 
 def square(nonce, seconds):
-    time.sleep(seconds)
+    sleep(seconds)
     print(f"nonce {nonce}")
     return {"value": nonce * nonce + 7}
 
@@ -48,7 +48,7 @@ def report(nonce, seconds):
     return answer
 
 def fail(nonce, seconds):
-    time.sleep(seconds)
+    sleep(seconds)
     raise ValueError(f"nonce {nonce}")
 """
 

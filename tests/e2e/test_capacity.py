@@ -34,12 +34,12 @@ platform:
     quick: {retries: {max: 5, on: [timeout]}} # of a busy test machine
 """
 CODE = """
-import time
+from time import sleep
 
 def fill(mib, seconds):
     held = bytearray(mib << 20)
     held[::4096] = b"x" * (mib << 8)
-    time.sleep(seconds)
+    sleep(seconds)
     return {"mib": len(held) >> 20}
 """
 UNFINISHED = "SELECT count(*) FROM tasks WHERE completed_at IS NULL"

@@ -67,7 +67,7 @@ def test_after_kills_every_accepted_task_ends_exactly_once_and_soon(
     before = len(platform.kills)
     for what in WAVES[wave]:
         kill(platform, what, wait_seconds)
-    ended_well(platform, platform.kills[before:], wait_seconds, capsys)
+    assert_ended_well(platform, platform.kills[before:], wait_seconds, capsys)
 
 
 @pytest.mark.slow
@@ -78,7 +78,7 @@ def test_after_kills_at_random_moments_every_accepted_task_ends_exactly_once_and
     for seed in SEEDS:
         chosen = random.Random(seed)
         kill(platform, chosen.choice(AT_ANY_MOMENT), wait_seconds, delay=chosen.uniform(0, 2))
-    ended_well(platform, platform.kills[before:], wait_seconds, capsys)
+    assert_ended_well(platform, platform.kills[before:], wait_seconds, capsys)
 
 
 def kill(platform: Faulty, what: str, wait_seconds: float, *, delay: float = 0.0) -> None:
@@ -93,7 +93,7 @@ def kill(platform: Faulty, what: str, wait_seconds: float, *, delay: float = 0.0
     assert problems(platform.records(), platform.ledger.accepted, seen, all_ended=False) == [], what
 
 
-def ended_well(platform: Faulty, kills: Sequence[Kill], wait_seconds: float, capsys: pytest.CaptureFixture[str]) -> None:
+def assert_ended_well(platform: Faulty, kills: Sequence[Kill], wait_seconds: float, capsys: pytest.CaptureFixture[str]) -> None:
     """Every task ends, and none later than allowed after the last recovery (or its acceptance, where that came after it)."""
     wait_for(lambda: outstanding(platform) == 0, "every task ended", 2 * wait_seconds)
     seen = platform.watched()

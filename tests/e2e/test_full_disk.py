@@ -36,12 +36,12 @@ functions:
     resources: {{tier: nano, timeout: 60}}
 """
 CODE = """
-import time
+from time import sleep
 
 def stretch(number, seconds, specimen=None):
     for step in range(200):
         print(f"{number} {step} " + "." * 2000)
-    time.sleep(seconds)
+    sleep(seconds)
     with open("/workspace/out/files/curve.csv", "w") as file:
         file.write(f"{number}\\n" * 100_000)
     return {"number": number}
