@@ -54,6 +54,10 @@ class SandboxSpec:
     needs: tuple[str, ...] = ()
     required_files: tuple[str, ...] = ()
     optional_files: tuple[str, ...] = ()
+    organization: str = ""  # whose code it is: nothing warm is ever shared between two of them
+    version: str = ""  # the package version, as a name for what is kept ready for it
+    is_warm: bool = False  # it may run in a worker that was made ready before the call
+    image: str | None = None  # modes B and C: the image, by digest, that backends of containers run
     describe: bool = False  # read handlers instead of calling one: in/data.json is {name: "module:function"}, the result {name: signature}
 
 
@@ -75,6 +79,7 @@ class EndReason(StrEnum):
     TIMEOUT = "timeout"
     LOG_LIMIT = "log_limit"
     DISK_LIMIT = "disk_limit"
+    PROCESS_LIMIT = "process_limit"
     MACHINE = "machine"
 
 

@@ -79,6 +79,9 @@ def spec_of(context: WorkerContext, claim: Claim, materials: Materials) -> Sandb
         package=materials.package,
         inputs=materials.inputs,
         environment=materials.environment,
+        organization=str(claim.organization_id),
+        version=str(claim.version_id),
+        is_warm=bool(claim.options.get("warm", True)),
         handler=claim.handler,
         entrypoint=tuple(claim.entrypoint or ()),
         needs=tuple(claim.options.get("needs") or ()),
@@ -122,7 +125,7 @@ Failure = tuple[FailureKind, str, str]
 def _failure(claim: Claim, ended: Ended, stop: StopReason | None, collected: Collected, pump: Pump) -> Failure | None:
     """The first that applies: what the platform did to it, what it said of itself, how it exited, what it left behind."""
     own = _said(collected) or _exit(ended, pump)
-    if own is not None and ended.reason is EndReason.EXITED and ended.detail:
+    if own is not None and ended.reason is EndReason.PROCESS_LIMIT:
         own = (FailureKind.USER_ERROR, "process_limit", f"{own[2]} The {ended.detail}.")
     return _limit_hit(claim, ended, stop) or own or _left_behind(collected)
 

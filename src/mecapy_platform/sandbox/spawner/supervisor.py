@@ -279,7 +279,7 @@ class Supervisor:
             watch.reason, watch.detail = "disk_limit", watch.disk_full
         refused = self._group.pids_refused()
         if watch.reason == "exited" and failed and refused:
-            watch.detail = f"process limit of {limits.processes} reached ({refused} more were refused)"
+            watch.reason, watch.detail = "process_limit", f"process limit of {limits.processes} reached ({refused} more were refused)"
         if watch.reason == "exited" and not watch.status:
             watch.reason, watch.detail = "machine", "the sandbox ended without a status; its messages are in the log"
         return {
