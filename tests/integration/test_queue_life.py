@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from mecapy_platform.core.ids import uuid7
 from mecapy_platform.core.lanes import Lane
+from mecapy_platform.core.retries import Interruption
 from mecapy_platform.core.states import FailureKind, TaskState, Usage
 from mecapy_platform.db import queue
 from mecapy_platform.db.schema import migrate
@@ -224,7 +225,7 @@ def test_a_users_error_is_retried_only_when_asked_and_waits_its_turn(database: D
 def test_a_drained_worker_is_nobodys_failure(database: Database) -> None:
     (task_id,) = add_tasks(database, organization(database), 1)
     (claimed,) = claim(database)
-    drained = Outcome(FailureKind.LOST_MACHINE, USED, "worker_drained", "stopped", is_counted=False)
+    drained = Outcome(FailureKind.LOST_MACHINE, USED, "worker_drained", "stopped", interruption=Interruption.DRAINED)
     assert end(database, claimed.token, drained) is TaskState.QUEUED
     task = task_of(database, task_id)
     assert (task.machine_failures, task.claimable) == (0, True)
@@ -242,7 +243,7 @@ def test_a_running_task_that_was_cancelled_ends_as_cancelled_even_when_its_worke
 
 
 def test_memory_is_reserved_in_full_across_the_processes_of_a_node(database: Database) -> None:
-    add_node(database, "node-1", cpu=100, memory_mb=1100)
+    add_node(database, "node-1", cpu=100, memory_mb=1300)
     add_tasks(database, organization(database), 5)
     assert len(claim(database, 2)) + len(claim(database, 2, worker=Worker("node-1", "node-1-2", "fake"))) == 2
 
@@ -311,6 +312,16 @@ def test_long_tasks_do_not_shut_the_short_ones_out(database: Database) -> None:
     assert len(claim(database, 10, lane=Lane.HIGH_PRIORITY)) == 1
 
 
+def test_memory_is_kept_for_the_short_ones_within_one_claim_on_an_idle_node(database: Database) -> None:
+    add_node(database, "node-1", cpu=100, memory_mb=8192)
+    tenant = organization(database)
+    function_id = function(database, tenant)
+    add_tasks(database, tenant, 10, memory_mb=1024, cpu=1, function_id=function_id)
+    assert len(claim(database, 10)) == 7
+    add_tasks(database, tenant, 1, lane="high_priority", rank=0, memory_mb=1024, cpu=1, function_id=function_id)
+    assert len(claim(database, 10, lane=Lane.HIGH_PRIORITY)) == 1
+
+
 def test_a_task_as_large_as_the_node_starts_when_the_node_is_idle(database: Database) -> None:
     add_node(database, "node-1", cpu=4, memory_mb=8192)
     add_tasks(database, organization(database), 1, memory_mb=8192)
@@ -320,6 +331,6 @@ def test_a_task_as_large_as_the_node_starts_when_the_node_is_idle(database: Data
 def test_what_could_not_be_stored_is_tried_again_a_little_later(database: Database) -> None:
     (task_id,) = add_tasks(database, organization(database), 1)
     (claimed,) = claim(database)
-    full = Outcome(FailureKind.LOST_MACHINE, USED, "storage_full", "no room", is_counted=False, retry_seconds=5.0)
+    full = Outcome(FailureKind.LOST_MACHINE, USED, "storage_full", "no room", interruption=Interruption.NO_ROOM)
     assert end(database, claimed.token, full) is TaskState.QUEUED
     assert (task_of(database, task_id).held, task_of(database, task_id).machine_failures) == ("backoff", 0)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mecapy_platform.core.retries import End, Policy, Retry, after_failure
+from mecapy_platform.core.retries import End, Interruption, Policy, Retry, after_failure, after_interruption
 from mecapy_platform.core.states import FailureKind, TaskState
 
 
@@ -45,3 +45,8 @@ def test_only_the_named_kinds_are_retried() -> None:
 def test_a_cancelled_task_is_never_retried() -> None:
     policy = Policy(max=3, on=frozenset(FailureKind))
     assert decide(FailureKind.CANCELLED, own=1, policy=policy) == End(TaskState.CANCELLED)
+
+
+def test_an_interruption_is_followed_by_another_attempt_at_once_or_when_there_may_be_room_again() -> None:
+    assert after_interruption(Interruption.DRAINED) == Retry(0.0)
+    assert after_interruption(Interruption.NO_ROOM) == Retry(5.0)

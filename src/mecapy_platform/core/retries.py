@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from mecapy_platform.core.states import FailureKind, TaskState
@@ -13,6 +14,16 @@ END_STATES = {
     FailureKind.LOST_MACHINE: TaskState.LOST,
     FailureKind.CANCELLED: TaskState.CANCELLED,
 }
+
+
+class Interruption(StrEnum):
+    """Why an attempt did not end by itself though nobody failed: it is not counted, and another one follows."""
+
+    DRAINED = "drained"  # its worker was asked to stop
+    NO_ROOM = "no_room"  # its outputs found no room in storage
+
+
+INTERRUPTED_FOR_SECONDS = {Interruption.DRAINED: 0.0, Interruption.NO_ROOM: 5.0}
 
 
 @dataclass(frozen=True)
@@ -64,6 +75,11 @@ def after_failure(
     if kind in policy.on and own_failures <= policy.max:
         return Retry(_backoff(policy.backoff_seconds, own_failures, jitter, cap_seconds))
     return End(END_STATES[kind])
+
+
+def after_interruption(interruption: Interruption) -> Retry:
+    """Another attempt follows, whatever was tried before: at once, or when what was missing may be there again."""
+    return Retry(INTERRUPTED_FOR_SECONDS[interruption])
 
 
 def _backoff(base_seconds: float, failures: int, jitter: float, cap_seconds: float) -> float:

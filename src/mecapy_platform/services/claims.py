@@ -69,7 +69,7 @@ def claim(session: Session, worker: Worker, lane: Lane, slots: int, settings: Se
     room = session.execute(queue.NODE_ROOM, {"node": worker.node}).first()
     if room is None or not room.accepts_work:
         return []
-    picked = _pick(session, lane, rows, _room_for(lane, room, slots), virtual_time, settings)
+    picked = _pick(session, lane, rows, room, slots, virtual_time, settings)
     if not picked.task_ids:
         return []
     for organization_id, passed in [*picked.passes.items(), (UUID(int=0), picked.virtual_time)]:
@@ -88,31 +88,41 @@ def claim(session: Session, worker: Worker, lane: Lane, slots: int, settings: Se
     return [Claim(**row) for row in claimed.mappings()]
 
 
-def _room_for(lane: Lane, node: Row[Any], slots: int) -> Room:
-    """What a lane may take of a node, so that long tasks never shut the short ones out.
+def _rooms_for(lane: Lane, node: Row[Any], slots: int) -> list[Room]:
+    """What a lane may take of a node, so that long tasks never shut the short ones out; the first in which anything fits counts.
 
-    Short ones may over-commit the CPU up to their slots, for seconds. The other lanes leave some memory to them, unless the node is
-    idle, when a large task could start in no other way.
+    Short ones may over-commit the CPU up to their slots, for seconds. The other lanes leave some memory to them. On an idle node one
+    task may have that too, when nothing fits beside it: a large one could start in no other way.
     """
     if lane is Lane.HIGH_PRIORITY:
-        return Room(UNLIMITED, node.memory_mb, slots)
-    kept_mb = 0 if node.is_idle else min(KEPT_FOR_SHORT_MB, node.all_memory_mb // 8)
-    return Room(node.cpu, node.memory_mb - kept_mb, slots)
+        return [Room(UNLIMITED, node.memory_mb, slots)]
+    kept_mb = min(KEPT_FOR_SHORT_MB, node.all_memory_mb // 8)
+    rooms = [Room(node.cpu, node.memory_mb - kept_mb, slots)]
+    if node.is_idle:
+        rooms.append(Room(node.cpu, node.memory_mb, min(1, slots)))
+    return rooms
 
 
-def _pick(session: Session, lane: Lane, rows: Sequence[Row[Any]], room: Room, virtual_time: float, settings: Settings) -> Picked:
+def _pick(
+    session: Session, lane: Lane, rows: Sequence[Row[Any]], node: Row[Any], slots: int, virtual_time: float, settings: Settings
+) -> Picked:
     running = session.execute(queue.RUNNING, {"default_limit": LANE_LIMIT_SECONDS[Lane.DEFAULT]}).all()
     by_organization = {row.organization_id: row.running for row in running}
     if lane is Lane.LONG_RUNNING:
         throttle = settings.long_running_max_running - sum(row.long_running for row in running)
-        room = Room(room.cpu, room.memory_mb, max(0, min(room.slots, throttle)))
+        slots = max(0, min(slots, throttle))
     queues: dict[UUID, list[Candidate]] = {}
     shares: dict[UUID, Share] = {}
     for row in rows:
         queues.setdefault(row.organization_id, []).append(Candidate(row.task_id, row.cpu, row.memory_mb, row.waited_seconds))
         allowed = int(row.limits.get("max_running", settings.organization_max_running))
         shares[row.organization_id] = Share(row.weight, row.passed, allowed - by_organization.get(row.organization_id, 0))
-    return pick(queues, shares, room, virtual_time=virtual_time, is_strict=lane is Lane.HIGH_PRIORITY)
+    picked = Picked()
+    for room in _rooms_for(lane, node, slots):
+        picked = pick(queues, shares, room, virtual_time=virtual_time, is_strict=lane is Lane.HIGH_PRIORITY)
+        if picked.task_ids:
+            break
+    return picked
 
 
 def renew(session: Session, tokens: Sequence[UUID], settings: Settings) -> set[UUID]:

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from mecapy_platform.core.retries import End, Policy, Retry, after_failure
+from mecapy_platform.core.retries import End, Interruption, Policy, Retry, after_failure, after_interruption
 from mecapy_platform.core.states import FailureKind, TaskState, Usage
 from mecapy_platform.core.stored_text import storable
 from mecapy_platform.db import queue
@@ -38,7 +38,7 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an attempt came to. `failure` None means completed. `is_counted` False: a drained worker, nobody's failure."""
+    """What an attempt came to. `failure` None means completed. With an `interruption` it is nobody's failure."""
 
     failure: FailureKind | None
     usage: Usage
@@ -47,8 +47,7 @@ class Outcome:
     result: Mapping[str, Any] | None = None
     result_key: str | None = None
     files: Sequence[StoredFile] = ()
-    is_counted: bool = True
-    retry_seconds: float = 0.0  # of one that is not counted
+    interruption: Interruption | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -106,8 +105,8 @@ def _decide(task: Task, outcome: Outcome, settings: Settings) -> Retry | End:
     assert outcome.failure is not None
     if task.cancel_requested_at is not None:
         return End(TaskState.CANCELLED)
-    if not outcome.is_counted:
-        return Retry(outcome.retry_seconds)
+    if outcome.interruption is not None:
+        return after_interruption(outcome.interruption)
     if outcome.failure is FailureKind.LOST_MACHINE:
         task.machine_failures += 1
     else:

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from mecapy_platform.core.errors import InvalidInputError, MalformedError, MecapyError, StorageFullError, TooLargeError
+from mecapy_platform.core.retries import Interruption
 from mecapy_platform.core.states import FailureKind, Usage
 from mecapy_platform.core.units import UnitSystem
 from mecapy_platform.core.values import check_outputs
@@ -49,7 +50,7 @@ def run_task(context: WorkerContext, claim: Claim, live: LiveAttempt) -> None:
     try:
         outcome = _attempt(context, claim, live, pump)
     except StorageFullError as error:
-        outcome = Outcome(FailureKind.LOST_MACHINE, NOTHING_USED, error.code, error.message, is_counted=False, retry_seconds=5.0)
+        outcome = Outcome(FailureKind.LOST_MACHINE, NOTHING_USED, error.code, error.message, interruption=Interruption.NO_ROOM)
     except (MecapyError, OSError) as error:
         log.exception("attempt %s of task %s could not be run", claim.number, claim.task_id)
         code = error.code if isinstance(error, MecapyError) else "platform_error"
@@ -116,7 +117,7 @@ def _outcome(context: WorkerContext, claim: Claim, run: Run, ended: Ended, pump:
             failure = (FailureKind.USER_ERROR, error.code, error.message)
     kind, code, message = failure
     partial = () if kind is FailureKind.LOST_MACHINE else outputs.store(context, claim, run, collected, is_partial=True)
-    return Outcome(kind, ended.usage, code, message, files=partial, is_counted=stop is not StopReason.DRAIN)
+    return Outcome(kind, ended.usage, code, message, files=partial, interruption=Interruption.DRAINED if stop is StopReason.DRAIN else None)
 
 
 Failure = tuple[FailureKind, str, str]
