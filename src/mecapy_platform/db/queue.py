@@ -167,10 +167,10 @@ SELECT EXISTS (SELECT FROM package_versions
 """)
 
 SEE_NODE = text("""
-INSERT INTO nodes (name, cpu, memory_mb, disk_free_bytes, accepts_work, refusal)
-VALUES (:name, :cpu, :memory_mb, :disk_free_bytes, :accepts_work, :refusal)
+INSERT INTO nodes (name, cpu, memory_mb, disk_free_bytes, accepts_work, refusal, tools)
+VALUES (:name, :cpu, :memory_mb, :disk_free_bytes, :accepts_work, :refusal, cast(:tools AS json))
 ON CONFLICT (name) DO UPDATE SET cpu = excluded.cpu, memory_mb = excluded.memory_mb, disk_free_bytes = excluded.disk_free_bytes,
-    accepts_work = excluded.accepts_work, refusal = excluded.refusal, seen_at = now()
-""")
+    accepts_work = excluded.accepts_work, refusal = excluded.refusal, tools = excluded.tools, seen_at = now()
+""").bindparams(tools="[]")
 
 NOTIFY = text("SELECT pg_notify('mecapy_ended', :key)")

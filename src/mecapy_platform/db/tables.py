@@ -35,6 +35,7 @@ class Organization(Base):
     source: Mapped[str] = mapped_column(server_default="local")  # local | issuer
     weight: Mapped[float] = mapped_column(server_default=text("1"))
     limits: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))  # overrides of settings, by setting name
+    checks: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))  # what differs from the default policy, see core/checks
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
 
@@ -289,6 +290,7 @@ class Node(Base):
     disk_free_bytes: Mapped[int] = mapped_column(BigInteger)
     accepts_work: Mapped[bool] = mapped_column(server_default=text("true"))
     refusal: Mapped[str | None]  # why not
+    tools: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))  # names of programs that `needs` may name
     seen_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
 

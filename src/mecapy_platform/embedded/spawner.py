@@ -10,8 +10,8 @@ from mecapy_platform.embedded.interpreters import Interpreter
 from mecapy_platform.embedded.layout import Layout
 from mecapy_platform.embedded.programs import bwrap
 from mecapy_platform.embedded.uids import Users
+from mecapy_platform.sandbox.tools import TOOLS
 
-TOOLS = ("ccx",)
 SCRIPT = Path(__file__).resolve().parents[1] / "sandbox" / "spawner"
 
 

@@ -22,9 +22,9 @@ from mecapy_platform.sandbox.base import Run, SandboxSpec, SelfTest
 from mecapy_platform.sandbox.limits import thread_environment
 from mecapy_platform.sandbox.probe import run_self_test
 from mecapy_platform.sandbox.run import BubblewrapRun, Streams
+from mecapy_platform.sandbox.tools import TOOLS
 
 SPAWNER = Path(__file__).parent / "spawner"
-TOOLS = ("ccx",)
 ANSWER_SECONDS = 30.0
 
 

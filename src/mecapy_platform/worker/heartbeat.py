@@ -1,5 +1,6 @@
 """Keeps leases alive, hears cancellations, tells what the node has. One thread per worker process."""
 
+import json
 import logging
 import shutil
 import threading
@@ -10,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mecapy_platform.db import queue
 from mecapy_platform.sandbox.base import StopReason
+from mecapy_platform.sandbox.tools import installed_tools
 from mecapy_platform.services import claims
 from mecapy_platform.worker.capacity import Capacity
 from mecapy_platform.worker.context import WorkerContext
@@ -28,6 +30,7 @@ class Heartbeat(threading.Thread):
         self._live = live
         self._capacity = capacity
         self._ended = threading.Event()
+        self._tools = json.dumps(installed_tools())
         self.refusal: str | None = None  # why this node takes no work, None when it does
 
     def run(self) -> None:
@@ -77,4 +80,5 @@ class Heartbeat(threading.Thread):
             "disk_free_bytes": free,
             "accepts_work": refusal is None,
             "refusal": refusal,
+            "tools": self._tools,
         }

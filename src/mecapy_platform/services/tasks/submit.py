@@ -232,10 +232,20 @@ def _timeout(function: Function, request: TaskRequest) -> float:
 
 
 def _check_fits(session: Session, function: Function) -> None:
-    """A task that no worker can ever fit is refused now instead of waiting for ever."""
-    nodes = session.execute(select(Node.cpu, Node.memory_mb).where(Node.seen_at > func.now() - NODE_SEEN)).all()
-    if nodes and not any(function.cpu <= node.cpu and function.memory_mb <= node.memory_mb for node in nodes):
-        most = max(nodes, key=lambda node: node.memory_mb)
+    """A task that no worker can ever run is refused now instead of waiting for ever."""
+    nodes = session.execute(select(Node.cpu, Node.memory_mb, Node.tools).where(Node.seen_at > func.now() - NODE_SEEN)).all()
+    needs = function.options.get("needs") or ()
+    equipped = [node for node in nodes if set(needs) <= set(node.tools)]
+    if nodes and not equipped:
+        have = ", ".join(sorted({str(tool) for node in nodes for tool in node.tools})) or "none"
+        missing = ", ".join(tool for tool in needs if not any(tool in node.tools for node in nodes)) or " with ".join(needs)
+        raise InvalidInputError(
+            "tool_missing",
+            f"{function.name} needs {missing}, which no worker has (tools of the workers: {have}). Ask the operator to install it on a "
+            "worker, or take it out of `needs` in the manifest.",
+        )
+    if nodes and not any(function.cpu <= node.cpu and function.memory_mb <= node.memory_mb for node in equipped):
+        most = max(equipped, key=lambda node: node.memory_mb)
         raise InvalidInputError(
             "never_fits",
             f"{function.name} needs {function.cpu} CPU and {function.memory_mb} MiB; the largest worker has {most.cpu:g} CPU and "
