@@ -87,7 +87,7 @@ def test_what_is_no_zip_is_unreadable(content: bytes) -> None:
         ("a\\b", "bad_path"),
         ("./a", "bad_path"),
         ("a//b", "bad_path"),
-        ("a/b//", "not_a_file"),
+        ("a/b//", "bad_path"),
         ("a\nb", "bad_name"),
         ("x" * 300, "bad_name"),
         ("d/" * 40 + "a", "bad_name"),
@@ -150,9 +150,9 @@ def test_a_bomb_is_refused_by_its_ratio_before_it_is_unpacked(tmp_path: Path) ->
 
 def test_a_header_that_lies_about_its_size_is_refused(tmp_path: Path) -> None:
     content = bytearray(pack(("liar", os.urandom(5000))).getvalue())
-    at = content.rindex(b"PK\x01\x02")
     for size in (10, 9000):
-        struct.pack_into("<I", content, at + 24, size)
+        struct.pack_into("<I", content, content.rindex(b"PK\x01\x02") + 24, size)
+        struct.pack_into("<I", content, content.rindex(b"PK\x03\x04") + 22, size)
         target = tmp_path / str(size)
         target.mkdir()
         with pytest.raises(InvalidInputError) as caught:

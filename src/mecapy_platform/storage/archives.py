@@ -3,7 +3,6 @@
 import errno
 import os
 import stat
-import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -14,16 +13,16 @@ from typing import BinaryIO
 
 from mecapy_platform.core.errors import InvalidInputError, MalformedError, Problem, StorageFullError, TooLargeError
 from mecapy_platform.storage.zip_directory import check_directory
+from mecapy_platform.storage.zip_layout import layout_faults
+from mecapy_platform.storage.zip_names import collisions, name_fault
 
 MANIFEST = "mecapy.yml"
 MANIFEST_BYTES = 256 * 1024
 CHUNK = 1 << 16
-MAX_NAME_BYTES = 255
-MAX_PATH_BYTES = 1024
-MAX_LEVELS = 32
 RATIO_FREE_BYTES = 4 << 20
 FLAG_ENCRYPTED = 0x1 | 0x40 | 0x2000
-FLAG_UTF8 = 0x800
+DOS_LINK = 0x400
+PROBLEMS_MAX = 100
 
 
 @dataclass(frozen=True)
@@ -41,14 +40,28 @@ class Extracted:
     size_bytes: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Member:
+    """Parts are made when they are asked for: those of ten thousand members would cost more than the directory."""
+
     info: zipfile.ZipInfo
-    parts: tuple[str, ...]
 
     @property
     def name(self) -> str:
-        return "/".join(self.parts)
+        return self.info.orig_filename.rstrip("/")
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return tuple(self.name.split("/"))
+
+
+@dataclass(frozen=True)
+class _Archive:
+    """An open zip; its members lie in the bytes before its directory."""
+
+    file: zipfile.ZipFile
+    source: BinaryIO
+    directory_start: int
 
 
 DEFAULT_LIMITS = ArchiveLimits()
@@ -62,8 +75,8 @@ def read_manifest(source: BinaryIO, limits: ArchiveLimits = DEFAULT_LIMITS) -> b
     """
     with _opened(source, limits) as archive:
         members = _members(archive, limits)
-        _root(members)
-        manifest = next(member for member in members if member.parts in {(MANIFEST,), (*_root(members), MANIFEST)})
+        wanted = "/".join((*_root(members), MANIFEST))
+        manifest = next(member for member in members if member.name == wanted and not member.info.is_dir())
         if manifest.info.file_size > MANIFEST_BYTES:
             raise MalformedError("manifest_unreadable", f"{MANIFEST} is larger than {MANIFEST_BYTES // 1024} KiB.")
         return b"".join(_content(archive, manifest, limits))
@@ -101,11 +114,11 @@ def extract(source: BinaryIO, target_dir: Path, limits: ArchiveLimits = DEFAULT_
 
 
 @contextmanager
-def _opened(source: BinaryIO, limits: ArchiveLimits) -> Iterator[zipfile.ZipFile]:
-    check_directory(source, limits.files)
+def _opened(source: BinaryIO, limits: ArchiveLimits) -> Iterator[_Archive]:
+    directory_start = check_directory(source, limits.files)
     try:
-        with zipfile.ZipFile(source) as archive:
-            yield archive
+        with zipfile.ZipFile(source) as file:
+            yield _Archive(file, source, directory_start)
     except UnicodeDecodeError as error:
         raise _invalid("", "bad_name", "a name says it is UTF-8 and is not.") from error
     except (zipfile.BadZipFile, RuntimeError, zlib.error, EOFError, ValueError) as error:
@@ -122,27 +135,36 @@ def _shown(name: str) -> str:
     return name[:200].encode("unicode_escape").decode("ascii") if not name.isprintable() else name[:200]
 
 
-def _members(archive: zipfile.ZipFile, limits: ArchiveLimits) -> list[_Member]:
+def _members(archive: _Archive, limits: ArchiveLimits) -> list[_Member]:
     """Every member but the rubbish of file managers. Raises with every problem, at most a hundred."""
     problems: list[Problem] = []
     found: list[_Member] = []
-    for info in archive.infolist():
+    refused: set[int] = set()
+    total = 0
+    for info in archive.file.infolist():
         fault = _fault(info) or _ratio_fault(info, limits)
         if fault is not None:
             problems.append(Problem(_shown(info.orig_filename), *fault))
+            refused.add(info.header_offset)
             continue
-        parts = tuple(info.orig_filename.rstrip("/").split("/"))
-        if parts[0] != "__MACOSX" and parts[-1] != ".DS_Store":
-            found.append(_Member(info, parts))
-    problems += [Problem(_shown(name), code, message) for name, code, message in _collisions(found)]
-    problems += [Problem(_shown(name), "overlap", "its data overlaps another member's.") for name in _overlaps(archive)]
+        total += info.file_size
+        member = _Member(info)
+        if not _is_rubbish(member.name):
+            found.append(member)
+    named = ((member.info.orig_filename, member.info.is_dir()) for member in found)
+    problems += [Problem(_shown(name), code, message) for name, code, message in collisions(named, 2 * limits.files)]
+    laid = layout_faults(archive.source, archive.file.infolist(), archive.directory_start)
+    problems += [Problem(_shown(info.orig_filename), code, message) for info, code, message in laid if info.header_offset not in refused]
     if problems:
         message = f"{problems[0].path}: {problems[0].message}" + (f" And {len(problems) - 1} more." if len(problems) > 1 else "")
-        raise InvalidInputError("archive_invalid", message, problems=problems[:100])
-    total = sum(member.info.file_size for member in found)
+        raise InvalidInputError("archive_invalid", message, problems=problems[:PROBLEMS_MAX])
     if total > limits.total_bytes:
         raise _too_large(limits)
     return found
+
+
+def _is_rubbish(name: str) -> bool:
+    return name.startswith("__MACOSX/") or name == "__MACOSX" or name.rpartition("/")[2] == ".DS_Store"
 
 
 def _too_large(limits: ArchiveLimits) -> TooLargeError:
@@ -151,16 +173,19 @@ def _too_large(limits: ArchiveLimits) -> TooLargeError:
 
 def _fault(info: zipfile.ZipInfo) -> tuple[str, str] | None:
     """What makes a member unacceptable by itself, as code and sentence."""
-    kind = stat.S_IFMT(info.external_attr >> 16) if info.create_system == 3 else 0
+    kind = stat.S_IFMT(info.external_attr >> 16)
+    is_folder = info.orig_filename.endswith("/")
     if info.flag_bits & FLAG_ENCRYPTED:
         return "encrypted", "it is encrypted; make the archive without a password."
     if info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
         return "compression", "its compression is not supported; use deflate."
-    if kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
+    if kind not in {0, stat.S_IFREG, stat.S_IFDIR} or info.external_attr & DOS_LINK:
         return "not_a_file", "it is a link, a device or a pipe; only files and folders are taken."
-    if (kind == stat.S_IFDIR) != info.orig_filename.endswith("/") and kind:
+    if (fault := name_fault(info)) is not None:
+        return fault
+    if (kind and (kind == stat.S_IFDIR) != is_folder) or (is_folder and info.file_size):
         return "not_a_file", "it says both file and folder."
-    return _name_fault(info)
+    return None
 
 
 def _ratio_fault(info: zipfile.ZipInfo, limits: ArchiveLimits) -> tuple[str, str] | None:
@@ -170,73 +195,25 @@ def _ratio_fault(info: zipfile.ZipInfo, limits: ArchiveLimits) -> tuple[str, str
     return None
 
 
-def _name_fault(info: zipfile.ZipInfo) -> tuple[str, str] | None:
-    name = info.orig_filename
-    if not info.flag_bits & FLAG_UTF8 and not name.isascii():
-        return "bad_name", "its name is not marked as UTF-8; make the archive with a tool that writes UTF-8 names."
-    if "\\" in name or name.startswith("/") or (len(name) > 1 and name[1] == ":"):
-        return "bad_path", "its name is absolute, or has a drive or a backslash."
-    if any(ord(letter) < 32 or ord(letter) == 127 for letter in name):
-        return "bad_name", "its name has control characters."
-    parts = name.rstrip("/").split("/") if not name.endswith("//") else [""]
-    if any(part in {"", ".", ".."} for part in parts):
-        return "bad_path", "its name leaves the archive, or has an empty part."
-    if len(name.encode()) > MAX_PATH_BYTES or len(parts) > MAX_LEVELS or any(len(part.encode()) > MAX_NAME_BYTES for part in parts):
-        return "bad_name", "its name is too long or too deep."
-    return None
-
-
-def _collisions(members: Sequence[_Member]) -> Iterator[tuple[str, str, str]]:
-    """Names that are there twice, that differ in case alone, or that are file and folder at once."""
-    spelled: dict[tuple[str, ...], tuple[str, ...]] = {}
-    files: set[tuple[str, ...]] = set()
-    folders: set[tuple[str, ...]] = set()
-    for member in members:
-        if not member.info.is_dir():
-            if member.parts in files:
-                yield member.name, "duplicate", "it is there twice."
-            files.add(member.parts)
-        depth = len(member.parts)
-        for end in range(1, depth + 1):
-            path = member.parts[:end]
-            if end < depth or member.info.is_dir():
-                folders.add(path)
-            folded = tuple(unicodedata.normalize("NFKC", part).casefold() for part in path)
-            if spelled.setdefault(folded, path) != path:
-                yield member.name, "case_collision", f"it differs from {'/'.join(spelled[folded])} in case alone."
-                break
-    for path in sorted(files & folders):
-        yield "/".join(path), "duplicate", "it is a file and a folder at once."
-
-
-def _overlaps(archive: zipfile.ZipFile) -> Iterator[str]:
-    """Members whose headers and data share bytes, as the densest bombs do."""
-    end = 0
-    for info in sorted(archive.infolist(), key=lambda one: one.header_offset):
-        if info.header_offset < end:
-            yield info.orig_filename
-        end = info.header_offset + 30 + len(info.orig_filename.encode()) + info.compress_size
-
-
 def _root(members: Sequence[_Member]) -> tuple[str, ...]:
     """() or the single top folder, whichever has the manifest."""
-    names = {member.parts for member in members if not member.info.is_dir()}
-    if (MANIFEST,) in names:
+    names = {member.name for member in members if not member.info.is_dir()}
+    if MANIFEST in names:
         return ()
-    tops = {member.parts[0] for member in members}
-    if len(tops) == 1 and (next(iter(tops)), MANIFEST) in names:
-        return (next(iter(tops)),)
-    near = sorted({"/".join(path) for path in names if path[-1].lower() in {"mecapy.yml", "mecapy.yaml"}})
+    tops = {member.name.partition("/")[0] for member in members}
+    if len(tops) == 1 and f"{min(tops)}/{MANIFEST}" in names:
+        return (min(tops),)
+    near = sorted(name for name in names if name.rpartition("/")[2].lower() in {"mecapy.yml", "mecapy.yaml"})
     hint = f" There is {near[0]}." if near else ""
     message = f"There is no {MANIFEST} at the root of the archive, nor inside one single top folder.{hint}"
     raise InvalidInputError("manifest_missing", message, problems=[Problem(MANIFEST, "manifest_missing", message)])
 
 
-def _content(archive: zipfile.ZipFile, member: _Member, limits: ArchiveLimits) -> Iterator[bytes]:
+def _content(archive: _Archive, member: _Member, limits: ArchiveLimits) -> Iterator[bytes]:
     """The bytes of a member, counted as they come; the headers must have told the truth."""
     info, count = member.info, 0
     try:
-        with archive.open(info) as stream:
+        with archive.file.open(info) as stream:
             while chunk := stream.read(CHUNK):
                 count += len(chunk)
                 if count > RATIO_FREE_BYTES and count > limits.ratio * max(info.compress_size, 1):
@@ -266,7 +243,7 @@ def _folder(root: int, parts: Sequence[str]) -> int:
     return here
 
 
-def _write(archive: zipfile.ZipFile, member: _Member, root: int, parts: Sequence[str], limits: ArchiveLimits, left_bytes: int) -> int:
+def _write(archive: _Archive, member: _Member, root: int, parts: Sequence[str], limits: ArchiveLimits, left_bytes: int) -> int:
     mode = 0o755 if member.info.create_system == 3 and member.info.external_attr >> 16 & 0o111 else 0o644
     folder = _folder(root, parts[:-1])
     try:

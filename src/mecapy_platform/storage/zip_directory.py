@@ -1,51 +1,109 @@
-"""Looks at a zip's directory before the standard library does, so that a directory of millions of members costs nothing."""
+"""Looks at a zip's end and directory before the standard library does: one reading alone is possible, and a large one costs nothing."""
 
 import io
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from mecapy_platform.core.errors import MalformedError, TooLargeError
 
 END_SIGNATURE = b"PK\x05\x06"
+END64_SIGNATURE = b"PK\x06\x07"
 MEMBER_SIGNATURE = b"PK\x01\x02"
 END_BYTES = 22
+END64_BYTES = 20
 COMMENT_BYTES = 1 << 16
 MEMBER_BYTES = 46
-NAMES_BYTES = 2048  # of one member: name, extra field and comment
+NAMES_BYTES = 360  # of a member, on average: name, extra field and comment
+LEAST_BYTES = 1 << 16  # a directory of few members may have long names
 
 
-def check_directory(source: BinaryIO, most: int) -> None:
-    """Raises MalformedError("archive_unreadable") where there is no zip, TooLargeError("archive_too_many_files") above `most` members."""
-    size = source.seek(0, io.SEEK_END)
-    tail_start = max(0, size - END_BYTES - COMMENT_BYTES)
-    source.seek(tail_start)
-    tail = source.read(END_BYTES + COMMENT_BYTES)
-    is_last = tail[-END_BYTES:][:4] == END_SIGNATURE and tail[-2:] == b"\0\0"
-    at = len(tail) - END_BYTES if is_last else tail.rfind(END_SIGNATURE)
-    if size < END_BYTES or at < 0 or len(tail) - at < END_BYTES:
-        raise MalformedError("archive_unreadable", "This is not a zip archive, or its end is missing. Send a .zip file.")
-    total = int.from_bytes(tail[at + 10 : at + 12], "little")
-    directory_bytes = int.from_bytes(tail[at + 12 : at + 16], "little")
-    if total == 0xFFFF or directory_bytes == 0xFFFFFFFF or total > most:
+@dataclass(frozen=True)
+class _End:
+    """The record at the end of a zip, and where it stands in the file."""
+
+    position: int
+    disks: tuple[int, int]
+    counts: tuple[int, int]
+    directory_bytes: int
+    directory_start: int
+
+
+def check_directory(source: BinaryIO, most: int) -> int:
+    """Where the directory begins: all members lie before it.
+
+    Raises MalformedError("archive_unreadable") where there is no zip, or one that two programs could read in two ways: two ends, data
+    before or after it, zip64. Raises TooLargeError("archive_too_many_files") above `most` members.
+    """
+    end = _end(source)
+    if 0xFFFF in end.counts or end.directory_bytes == 0xFFFFFFFF or max(end.counts) > most:
         raise _too_many(most)
-    start = tail_start + at - directory_bytes
-    if start < 0:
-        raise MalformedError("archive_unreadable", "The archive's directory lies outside it. Make it again.")
-    source.seek(start)
-    if directory_bytes > most * (MEMBER_BYTES + NAMES_BYTES):
+    if end.disks != (0, 0) or end.counts[0] != end.counts[1]:
+        raise _unreadable("it is one part of several")
+    if end.directory_start + end.directory_bytes != end.position:
+        raise _unreadable("its directory does not end where it ends, or something stands before it")
+    if end.directory_bytes > max(most * (MEMBER_BYTES + NAMES_BYTES), LEAST_BYTES):
         raise _too_many(most)
-    _count(source.read(directory_bytes), most)
+    source.seek(end.directory_start)
+    _count(source.read(end.directory_bytes), end.counts[0], most)
     source.seek(0)
+    return end.directory_start
 
 
-def _count(directory: bytes, most: int) -> None:
+def _end(source: BinaryIO) -> _End:
+    """The one record that ends with the file."""
+    size = source.seek(0, io.SEEK_END)
+    tail_start = max(0, size - END_BYTES - COMMENT_BYTES - END64_BYTES)
+    source.seek(tail_start)
+    tail = source.read(size - tail_start)
+    found = [at for at in _positions(tail) if at + END_BYTES + _number(tail, at + 20, 2) == len(tail)]
+    if not found:
+        raise MalformedError(
+            "archive_unreadable", "This is not a zip archive, its end is missing, or something stands behind it. Send a .zip file."
+        )
+    if len(found) > 1:
+        raise _unreadable("it has two ends")
+    at = found[0]
+    if tail[max(0, at - END64_BYTES) :][:4] == END64_SIGNATURE:
+        raise _unreadable("it is in the zip64 form, which a package of this size has no use for")
+    return _End(
+        tail_start + at,
+        (_number(tail, at + 4, 2), _number(tail, at + 6, 2)),
+        (_number(tail, at + 8, 2), _number(tail, at + 10, 2)),
+        _number(tail, at + 12, 4),
+        _number(tail, at + 16, 4),
+    )
+
+
+def _positions(tail: bytes) -> list[int]:
+    found, at = [], tail.find(END_SIGNATURE)
+    while at >= 0:
+        if at + END_BYTES <= len(tail):
+            found.append(at)
+        at = tail.find(END_SIGNATURE, at + 1)
+    return found
+
+
+def _number(data: bytes, at: int, size: int) -> int:
+    return int.from_bytes(data[at : at + size], "little")
+
+
+def _count(directory: bytes, told: int, most: int) -> None:
     position = count = 0
     while directory[position : position + 4] == MEMBER_SIGNATURE:
         count += 1
         if count > most:
             raise _too_many(most)
-        lengths = directory[position + 28 : position + 34]
-        position += MEMBER_BYTES + sum(int.from_bytes(lengths[index : index + 2], "little") for index in (0, 2, 4))
+        position += MEMBER_BYTES + sum(_number(directory, position + place, 2) for place in (28, 30, 32))
+    if count != told or position != len(directory):
+        raise _unreadable(f"it says it has {told} members, and its directory tells otherwise")
+
+
+def _unreadable(why: str) -> MalformedError:
+    return MalformedError("archive_unreadable", f"The archive cannot be trusted: {why}. Make it again with an ordinary tool.")
 
 
 def _too_many(most: int) -> TooLargeError:
-    return TooLargeError("archive_too_many_files", f"The archive has more than {most} files; leave out what the calculation does not need.")
+    return TooLargeError(
+        "archive_too_many_files",
+        f"The archive has more than {most} files, or very long names; leave out what the calculation does not need.",
+    )
