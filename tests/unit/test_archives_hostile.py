@@ -254,7 +254,8 @@ def test_data_before_the_first_member_is_refused_though_every_offset_counts_it(t
 
 
 def test_a_comment_at_the_end_is_taken(tmp_path: Path) -> None:
-    extract(io.BytesIO(build([Member()], comment=b"made by an ordinary tool")), tmp_path)
+    content = build([Member()], comment=b"made by an ordinary tool")
+    assert extract(io.BytesIO(content), tmp_path).files == ("mecapy.yml", "a.txt")
 
 
 def test_a_stored_archive_at_the_end_is_not_taken_for_a_second_end(tmp_path: Path) -> None:
