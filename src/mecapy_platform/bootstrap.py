@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import text
 
 from mecapy_platform.api.app import ApiContext, create_app
+from mecapy_platform.api.connections import bounded
 from mecapy_platform.core import units
 from mecapy_platform.core.errors import ConfigurationError, UnavailableError
 from mecapy_platform.core.lanes import Lane
@@ -72,7 +73,7 @@ def run_api(settings: Settings, listener: socket.socket) -> None:
         log_config=None,
         access_log=False,
         loop="uvloop",
-        http="httptools",
+        http=bounded(settings.head_seconds),  # type: ignore[arg-type]  # it is called, whatever it is
         timeout_graceful_shutdown=5,
         timeout_keep_alive=75,
         server_header=False,

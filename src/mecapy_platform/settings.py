@@ -34,6 +34,9 @@ class Settings(BaseSettings):
     upload_bytes: int = 1024 * MIB
     wait_seconds_max: float = 60.0
     deploy_wait_seconds: float = 60.0
+    head_seconds: float = 30.0  # until the head of a request is whole
+    body_patience_seconds: float = 60.0  # waiting for a body, beside what its bytes may take at the pace below
+    body_bytes_per_second: int = 16 * 1024
 
     # limits of tasks
     tier_cap: str = "large"

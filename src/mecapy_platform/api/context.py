@@ -1,5 +1,6 @@
 """What the API is made of; bootstrap fills it, every request finds it on the application."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -8,12 +9,14 @@ from mecapy_platform.events.doorbell import Doorbell
 from mecapy_platform.settings import Settings
 from mecapy_platform.storage.base import Storage
 
+ARCHIVES_AT_ONCE = 2
+
 
 @dataclass(frozen=True)
 class ApiContext:
     """`hints` is called after a commit that made work, with the lanes it is in (none: any); it never raises.
 
-    `checks` are the parts that `/ready` asks.
+    `checks` are the parts that `/ready` asks. `readers` lets few archives be read at a time, so that many cost no more memory than few.
     """
 
     settings: Settings
@@ -22,3 +25,4 @@ class ApiContext:
     doorbell: Doorbell
     hints: Callable[..., None]
     checks: Mapping[str, Callable[[], None]] = field(default_factory=dict)
+    readers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(ARCHIVES_AT_ONCE))

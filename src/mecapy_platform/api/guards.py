@@ -1,6 +1,7 @@
 """Around every request: size and pace of the body, identity before a large body is read, and an answer when we fail."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 from starlette.datastructures import Headers
@@ -44,7 +45,7 @@ class ErrorGuard:
 
 
 class BodyGuard:
-    """Counts the body while it is read, whatever Content-Length says, and gives up on a sender that stalls."""
+    """Counts the body while it is read, whatever Content-Length says, and gives up on a sender that stalls or trickles."""
 
     def __init__(self, app: ASGIApp, settings: Settings, identify: Identify) -> None:
         self._app, self._settings, self._identify = app, settings, identify
@@ -61,7 +62,7 @@ class BodyGuard:
             await problem_response(path, 422, "invalid_request", "A parameter holds the character NUL.")(scope, receive, send)
             return
         limit_bytes = self._limit(path, headers)
-        reader = _Reader(receive, limit_bytes)
+        reader = _Reader(receive, limit_bytes, self._settings)
         if limit_bytes > self._settings.body_bytes or headers.get("content-type", "").startswith("multipart/"):
             try:
                 await self._identify(headers)
@@ -87,21 +88,19 @@ class BodyGuard:
 
 
 class _Reader:
-    """A `receive` that counts."""
+    """A `receive` that counts bytes, and the seconds spent waiting for them."""
 
-    def __init__(self, receive: Receive, limit_bytes: int) -> None:
+    def __init__(self, receive: Receive, limit_bytes: int, settings: Settings) -> None:
         self._receive, self._limit_bytes = receive, limit_bytes
+        self._patience_seconds, self._bytes_per_second = settings.body_patience_seconds, settings.body_bytes_per_second
         self._read_bytes = 0
+        self._waited_seconds = 0.0
         self._is_over = False
 
     async def __call__(self) -> Message:
         if self._is_over:
             return await self._receive()
-        try:
-            async with asyncio.timeout(BODY_STEP_SECONDS):
-                message = await self._receive()
-        except TimeoutError as error:
-            raise HTTPException(408, "The body did not arrive in time.", {"Connection": "close"}) from error
+        message = await self._next()
         if message["type"] != "http.request":
             self._is_over = True
             return message
@@ -111,6 +110,18 @@ class _Reader:
             await self.drain()
             raise HTTPException(413, too_large(self._limit_bytes), {"Connection": "close"})
         return message
+
+    async def _next(self) -> Message:
+        """One piece, within what is left of the sender's time: some patience, and more for each byte that came."""
+        left_seconds = self._patience_seconds + self._read_bytes / self._bytes_per_second - self._waited_seconds
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(min(BODY_STEP_SECONDS, left_seconds)):
+                return await self._receive()
+        except TimeoutError as error:
+            raise HTTPException(408, "The body did not arrive in time.", {"Connection": "close"}) from error
+        finally:
+            self._waited_seconds += time.monotonic() - began
 
     async def drain(self) -> None:
         """Read on a little and forget it, so that a sender in the middle of its body hears the answer."""

@@ -66,7 +66,7 @@ async def deploy_package_from_zip(
     """Deploy a package, or a new version of one. Waits up to a minute for its build."""
     organization_id = caller.organization_id(organization_slug)
     names = _names(deploy_strategy, functions)
-    deployed = await run_in_threadpool(_deploy, caller, file.file, names, organization_id, None)
+    deployed = await _deploy(caller, file.file, names, organization_id, None)
     return await _built(caller, deployed)
 
 
@@ -81,7 +81,7 @@ async def deploy_version_from_zip(
     """Deploy a new version of this package; its name must be the same and its version greater."""
     package = parse_id(package_id, "package")
     names = _names(deploy_strategy, functions)
-    deployed = await run_in_threadpool(_deploy, caller, file.file, names, caller.organization_id(None), package)
+    deployed = await _deploy(caller, file.file, names, caller.organization_id(None), package)
     return await _built(caller, deployed)
 
 
@@ -157,13 +157,22 @@ def _names(strategy: str, functions: str | None) -> list[str] | None:
     return [name.strip() for name in (functions or "").split(",") if name.strip()]
 
 
-def _deploy(caller: Caller, file: BinaryIO, names: list[str] | None, organization_id: UUID, package_id: UUID | None) -> Deployed:
+async def _deploy(caller: Caller, file: BinaryIO, names: list[str] | None, organization_id: UUID, package_id: UUID | None) -> Deployed:
     """Read and check the archive, store it, write the rows. No session is open while bytes move."""
-    with caller.session() as session:
-        tier_cap = deploy.tier_cap(session, caller.actor, organization_id, package_id, default=caller.context.settings.tier_cap)
-    new = _read(file, caller.context.settings.archive_bytes, tier_cap)
+    tier_cap = await run_in_threadpool(_tier_cap, caller, organization_id, package_id)
+    async with caller.context.readers:
+        new = await run_in_threadpool(_read, file, caller.context.settings.archive_bytes, tier_cap)
     if names is not None:
         new = deploy.selected(new, names)
+    return await run_in_threadpool(_store, caller, file, new, organization_id, package_id)
+
+
+def _tier_cap(caller: Caller, organization_id: UUID, package_id: UUID | None) -> str:
+    with caller.session() as session:
+        return deploy.tier_cap(session, caller.actor, organization_id, package_id, default=caller.context.settings.tier_cap)
+
+
+def _store(caller: Caller, file: BinaryIO, new: NewVersion, organization_id: UUID, package_id: UUID | None) -> Deployed:
     with caller.session() as session:
         target = deploy.aim(session, caller.actor, new, organization_id=organization_id, package_id=package_id)
     storage = caller.context.storage

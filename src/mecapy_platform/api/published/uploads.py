@@ -43,6 +43,8 @@ async def upload_function_file(
 @router.post("/upload/archive", operation_id="upload_archive", tags=["uploads"], responses=problems(400, 507))
 async def upload_archive(caller: PublishedCaller, file: Annotated[UploadFile, File(description="A zip.")]) -> ArchiveUploadResponse:
     """Store a zip for later; deploying it is another call."""
+    async with caller.context.readers:
+        await run_in_threadpool(_check, file.file)
     return await run_in_threadpool(_archive, caller, file)
 
 
@@ -61,11 +63,14 @@ def _upload(caller: Caller, package_id: str, function_name: str, var_name: str, 
     )
 
 
-def _archive(caller: Caller, file: UploadFile) -> ArchiveUploadResponse:
+def _check(file: BinaryIO) -> None:
     try:
-        read_manifest(file.file)
+        read_manifest(file)
     except InvalidInputError as error:
         raise MalformedError(error.code, error.message, problems=error.problems) from error
+
+
+def _archive(caller: Caller, file: UploadFile) -> ArchiveUploadResponse:
     md5 = md5_of(file.file)
     accepted = uploads.accept_archive(caller.actor, filename=_filename(file))
     _store(caller, accepted, file.file, _content_type(file))
