@@ -20,6 +20,7 @@ from mecapy_platform.core.errors import MalformedError, Problem
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
 MAX_NODES = 50_000
+MERGE = "<<"
 Key = str | int
 Path = tuple[Key, ...]
 
@@ -151,6 +152,8 @@ def _scalar(state: _State, event: ScalarEvent, line: int) -> None:
     if level is not None and isinstance(level.container, dict) and level.key is None:
         if event.value in level.container:
             state.duplicates.append(((*level.path, event.value), line))
+        if event.value == MERGE and event.implicit[0]:
+            _refuse(state, line, "yaml_merge", "merge keys (<<) are not allowed")
         level.key = event.value
         return
     value = _plain(event.value) if event.implicit[0] else event.value

@@ -11,6 +11,8 @@ from typing import Any
 from mecapy_platform.core.errors import Problem
 from mecapy_platform.core.manifest.document import Document, Path
 
+UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all control characters but tab and line feed
+
 
 class Stage(IntEnum):
     """The order in which problems are told."""
@@ -89,8 +91,10 @@ class Reader:
             value = self.document.raw[path]
         if not isinstance(value, str):
             self.wrong(path, value, what)
-        elif len(value) > limit or "\0" in value:
+        elif len(value) > limit:
             self.problem(path, "too_long", f"{dotted(path)} is longer than {limit} characters.")
+        elif UNSEEN.search(value):
+            self.problem(path, "bad_value", f"{dotted(path)} holds control characters.")
         elif pattern is not None and not pattern.fullmatch(value):
             self.problem(path, "bad_value", f"{value[:80]!r} is not {what}.")
         else:
@@ -132,7 +136,9 @@ class Reader:
         if key not in block:
             return None
         value = block[key]
-        if not isinstance(value, list) or not all(isinstance(item, str) and len(item) <= 1000 and "\0" not in item for item in value):
+        if not isinstance(value, list) or not all(
+            isinstance(item, str) and len(item) <= 1000 and not UNSEEN.search(item) for item in value
+        ):
             self.wrong((*path, key), value, what)
         elif not least <= len(value) <= most:
             self.problem((*path, key), "out_of_range", f"{dotted((*path, key))} must have {least} to {most} items.")
