@@ -22,6 +22,7 @@ from mecapy_platform.core.errors import SandboxError
 from mecapy_platform.core.states import Usage
 from mecapy_platform.sandbox import limits as limit_texts
 from mecapy_platform.sandbox.base import (
+    NOTHING_SEEN,
     Check,
     Collected,
     Ended,
@@ -30,6 +31,7 @@ from mecapy_platform.sandbox.base import (
     OutputFile,
     ProgressLine,
     SandboxSpec,
+    Seen,
     SelfTest,
     StopReason,
     Tick,
@@ -69,8 +71,8 @@ class FakeSandbox:
             raise SandboxError("sandbox_not_started", "The fake was asked to refuse.")
         return FakeRun(spec, self.misbehave)
 
-    def find(self, reference: str) -> "FakeRun | None":
-        del reference
+    def find(self, reference: str, seen: Seen = NOTHING_SEEN) -> "FakeRun | None":
+        del reference, seen
         return None
 
     def close(self) -> None:

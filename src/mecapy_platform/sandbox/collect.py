@@ -15,7 +15,7 @@ MAX_DEPTH = 16
 MAX_REFUSALS = 50
 MAX_ERROR_BYTES = 1 << 20
 BLOCK = 512
-FOLDERS = {"file": "out/files", "artifact": "out/artifacts"}
+FOLDERS = {"file": "files", "artifact": "artifacts"}
 OURS = frozenset({"files/list.json"})
 FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -36,23 +36,41 @@ class Count:
 
 def collect_outputs(top: int, limits: Limits) -> Collected:
     """`top` is a descriptor of the run's writable folder, which holds out/."""
+    out = os.open("out", FLAGS | os.O_DIRECTORY, dir_fd=top)
+    try:
+        return collect_from(out, limits)
+    finally:
+        os.close(out)
+
+
+def collect_from(out: int, limits: Limits) -> Collected:
+    """`out` is a descriptor of out/ itself."""
     count = Count(limits)
     result, error = None, None
     with suppress(FileNotFoundError):
-        result, count.over = _read_result(top, limits, count)
+        result, count.over = _read_result(out, limits, count)
     for name in ("_runner_error.json", "_error.json"):
-        error = error or _read_error(top, name)
+        error = error or _read_error(out, name)
     for kind, folder in FOLDERS.items():
-        _walk(top, kind, folder, "", 0, count)
+        _walk(out, kind, folder, "", 0, count)
     if count.over:
         return Collected(None if "result limit" in count.over else result, error, (), tuple(count.refused), count.over)
     return Collected(result, error, tuple(sorted(count.found, key=lambda file: (file.kind, file.name))), tuple(count.refused))
 
 
 def open_output(top: int, file: OutputFile) -> BinaryIO:
+    """Open one collected file below `top`, which holds out/."""
+    out = os.open("out", FLAGS | os.O_DIRECTORY, dir_fd=top)
+    try:
+        return open_output_from(out, file)
+    finally:
+        os.close(out)
+
+
+def open_output_from(out: int, file: OutputFile) -> BinaryIO:
     """Open one collected file, folder by folder, so that no link is followed anywhere on the way."""
-    *folders, name = [*FOLDERS[file.kind].split("/"), *file.name.split("/")]
-    current = os.dup(top)
+    *folders, name = [FOLDERS[file.kind], *file.name.split("/")]
+    current = os.dup(out)
     try:
         for folder in folders:
             inner = os.open(folder, FLAGS | os.O_DIRECTORY, dir_fd=current)
@@ -135,12 +153,8 @@ def why_refused(seen: os.stat_result) -> str | None:
     return None
 
 
-def _read_result(top: int, limits: Limits, count: Count) -> tuple[bytes | None, str]:
-    fd = os.open("out", FLAGS | os.O_DIRECTORY, dir_fd=top)
-    try:
-        inner = _open_regular("data.json", fd, count)
-    finally:
-        os.close(fd)
+def _read_result(out: int, limits: Limits, count: Count) -> tuple[bytes | None, str]:
+    inner = _open_regular("data.json", out, count)
     if inner is None:
         return None, ""
     with os.fdopen(inner, "rb") as file:
@@ -165,18 +179,12 @@ def _open_regular(name: str, folder: int, count: Count) -> int | None:
     return fd
 
 
-def _read_error(top: int, name: str) -> dict[str, object] | None:
+def _read_error(out: int, name: str) -> dict[str, object] | None:
     unused = Count(Limits(1, 1, 1, 1))
     try:
-        folder = os.open("out", FLAGS | os.O_DIRECTORY, dir_fd=top)
-    except OSError:
-        return None
-    try:
-        fd = _open_regular(name, folder, unused)
+        fd = _open_regular(name, out, unused)
     except FileNotFoundError:
         return None
-    finally:
-        os.close(folder)
     if fd is None:
         return None
     with os.fdopen(fd, "rb") as file, suppress(ValueError, RecursionError):

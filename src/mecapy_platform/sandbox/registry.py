@@ -5,10 +5,15 @@ from pathlib import Path
 from mecapy_platform.core.errors import ConfigurationError
 from mecapy_platform.sandbox.base import Sandbox
 from mecapy_platform.sandbox.bubblewrap import BubblewrapSandbox
+from mecapy_platform.sandbox.docker import DockerSandbox
+from mecapy_platform.sandbox.docker_options import DockerOptions
 
 
-def make_sandbox(name: str, *, socket: Path | None = None) -> Sandbox:
+def make_sandbox(name: str, *, socket: Path | None = None, docker: DockerOptions | None = None) -> Sandbox:
     """Make the backend that the settings name. `socket`: of the platform's spawner, None to start one here when needed."""
     if name == BubblewrapSandbox.name:
         return BubblewrapSandbox(socket)
-    raise ConfigurationError("unknown_sandbox", f"There is no sandbox backend {name!r}. Known: {BubblewrapSandbox.name}.")
+    if name == DockerSandbox.name:
+        return DockerSandbox(docker or DockerOptions())
+    known = f"{BubblewrapSandbox.name}, {DockerSandbox.name}"
+    raise ConfigurationError("unknown_sandbox", f"There is no sandbox backend {name!r}. Known: {known}.")

@@ -62,8 +62,9 @@ class LineBuffer:
 class ProgressTail:
     """Reads out/progress.jsonl as it grows, by descriptor, following no link; only complete lines."""
 
-    def __init__(self, top: int) -> None:
+    def __init__(self, top: int, name: str = "out/progress.jsonl") -> None:
         self._top = top
+        self._name = name
         self._offset = 0
         self._inode = 0
         self._rest = b""
@@ -81,7 +82,7 @@ class ProgressTail:
 
     def _read_new(self) -> bytes:
         try:
-            fd = os.open("out/progress.jsonl", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._top)
+            fd = os.open(self._name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._top)
         except OSError:
             return b""
         try:

@@ -248,7 +248,7 @@ def looks_around() -> dict[str, Any]:
             "no_new_privs": status["NoNewPrivs"],
             "seccomp": status["Seccomp"],
             "interfaces": sorted(os.listdir("/sys/class/net")) if os.path.isdir("/sys/class/net") else ["lo"],
-            "processes": sorted(int(name) for name in os.listdir("/proc") if name.isdigit()),
+            "processes": sorted(int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) not in {1, os.getpid()}),
             "readable": [
                 path
                 for path in ("/etc/shadow", os.path.join("/root", ".bashrc"), "/home", "/var", "/proc/1/mem", "/proc/1/environ", "/sys")

@@ -32,12 +32,12 @@ def hide_from_children() -> None:
 
 def prefer_for_oom() -> None:
     """When memory ends, the kernel shall take the user's processes and not the one that reports about them."""
+    _libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)  # first: what is hidden from children is closed to itself as well
     try:
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("500")
     except OSError:
         pass
-    _libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
 
 
 def restrict() -> int:

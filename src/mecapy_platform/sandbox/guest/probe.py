@@ -18,7 +18,7 @@ def look() -> dict[str, object]:
     return {
         "uid": os.getuid(),
         "status": {name: status.get(name, "?") for name in ("CapEff", "CapPrm", "CapBnd", "NoNewPrivs", "Seccomp")},
-        "processes": sorted(int(name) for name in os.listdir("/proc") if name.isdigit()),
+        "processes": sorted(int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) not in {1, os.getpid()}),
         "interfaces": [line.split(":")[0].strip() for line in _lines("/proc/net/dev")[2:]],
         "routes": _lines("/proc/net/route")[1:],
         "connects": _connects(),

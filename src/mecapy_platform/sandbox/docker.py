@@ -1,0 +1,169 @@
+"""The backend whose runs outlive their worker: a container for each attempt, through a daemon that tenants' code cannot reach."""
+
+import queue
+import secrets
+import shutil
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from mecapy_platform.core.errors import SandboxError
+from mecapy_platform.sandbox.base import NOTHING_SEEN, Limits, Run, SandboxSpec, Seen, SelfTest
+from mecapy_platform.sandbox.docker_config import (
+    LABEL,
+    Identity,
+    Program,
+    container_config,
+    labels_of,
+    limits_from,
+    write_run_folder,
+)
+from mecapy_platform.sandbox.docker_daemon import Daemon, socket_path
+from mecapy_platform.sandbox.docker_image import root_image
+from mecapy_platform.sandbox.docker_link import Link
+from mecapy_platform.sandbox.docker_options import DockerOptions
+from mecapy_platform.sandbox.docker_program import image_program, managed_program
+from mecapy_platform.sandbox.docker_run import Container, DockerRun
+from mecapy_platform.sandbox.probe import run_self_test
+from mecapy_platform.sandbox.spawner.command import write_etc
+
+HELLO_SECONDS = 30.0
+
+
+class DockerSandbox:
+    """One attempt, one container. The daemon must be on this machine: packages and inputs are mounted from it."""
+
+    name = "docker"
+    is_durable = True
+
+    def __init__(self, options: DockerOptions) -> None:
+        self._options = options
+        self._daemon_made: Daemon | None = None
+        self._root: str | None = None
+        self._lock = threading.Lock()
+        self._removals: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._remover: threading.Thread | None = None
+
+    def self_test(self) -> SelfTest:
+        """Run a probe inside the real confinement; see probe.py."""
+        return run_self_test(self)
+
+    def start(self, spec: SandboxSpec) -> Run:
+        daemon = self._daemon()
+        name = f"mecapy-{self._options.platform}-{secrets.token_hex(8)}"
+        uid = self._options.first_uid + secrets.randbelow(self._options.uids)
+        folder = self._options.home / name
+        write_run_folder(folder, uid)
+        link = Link(folder, uid)
+        try:
+            program = self._program(spec, folder)
+            link.listen()
+            identity = Identity(name, uid, {**labels_of(spec, name, self._options), f"{LABEL}.uid": str(uid)})
+            container_id = daemon.create(container_config(spec, program, identity, self._options), name)
+        except (SandboxError, OSError):
+            link.close()
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        run = DockerRun(self._container(container_id, spec.limits, link, folder))
+        try:
+            daemon.start(container_id)
+            run.wait_for_hello(HELLO_SECONDS)
+            self._check_started(run, container_id)
+        except SandboxError:
+            run.close()
+            raise
+        return run
+
+    def find(self, reference: str, seen: Seen = NOTHING_SEEN) -> Run | None:
+        """The run of a container that lives, or one that has died and can still say how."""
+        found = self._daemon().inspect(reference)
+        labels = {} if found is None else found["Config"]["Labels"] or {}
+        if found is None or labels.get(f"{LABEL}.platform") != self._options.platform:
+            return None
+        folder = self._options.home / labels[f"{LABEL}.name"]
+        if not folder.is_dir():
+            return None
+        pid = int(found["State"]["Pid"])
+        link = Link(folder, int(labels[f"{LABEL}.uid"]), pid if pid and Path(f"/proc/{pid}").exists() else None)
+        link.listen()
+        run = DockerRun(self._container(found["Id"], limits_from(labels), link, folder), seen)
+        try:
+            run.wait_for_hello(HELLO_SECONDS)
+        except SandboxError:
+            run.let_go()
+            raise
+        return run
+
+    def close(self) -> None:
+        """Wait for containers that are being removed."""
+        with self._lock:
+            remover, self._remover = self._remover, None
+        if remover is not None:
+            self._removals.put(None)
+            remover.join()
+        if self._daemon_made is not None:
+            self._daemon_made.close()
+            self._daemon_made = None
+
+    def _program(self, spec: SandboxSpec, folder: Path) -> Program:
+        if spec.image is not None:
+            image = self._daemon().image(spec.image)
+            if image is None:
+                raise SandboxError("image_unavailable", f"The image {spec.image} is not on this node.")
+            return image_program(spec, folder, image)
+        if spec.environment is None or (spec.handler is None and not spec.describe):
+            raise SandboxError("kind_not_supported", "A package without an image needs an interpreter and a handler.")
+        return managed_program(spec, folder, self._options.home / "etc", self._root_image())
+
+    def _container(self, container_id: str, limits: Limits, link: Link, folder: Path) -> Container:
+        daemon = self._daemon()
+
+        def remove() -> None:
+            with suppress(SandboxError):  # the sweep of orphans tries again
+                daemon.remove(container_id)
+                shutil.rmtree(folder, ignore_errors=True)
+
+        def release(can_wait: bool) -> None:
+            self._later(remove) if can_wait else remove()
+
+        return Container(container_id, limits, link, lambda: daemon.inspect(container_id), remove, release)
+
+    def _check_started(self, run: DockerRun, container_id: str) -> None:
+        if run.has_ended_early():
+            words = self._daemon().last_words(container_id)[-1000:]
+            raise SandboxError("sandbox_not_started", f"The sandbox could not start: {run.ended().detail} {words}".strip())
+
+    def _daemon(self) -> Daemon:
+        with self._lock:
+            if self._daemon_made is None:
+                if socket_path(self._options.host) is None:
+                    raise SandboxError("docker_not_local", f"{self._options.host} is not the socket of a daemon on this machine.")
+                self._daemon_made = Daemon(self._options.host)
+                self._prepare_home()
+            return self._daemon_made
+
+    def _prepare_home(self) -> None:
+        self._options.home.mkdir(parents=True, exist_ok=True)
+        write_etc(self._options.home / "etc")
+
+    def _root_image(self) -> str:
+        """The empty root's id; made here where the node does not have it."""
+        if self._root is None:
+            image = root_image()
+            daemon = self._daemon()
+            if daemon.image(image.image_id) is None:
+                daemon.load(image.archive)
+            self._root = image.image_id
+        return self._root
+
+    def _later(self, work: Callable[[], None]) -> None:
+        with self._lock:
+            if self._remover is None:
+                self._remover = threading.Thread(target=self._remove_all, name="docker-remover", daemon=True)
+                self._remover.start()
+        self._removals.put(work)
+
+    def _remove_all(self) -> None:
+        while (work := self._removals.get()) is not None:
+            work()

@@ -1,0 +1,17 @@
+"""What the Docker backend is told by the settings."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class DockerOptions:
+    """`platform` and `node` name whose containers they are; others are never touched. `home` keeps a folder for each running container."""
+
+    home: Path = Path(".mecapy/docker")
+    host: str = "unix:///var/run/docker.sock"
+    platform: str = "local"
+    node: str = ""
+    runtime: str = ""  # such as runsc; empty: the daemon's own
+    first_uid: int = 1_950_000_000  # each running container gets one of these, above what other programs hand out
+    uids: int = 100_000_000

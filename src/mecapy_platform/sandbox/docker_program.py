@@ -1,0 +1,84 @@
+"""Which interpreter and which libraries of the node a container is shown: in mode A as its own, in modes B and C beside the image's."""
+
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mecapy_platform.core.errors import SandboxError
+from mecapy_platform.sandbox.base import SandboxSpec
+from mecapy_platform.sandbox.bubblewrap import allow_root_tools
+from mecapy_platform.sandbox.docker_config import GUEST, PYTHON_FLAGS, SCRATCH, Program, search_path
+from mecapy_platform.sandbox.spawner.command import LIBRARY_FOLDERS, TOP_LINKS, interpreter_parts
+
+GUEST_FOLDER = Path(__file__).parent / "guest"
+OWN = "/mecapy"  # below it lies what is ours in modes B and C
+ZONES = "/usr/share/zoneinfo"
+LOADERS = {"x86_64": "/lib64/ld-linux-x86-64.so.2", "aarch64": "/lib/ld-linux-aarch64.so.1"}
+RUN_PARTS = (("port", "/mecapy/port"),)
+
+Mounts = tuple[tuple[str, str], ...]
+
+
+def managed_program(spec: SandboxSpec, folder: Path, etc: Path, image: str) -> Program:
+    """Mode A: an empty root, with the interpreter that the environment was built for at its own path."""
+    assert spec.environment is not None
+    interpreter = os.path.realpath(spec.environment.interpreter)
+    tools = allow_root_tools(spec.needs)
+    mounts: list[tuple[str, str]] = [(path, path) for path in _library_folders()]
+    mounts += [(path, path) for path in (*interpreter_parts(interpreter), *tools)]
+    mounts += [(str(etc / name), f"/etc/{name}") for name in ("ld.so.cache", "alternatives")]
+    mounts += [(str(folder / "passwd"), "/etc/passwd"), (str(spec.package), "/package")]
+    if spec.environment.site_packages is not None:
+        mounts.append((str(spec.environment.site_packages), "/site-packages"))
+    environment = {"PATH": search_path((interpreter, *tools))}
+    return Program(image, (interpreter, *PYTHON_FLAGS), (*mounts, *_every_run(spec, folder)), environment)
+
+
+def image_program(spec: SandboxSpec, folder: Path, image: Mapping[str, Any]) -> Program:
+    """Modes B and C: the image as it is, and our init with an interpreter of the node in a corner of its own.
+
+    The image may lack a shell, a C library and Python: the loader is called by name, and finds libraries only where we say.
+    """
+    assert spec.image is not None
+    config = image.get("Config") or {}
+    if config.get("Volumes"):
+        names = ", ".join(sorted(config["Volumes"]))
+        raise SandboxError("image_has_volumes", f"The image declares volumes ({names}), which nothing limits; build it without VOLUME.")
+    declared = dict(word.partition("=")[::2] for word in config.get("Env") or ())
+    interpreter = os.path.realpath(sys.executable)
+    mounts, argv = _own_interpreter(interpreter)
+    return Program(
+        image=str(image["Id"]),
+        argv=argv,
+        mounts=(*mounts, *_every_run(spec, folder)),
+        environment=declared,
+        cleared=tuple(name for name in declared if name not in {"LANG", "PATH"}),
+        folder=config.get("WorkingDir") or SCRATCH,
+    )
+
+
+def _every_run(spec: SandboxSpec, folder: Path) -> Mounts:
+    return ((str(GUEST_FOLDER), GUEST), (str(folder / "port"), "/mecapy/port"), (str(spec.inputs), "/workspace/in"))
+
+
+def _library_folders() -> list[str]:
+    found = [folder for folder in LIBRARY_FOLDERS if Path(folder).is_dir() and not Path(folder).is_symlink()]
+    found += [link for link in TOP_LINKS if Path(link).is_dir() and not Path(link).is_symlink()]
+    return [*found, *([ZONES] if Path(ZONES).is_dir() else [])]
+
+
+def _own_interpreter(interpreter: str) -> tuple[Mounts, tuple[str, ...]]:
+    """The interpreter below /mecapy, started by its own loader, whatever lies at the usual places of the image."""
+    loader = os.path.realpath(LOADERS[platform.machine()])
+    prefix = str(Path(interpreter).parent.parent)
+    home = f"{OWN}/usr" if prefix == "/usr" else f"{OWN}/python"
+    mounts = [(folder, f"{OWN}{folder}") for folder in ("/usr/lib", "/usr/lib64") if Path(folder).is_dir()]
+    mounts.append((interpreter, f"{home}/bin/{Path(interpreter).name}"))
+    if prefix != "/usr":
+        mounts.append((f"{prefix}/lib", f"{home}/lib"))
+    folders = [f"{OWN}{os.path.dirname(loader)}", f"{OWN}/usr/lib", f"{home}/lib"]  # noqa: PTH120 - joined as text
+    argv = (f"{OWN}{loader}", "--library-path", ":".join(folders), f"{home}/bin/{Path(interpreter).name}", *PYTHON_FLAGS)
+    return tuple(mounts), argv

@@ -1,0 +1,50 @@
+"""A Docker daemon of the test run's own, by deploy/ci/dockerd.sh. Each process of xdist starts its own."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[1] / "deploy" / "ci" / "dockerd.sh"
+
+
+@dataclass(frozen=True)
+class TestDaemon:
+    __test__ = False
+
+    address: str
+    directory: Path
+
+    def stop(self) -> None:
+        subprocess.run([SCRIPT, "stop", self.directory], check=True, capture_output=True, timeout=120)
+
+    def start(self) -> None:
+        subprocess.run([SCRIPT, "start", self.directory], check=True, capture_output=True, timeout=120)
+
+    @property
+    def pid(self) -> int:
+        return int((self.directory / "pid").read_text())
+
+
+@contextmanager
+def daemon() -> Iterator[TestDaemon]:
+    """Skips where there is none; with MECAPY_REQUIRE_SERVICES=1 that is a failure."""
+    if os.geteuid() != 0 or shutil.which("dockerd") is None:
+        missing = "needs root and dockerd (deploy/ci/install-debian.sh)"
+        if os.environ.get("MECAPY_REQUIRE_SERVICES") == "1":
+            pytest.fail(missing)
+        pytest.skip(missing)
+    directory = Path(tempfile.mkdtemp(prefix="mecapy-docker-"))
+    started = subprocess.run([SCRIPT, "start", directory], capture_output=True, text=True, timeout=120, check=False)
+    assert started.returncode == 0, started.stderr
+    made = TestDaemon(started.stdout.strip(), directory)
+    try:
+        yield made
+    finally:
+        made.stop()
