@@ -29,6 +29,7 @@ from mecapy_platform.queue.relay import Relay
 from mecapy_platform.queue.sender import HintSender, connect
 from mecapy_platform.sandbox.docker_options import DockerOptions
 from mecapy_platform.sandbox.registry import make_sandbox
+from mecapy_platform.sandbox.warm_pool import WarmLimits
 from mecapy_platform.services.claims import Worker
 from mecapy_platform.settings import Settings
 from mecapy_platform.storage.filesystem import FilesystemStorage
@@ -117,7 +118,9 @@ def make_worker_context(settings: Settings) -> WorkerContext:
         settings=settings,
         database=Database(make_engine(settings.database_worker_url, pool_size=min(slots + 4, 20))),
         storage=make_storage(settings),
-        sandbox=make_sandbox(settings.sandbox_backend, socket=settings.spawner_socket, docker=docker_options(settings, node)),
+        sandbox=make_sandbox(
+            settings.sandbox_backend, socket=settings.spawner_socket, warm=warm_limits(settings), docker=docker_options(settings, node)
+        ),
         send=HintSender(settings.broker_url, hint_seconds=settings.hint_seconds),
         worker=Worker(node, f"{node}-{os.getpid()}", settings.sandbox_backend),
         work_dir=work,
@@ -138,6 +141,12 @@ def docker_options(settings: Settings, node: str) -> DockerOptions:
         first_uid=settings.docker_first_uid,
         uids=settings.docker_uids,
     )
+
+
+def warm_limits(settings: Settings) -> WarmLimits | None:
+    if settings.warm_sandboxes < 1:
+        return None
+    return WarmLimits(settings.warm_sandboxes, settings.warm_slots, settings.warm_calls, settings.warm_idle_seconds)
 
 
 def remove_leftovers(work: Path) -> None:

@@ -73,6 +73,10 @@ class Settings(BaseSettings):
     docker_runtime: str = ""  # such as runsc; empty: the daemon's own
     docker_first_uid: int = 1_950_000_000  # each running container has a uid of its own, from here on
     docker_uids: int = 100_000_000
+    warm_sandboxes: int = 8  # kept ready by each worker process; 0: every call starts cold
+    warm_slots: int = 4  # calls at once in one of them
+    warm_calls: int = 20_000  # then it is thrown away
+    warm_idle_seconds: float = 300.0  # and after so long without a call
     fault_probe: Path | None = None  # for fault tests alone: a directory, see worker/probe.py and docs/reference/faults.md
 
     # packages

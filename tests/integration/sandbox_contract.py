@@ -323,6 +323,16 @@ class ConfinementContract:
             thread.join(60)
         assert results == {n: {"result": n * 2} for n in range(8)}
 
+    def test_nothing_of_one_task_is_seen_by_the_next(self, bench: Bench) -> None:
+        before = bench.run("looks_for_leftovers").result
+        left = bench.run("leaves_everything").result
+        after = bench.run("looks_for_leftovers").result
+        assert before.pop("random") != after.pop("random") != left["random"]
+        assert after == before
+        assert after["left"] == []
+        assert after["processes"] == [1, 2]
+        assert (after["path"], after["alarm"], after["threads"]) == (False, 0, 1)
+
     def test_isolation_as_seen_from_inside(self, bench: Bench) -> None:
         seen = bench.run("looks_around").result["result"]
         assert seen["uid"] != 0

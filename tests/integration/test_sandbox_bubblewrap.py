@@ -1,3 +1,4 @@
+import gc
 import json
 import os
 import shutil
@@ -89,6 +90,20 @@ class TestOwnSpawner:
         outcome = follow(run)
         assert outcome.ended.reason is EndReason.MACHINE
         run.close()
+
+    def test_a_closed_backend_closes_its_lifeline_once(self) -> None:
+        own = BubblewrapSandbox()
+        address = own._own_address()
+        assert own._local is not None
+        lifeline = own._local.lifeline
+        own.close()
+        taken = os.open("/dev/null", os.O_RDONLY)
+        while taken < lifeline:
+            taken = os.open("/dev/null", os.O_RDONLY)
+        del own
+        gc.collect()
+        assert os.fstat(lifeline).st_rdev == Path("/dev/null").stat().st_rdev
+        assert not Path(address).exists()
 
     def test_a_killed_spawner_takes_its_runs_along_and_the_next_start_makes_a_new_one(self, bench: Bench) -> None:
         own = BubblewrapSandbox()

@@ -7,7 +7,7 @@ from functools import cache
 import pytest
 
 from mecapy_platform.sandbox import seccomp, seccomp_tables
-from mecapy_platform.sandbox.seccomp import ALLOW, ARCHITECTURES, DENY, KILL, NO_FAMILY, UNKNOWN, assemble
+from mecapy_platform.sandbox.seccomp import ALLOW, ARCHITECTURES, DENY, KILL, NO_FAMILY, UNKNOWN, assemble, assemble_last
 
 TABLES = {machine: seccomp_tables.numbers(one.table) for machine, one in ARCHITECTURES.items()}
 INSTRUCTIONS_MAX = 4096  # the kernel's limit
@@ -18,11 +18,17 @@ def program(machine: str) -> list[tuple[int, ...]]:
     return list(struct.iter_unpack("<HBBI", assemble(machine)))
 
 
-def verdict(machine: str, number: int, *arguments: int, audit: int | None = None) -> int:
-    """What the filter answers for a call."""
+@cache
+def zygote_programs(machine: str) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+    first = assemble(machine, seccomp_tables.SETUP[machine])
+    return list(struct.iter_unpack("<HBBI", first)), list(struct.iter_unpack("<HBBI", assemble_last(machine)))
+
+
+def verdict(machine: str, number: int, *arguments: int, audit: int | None = None, code: list[tuple[int, ...]] | None = None) -> int:
+    """What a filter, that of a cold run if none is named, answers for a call."""
     padded = [*arguments, *[0] * (6 - len(arguments))]
     data = struct.pack("<IIQ6Q", number, ARCHITECTURES[machine].audit if audit is None else audit, 0, *padded)
-    code = program(machine)
+    code = code or program(machine)
     value, at = 0, 0
     while True:
         operation, yes, no, operand = code[at]
@@ -94,3 +100,17 @@ def test_dangerous_calls_are_in_no_table_and_the_program_fits(machine: str) -> N
     assert not dangerous & TABLES[machine].keys()
     assert len(assemble(machine)) // 8 <= INSTRUCTIONS_MAX
     assert DENY & 0xFFFF == errno.EPERM
+
+
+@pytest.mark.parametrize("machine", ARCHITECTURES)
+def test_the_two_filters_of_a_warm_call_together_answer_as_the_cold_one(machine: str) -> None:
+    """The kernel takes the strictest answer: of two errors the first filter's, and either error before "allow"."""
+    first, last = zygote_programs(machine)
+    setup = seccomp_tables.numbers(seccomp_tables.SETUP[machine]).values()
+    arguments = [(0, 0), (0x7E020080, 0x5412), (16, 0x541C), (40, 1), (1, 0x5401), (0x10000000, 0)]
+    for number in (*range(max(TABLES[machine].values()) + 3), 0x40000001):
+        for some in arguments:
+            lower, upper = (verdict(machine, number, *some, code=code) for code in (first, last))
+            assert (upper if lower == ALLOW else lower) == verdict(machine, number, *some), (number, some)
+    assert all(verdict(machine, number, code=first) == ALLOW for number in setup)
+    assert verdict(machine, 1, audit=0x40000003, code=last) == KILL

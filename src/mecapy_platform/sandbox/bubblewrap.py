@@ -9,9 +9,9 @@ import sys
 import tempfile
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from mecapy_platform.sandbox.limits import thread_environment
 from mecapy_platform.sandbox.probe import run_self_test
 from mecapy_platform.sandbox.run import BubblewrapRun, Streams
 from mecapy_platform.sandbox.tools import TOOLS
+from mecapy_platform.sandbox.seccomp import LAST_PROGRAM
+from mecapy_platform.sandbox.warm_pool import WarmLimits, WarmPool
 
 SPAWNER = Path(__file__).parent / "spawner"
 ANSWER_SECONDS = 30.0
@@ -115,21 +117,33 @@ class BubblewrapSandbox:
     name = "bubblewrap"
     is_durable = False
 
-    def __init__(self, socket_path: Path | None = None) -> None:
+    def __init__(self, socket_path: Path | None = None, warm: WarmLimits | None = None) -> None:
+        self.warm = None if warm is None else WarmPool(self._connect, LAST_PROGRAM.hex(), warm)
         self._address = None if socket_path is None else str(socket_path)
         self._local: LocalSpawner | None = None
+        self._stop_local: Callable[[], object] | None = None
         self._lock = threading.Lock()
 
     def self_test(self) -> SelfTest:
-        """Run a probe inside the real confinement; see probe.py."""
-        return run_self_test(self)
+        """Run a probe inside the real confinement; see probe.py. Warm calls that do not hold as well are given up, and that is said."""
+        cold = run_self_test(self)
+        if self.warm is None or not cold.holds:
+            return cold
+        warm = run_self_test(_WarmAlone(self, self.warm))
+        if not warm.holds:
+            self.warm.close()
+            self.warm = None
+        return SelfTest((*cold.checks, *(replace(check, name=f"warm: {check.name}", required=False) for check in warm.checks)))
 
     def start(self, spec: SandboxSpec) -> Run:
         if spec.environment is None or (spec.handler is None and not spec.describe):
             raise SandboxError(
                 "kind_not_supported", "The bubblewrap sandbox runs managed Python only; Dockerfile and image packages need Docker."
             )
-        request = make_request(spec, allow_root_tools(spec.needs))
+        tools = allow_root_tools(spec.needs)
+        if self.warm is not None and spec.is_warm and not spec.describe and (run := self.warm.start(spec, tools)) is not None:
+            return run
+        request = make_request(spec, tools)
         connection = self._connect()
         try:
             streams, writers = Streams.open()
@@ -154,10 +168,12 @@ class BubblewrapSandbox:
         return None
 
     def close(self) -> None:
+        if self.warm is not None:
+            self.warm.close()
         with self._lock:
-            if self._local is not None:
-                self._local.stop()
-                self._local = None
+            if self._stop_local is not None:
+                self._stop_local()  # once: a second time would close a descriptor that is somebody else's by then
+                self._stop_local = self._local = None
 
     def _connect(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -173,8 +189,32 @@ class BubblewrapSandbox:
         with self._lock:
             if self._local is None or self._local.process.poll() is not None:
                 self._local = LocalSpawner.start()
-                weakref.finalize(self, LocalSpawner.stop, self._local)
+                self._stop_local = weakref.finalize(self, LocalSpawner.stop, self._local)
             return self._local.address
+
+
+@dataclass
+class _WarmAlone:
+    """For the self-test: calls that do not go cold instead."""
+
+    sandbox: BubblewrapSandbox
+    pool: WarmPool
+    name: str = "warm"
+    is_durable: bool = False
+
+    def self_test(self) -> SelfTest:
+        return self.sandbox.self_test()
+
+    def start(self, spec: SandboxSpec) -> Run:
+        spec = replace(spec, organization="self-test", is_warm=True)
+        self.pool.make_ready(spec, ())
+        run = self.pool.start(spec, ())
+        if run is None:
+            raise SandboxError("warm_sandbox_refused", "A warm sandbox has started, but took no call.")
+        return run
+
+    def find(self, reference: str) -> Run | None:
+        return self.sandbox.find(reference)
 
 
 def make_request(spec: SandboxSpec, tools: tuple[str, ...]) -> dict[str, Any]:

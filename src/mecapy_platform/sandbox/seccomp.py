@@ -44,10 +44,10 @@ def _op(code: int, value: int, yes: int = 0, no: int = 0) -> bytes:
     return struct.pack("<HBBI", code, yes, no, value)
 
 
-def assemble(machine: str) -> bytes:
-    """Give the filter for `machine` ("x86_64" or "aarch64") as an array of `struct sock_filter`."""
+def assemble(machine: str, extra: str = "") -> bytes:
+    """Give the filter for `machine` ("x86_64" or "aarch64") as an array of `struct sock_filter`; `extra`: a table of more allowed calls."""
     architecture = ARCHITECTURES[machine]
-    allowed = seccomp_tables.numbers(architecture.table)
+    allowed = seccomp_tables.numbers(architecture.table) | seccomp_tables.numbers(extra)
     program = _op(LOAD, ARCHITECTURE_AT) + _op(EQUAL, architecture.audit, 1, 0) + _op(RETURN, KILL)
     program += _op(LOAD, NUMBER_AT)
     program += _op(EQUAL, architecture.clone3, 0, 1) + _op(RETURN, UNKNOWN)  # its arguments lie in memory: glibc falls back to clone
@@ -59,10 +59,18 @@ def assemble(machine: str) -> bytes:
     return program + _tree(_ranges(sorted(allowed.values())))
 
 
-def filter_descriptor() -> int:
-    """A memory file with this machine's filter, as `bwrap --seccomp` reads it."""
+def assemble_last(machine: str) -> bytes:
+    """The small filter on top of `assemble(machine, SETUP[machine])` that leaves just what `assemble(machine)` allows."""
+    program = _op(LOAD, ARCHITECTURE_AT) + _op(EQUAL, ARCHITECTURES[machine].audit, 1, 0) + _op(RETURN, KILL) + _op(LOAD, NUMBER_AT)
+    for number in sorted(seccomp_tables.numbers(seccomp_tables.SETUP[machine]).values()):
+        program += _op(EQUAL, number, 0, 1) + _op(RETURN, DENY)
+    return program + _op(RETURN, ALLOW)
+
+
+def filter_descriptor(program: bytes) -> int:
+    """A memory file with a filter, as `bwrap --seccomp` reads it."""
     descriptor = os.memfd_create("filter")
-    os.write(descriptor, PROGRAM)
+    os.write(descriptor, program)
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
 
@@ -110,4 +118,8 @@ def _tree(ranges: list[tuple[int, int]]) -> bytes:
     return _op(AT_LEAST, ranges[middle][0], skip, 0) + low + _tree(ranges[middle:])
 
 
-PROGRAM = assemble(platform.machine()) if platform.machine() in ARCHITECTURES else b""
+_MACHINE = platform.machine()
+_IS_KNOWN = _MACHINE in ARCHITECTURES
+PROGRAM = assemble(_MACHINE) if _IS_KNOWN else b""  # of a sandbox for one run
+ZYGOTE_PROGRAM = assemble(_MACHINE, seccomp_tables.SETUP[_MACHINE]) if _IS_KNOWN else b""  # of what confines warm calls
+LAST_PROGRAM = assemble_last(_MACHINE) if _IS_KNOWN else b""  # and of the calls, on top of it

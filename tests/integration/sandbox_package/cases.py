@@ -336,3 +336,57 @@ def uses_science() -> dict[str, Any]:
 
 def runs_tool(command: list[str]) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+def leaves_everything() -> dict[str, Any]:
+    """Change whatever one task could leave to the next one, then say what was changed."""
+    import builtins
+    import random
+    import resource
+    import tempfile
+
+    for folder in ("/tmp", "/dev/shm", "/workspace/scratch", "/workspace/out"):
+        Path(folder, "left").write_text("left")
+    os.environ["LEFT"] = "left"
+    builtins.left = "left"  # type: ignore[attr-defined]
+    json.left = "left"  # type: ignore[attr-defined]
+    sys.path.insert(0, "/workspace/scratch")
+    sys.modules["left"] = json
+    random.seed(1)
+    os.umask(0o077)
+    os.chdir("/tmp")
+    signal.signal(signal.SIGUSR1, lambda *_: None)
+    signal.alarm(3600)
+    tempfile.tempdir = "/dev/shm"
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    os.dup2(os.open("/dev/zero", os.O_RDONLY), 50)
+    threading.Thread(target=pause, args=(60,), daemon=True).start()
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    return {"random": random.random()}
+
+
+def looks_for_leftovers() -> dict[str, Any]:
+    import builtins
+    import random
+    import resource
+    import tempfile
+
+    places = [folder for folder in ("/tmp", "/dev/shm", "/workspace/scratch", "/workspace/out") if Path(folder, "left").exists()]
+    names = [name for name in ("LEFT",) if name in os.environ]
+    modules = [name for name in ("left",) if name in sys.modules]
+    patched = [thing.__name__ for thing in (builtins, json) if hasattr(thing, "left")]
+    mask = os.umask(0o022)
+    return {
+        "left": places + names + modules + patched,
+        "path": "/workspace/scratch" in sys.path,
+        "umask": mask,
+        "cwd": str(Path.cwd()),
+        "handler": str(signal.getsignal(signal.SIGUSR1)),
+        "alarm": signal.alarm(0),
+        "tempdir": tempfile.gettempdir(),
+        "open_files": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        "descriptors": sorted(int(name) for name in os.listdir("/proc/self/fd")),
+        "threads": threading.active_count(),
+        "processes": sorted(int(name) for name in os.listdir("/proc") if name.isdigit()),
+        "random": random.random(),
+    }

@@ -32,7 +32,7 @@ def hide_from_children() -> None:
 
 def prefer_for_oom() -> None:
     """When memory ends, the kernel shall take the user's processes and not the one that reports about them."""
-    _libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)  # first: what is hidden from children is closed to itself as well
+    _libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)  # first: the files below /proc/self are root's until then
     try:
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("500")
@@ -40,25 +40,35 @@ def prefer_for_oom() -> None:
         pass
 
 
-def restrict() -> int:
-    """Landlock: files once more by rule, signals and abstract sockets scoped. Returns the version used, 0 for none."""
+FileRules = tuple[int, int, int, int]  # all rights handled, those below /, those below WRITABLE, scopes; all 0 without Landlock
+
+
+def file_rules() -> FileRules:
+    """The rules of a sandbox, as far as this kernel knows them."""
     version: int = _libc.syscall(LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(1))
     if version < 1:
-        return 0
+        return 0, 0, 0, 0
     files = FILES_ALL[min(version, 3)]
-    rules = _Ruleset(files, 0, SCOPES if version >= 6 else 0)
-    size = 24 if version >= 6 else 8
+    return files, FILES_READ, files & (FILES_WRITE | (1 << 13) | (1 << 14)), SCOPES if version >= 6 else 0
+
+
+def restrict() -> bool:
+    """Landlock: files once more by rule, signals and abstract sockets scoped. False where the kernel has none."""
+    files, read, write, scopes = file_rules()
+    if files == 0:
+        return False
+    rules = _Ruleset(files, 0, scopes)
+    size = 24 if scopes else 8
     ruleset = _libc.syscall(LANDLOCK_CREATE_RULESET, ctypes.byref(rules), ctypes.c_size_t(size), ctypes.c_uint32(0))
     if ruleset < 0:
-        return 0
-    _allow(ruleset, "/", FILES_READ)
+        return False
+    _allow(ruleset, "/", read)
     for folder in WRITABLE:
-        _allow(ruleset, folder, files & (FILES_WRITE | (1 << 13) | (1 << 14)))
+        _allow(ruleset, folder, write)
     _libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    if _libc.syscall(LANDLOCK_RESTRICT_SELF, ruleset, ctypes.c_uint32(0)) != 0:
-        version = 0
+    holds: bool = _libc.syscall(LANDLOCK_RESTRICT_SELF, ruleset, ctypes.c_uint32(0)) == 0
     os.close(ruleset)
-    return version
+    return holds
 
 
 def _allow(ruleset: int, folder: str, access: int) -> None:

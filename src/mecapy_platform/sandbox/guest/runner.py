@@ -10,6 +10,7 @@ from _mecapy_guest import quickjson
 TYPE_CHECKING = False  # `typing` itself is not imported: it costs milliseconds
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 IN = "/workspace/in"
 OUT = "/workspace/out"
@@ -19,21 +20,38 @@ class HandlerError(LookupError):
     """The package has no such function."""
 
 
+class Loaded:
+    """A handler that was imported ahead of its call, or why that failed: said when the call comes."""
+
+    def __init__(self, handler: str, *, has_site: bool) -> None:
+        self.function: Callable[..., object] | None = None
+        self.error: BaseException | None = None
+        try:
+            _set_paths(has_site=has_site)
+            self.function = find_handler(handler)
+        except BaseException as error:  # noqa: BLE001 - raised again by the call
+            self.error = error
+
+
 def main(raw_order: str) -> int:
-    """Run one order, `{"mode", "handler", "site"}`; gives the exit code of the process."""
-    order = quickjson.loads(raw_order)
+    """Run one order, `{"mode", "handler", "site", "files"}`; gives the exit code of the process."""
+    return run(quickjson.loads(raw_order), None)
+
+
+def run(order: dict[str, Any], loaded: Loaded | None) -> int:
+    """As `main`, with a handler that may be loaded already."""
     try:
         with open(f"{OUT}/files/list.json", "w", encoding="utf-8") as file:
             file.write(quickjson.dumps(order["files"]))
-        _set_paths(has_site=order["site"])
         with open(f"{IN}/data.json", encoding="utf-8") as file:
             data = quickjson.loads(file.read())
         if order["mode"] == "describe":
             from _mecapy_guest import describe
 
+            _set_paths(has_site=order["site"])
             _write(quickjson.dumps({name: describe.describe(handler) for name, handler in data.items()}))
         else:
-            _call(order["handler"], data)
+            _call(loaded or Loaded(order["handler"], has_site=order["site"]), data)
         code = 0
     except SystemExit as ended:
         code = _exit_code(ended.code)
@@ -70,10 +88,11 @@ def _set_paths(*, has_site: bool) -> None:
     sys.argv = [""]
 
 
-def _call(handler: str, data: dict[str, object]) -> None:
-    function = find_handler(handler)
+def _call(loaded: Loaded, data: dict[str, object]) -> None:
+    if loaded.function is None:
+        raise loaded.error or HandlerError("the handler was not loaded")
     _add_files(data)
-    answer = function(**data)
+    answer = loaded.function(**data)
     from _mecapy_guest import results
 
     _write(results.to_json(answer, f"{OUT}/files"))

@@ -2,10 +2,12 @@
 
 import os
 import signal
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 
 ROOT = "/sys/fs/cgroup"
+KILL_ROUNDS, KILL_SECONDS = 500, 0.002
 V1_KINDS = ("memory", "pids", "cpu", "cpuacct")
 
 
@@ -151,6 +153,23 @@ class RunCgroup:
         except (OSError, ValueError, IndexError):
             return None
         return None
+
+    def kill(self) -> None:
+        """SIGKILL to every process of the group, until none is left: version 1 cannot do it in one step."""
+        for _round in range(KILL_ROUNDS):
+            pids = self._pids()
+            if not pids:
+                return
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(KILL_SECONDS)
+
+    def _pids(self) -> list[int]:
+        folder = self.folders["pids"] if self.version == 1 else self.folders[""]
+        with suppress(FileNotFoundError):
+            return [int(pid) for pid in _read(f"{folder}/cgroup.procs").split()]
+        return []
 
     def remove(self) -> None:
         for folder in self.folders.values():

@@ -1,11 +1,11 @@
 """The bwrap command line of one run, built by a pure function: the whole confinement can be read here."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mecapy_platform.sandbox.spawner.config import Request
+from mecapy_platform.sandbox.spawner.config import Request, WarmRequest
 
 GUEST_FOLDER = Path(__file__).resolve().parents[1] / "guest"
 CONTROL_FD = 3  # read end: the guest's init is told to stop
@@ -13,6 +13,9 @@ STATUS_FD = 4  # write end: it reports the exit status
 SECCOMP_FD = 5
 USER_ID = 1000  # inside the sandbox, whatever the uid outside
 LIBRARY_FOLDERS = ("/usr/lib", "/usr/lib64", "/usr/libexec/coreutils")
+PYTHON_OPTIONS = ("-I", "-S", "-B", "-u", "-X", "frozen_modules=on")
+ZYGOTE_CAPABILITIES = ("CAP_SYS_ADMIN", "CAP_SETPCAP", "CAP_NET_ADMIN")
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")  # a fork keeps one thread alone
 TOP_LINKS = ("/lib", "/lib64", "/lib32", "/libx32")
 
 ETC_FILES = {
@@ -74,21 +77,47 @@ def bwrap_command(request: Request, places: Places, reach: Callable[[str], str])
     for name, target in (("out", "/workspace/out"), ("scratch", "/workspace/scratch"), ("tmp", "/tmp")):  # noqa: S108 - inside the sandbox
         command += ["--bind", f"{places.files}/{name}", target]
     command += ["--remount-ro", "/", "--chdir", "/workspace/scratch"]
-    for name, value in _environment(request.environment, request).items():
+    for name, value in call_environment(request.interpreter, request.tools, request.environment).items():
         command += ["--setenv", name, value]
-    command += [
-        "--",
-        request.interpreter,
-        "-I",
-        "-S",
-        "-B",
-        "-u",
-        "-X",
-        "frozen_modules=on",
-        "/mecapy/_mecapy_guest/init.py",
-        request.guest,
-    ]
-    return command
+    return [*command, "--", request.interpreter, *PYTHON_OPTIONS, "/mecapy/_mecapy_guest/init.py", request.guest]
+
+
+def zygote_command(request: WarmRequest, places: Places, reach: Callable[[str], str]) -> list[str]:
+    """As above, for the zygote of a warm sandbox, which keeps what it needs to confine each call and gives it up there.
+
+    `places.files` is the folder in which the packages of its organization appear. Mount points that calls use are made here.
+    """
+    command = [places.bwrap, "--unshare-all", "--unshare-user", "--cap-drop", "ALL", "--die-with-parent"]
+    for capability in ZYGOTE_CAPABILITIES:
+        command += ["--cap-add", capability]
+    command += ["--new-session", "--as-pid-1", "--uid", str(USER_ID), "--gid", str(USER_ID), "--hostname", "sandbox"]
+    command += ["--seccomp", str(SECCOMP_FD), "--clearenv"]
+    command += ["--proc", "/proc", *_devices_without_terminals()]
+    command += _libraries()
+    for path in (*interpreter_parts(request.interpreter), *request.tools):
+        command += _ro(reach(path), path)
+    command += _ro(reach(places.etc), "/etc")
+    command += _ro(reach(str(GUEST_FOLDER)), "/mecapy/_mecapy_guest")
+    for source, target in ((request.site_packages, "/site-packages"), (request.vetted, "/vetted")):
+        if source is not None:
+            command += _ro(reach(source), target)
+    command += _ro(places.files, "/packages")
+    for folder in ("/package", "/mnt", "/tmp", "/workspace/in", "/workspace/out", "/workspace/scratch"):  # noqa: S108 - inside the sandbox
+        command += ["--dir", folder]
+    command += ["--remount-ro", "/", "--chdir", "/"]
+    for name, value in {**call_environment(request.interpreter, request.tools, {}), **ONE_THREAD}.items():
+        command += ["--setenv", name, value]
+    return [*command, "--", request.interpreter, *PYTHON_OPTIONS, "/mecapy/_mecapy_guest/zygote.py", request.guest]
+
+
+def _devices_without_terminals() -> list[str]:
+    """/dev as `--dev` makes it, but for terminals: for these bwrap would nest the user namespace, and no call could make mounts in it."""
+    command = ["--tmpfs", "/dev"]
+    for name in ("null", "zero", "full", "random", "urandom"):
+        command += ["--dev-bind", f"/dev/{name}", f"/dev/{name}"]
+    for name, target in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
+        command += ["--symlink", f"/proc/self/fd{target}", f"/dev/{name}"]
+    return [*command, "--dir", "/dev/shm", "--remount-ro", "/dev"]  # noqa: S108 - inside the sandbox
 
 
 def _ro(source: str, target: str) -> list[str]:
@@ -112,7 +141,8 @@ def _libraries() -> list[str]:
     return command
 
 
-def _environment(asked: Mapping[str, str], request: Request) -> dict[str, str]:
-    search = dict.fromkeys(os.path.dirname(path) for path in (request.interpreter, *request.tools))  # noqa: PTH120 - joined as text
+def call_environment(interpreter: str, tools: Sequence[str], asked: Mapping[str, str]) -> dict[str, str]:
+    """All that a call sees of an environment."""
+    search = dict.fromkeys(os.path.dirname(path) for path in (interpreter, *tools))  # noqa: PTH120 - joined as text
     fixed = {"PATH": ":".join(search), "HOME": "/workspace/scratch", "TMPDIR": "/tmp", "LANG": "C.UTF-8", "TZ": "UTC"}  # noqa: S108 - inside
     return {**fixed, **asked}

@@ -61,13 +61,63 @@ class Request:
     limits: RunLimits
 
 
+@dataclass(frozen=True)
+class WarmRequest:
+    """A warm sandbox for one organization and environment; its slots and packages are asked for later."""
+
+    interpreter: str
+    site_packages: str | None
+    vetted: str | None
+    tools: tuple[str, ...]
+    guest: str
+    memory_mb: int
+
+
+def parse_any(raw: bytes, roots: tuple[str, ...]) -> Request | WarmRequest:
+    """A request for one run, or, with the member `warm`, for a warm sandbox."""
+    try:
+        values = json.loads(raw)
+        warm = values.pop("warm", None)
+    except (ValueError, AttributeError) as error:
+        raise RequestError(f"the request cannot be read: {error}") from error
+    return parse_request(raw, roots) if warm is None else parse_warm(warm, roots)
+
+
+def parse_warm(values: Any, roots: tuple[str, ...]) -> WarmRequest:
+    """Read a request for a warm sandbox as strictly as one for a run."""
+    try:
+        folders = {name: values.pop(name) for name in ("site_packages", "vetted")}
+        request = WarmRequest(
+            interpreter=checked_path(values.pop("interpreter"), roots),
+            tools=tuple(checked_path(tool, roots) for tool in values.pop("tools")),
+            guest=values.pop("guest"),
+            memory_mb=values.pop("memory_mb"),
+            **{name: None if folder is None else checked_path(folder, roots) for name, folder in folders.items()},
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RequestError(f"the request cannot be read: {error}") from error
+    if values or not isinstance(request.guest, str) or not isinstance(request.memory_mb, int) or not 0 < request.memory_mb < 1 << 20:
+        raise RequestError(f"members in the request that do not belong there: {', '.join(sorted(values)) or 'guest, memory_mb'}")
+    return request
+
+
+def parse_limits(values: Any) -> RunLimits:
+    """The limits of a slot."""
+    try:
+        limits = RunLimits(**values)
+    except TypeError as error:
+        raise RequestError(f"the limits cannot be read: {error}") from error
+    _check_limits(limits)
+    return limits
+
+
 def parse_request(raw: bytes, roots: tuple[str, ...]) -> Request:
     """Read a request; whatever it does not expect is an error."""
     try:
         values: dict[str, Any] = json.loads(raw)
         limits = RunLimits(**values.pop("limits"))
-        tools = tuple(_path(tool, roots) for tool in values.pop("tools"))
-        paths = {name: _path(values.pop(name), roots) for name in ("interpreter", "package", "inputs")}
+        tools = tuple(checked_path(tool, roots) for tool in values.pop("tools"))
+        paths = {name: checked_path(values.pop(name), roots) for name in ("interpreter", "package", "inputs")}
         site = values.pop("site_packages")
         environment = values.pop("environment")
         guest = values.pop("guest")
@@ -79,7 +129,7 @@ def parse_request(raw: bytes, roots: tuple[str, ...]) -> Request:
     _check_environment(environment)
     return Request(
         **paths,
-        site_packages=None if site is None else _path(site, roots),
+        site_packages=None if site is None else checked_path(site, roots),
         tools=tools,
         environment=environment,
         guest=guest,
@@ -87,7 +137,7 @@ def parse_request(raw: bytes, roots: tuple[str, ...]) -> Request:
     )
 
 
-def _path(value: object, roots: tuple[str, ...]) -> str:
+def checked_path(value: object, roots: tuple[str, ...]) -> str:
     if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
         raise RequestError(f"not an absolute path: {value!r}")
     real = posixpath.realpath(value)

@@ -12,8 +12,18 @@ import time
 from dataclasses import dataclass, field
 
 from mecapy_platform.sandbox import seccomp
+from mecapy_platform.sandbox.guest.readable import open_to_reader
 from mecapy_platform.sandbox.spawner import cgroups, command, system, workspace
-from mecapy_platform.sandbox.spawner.config import MAX_REQUEST_BYTES, Request, RequestError, RunLimits, SpawnerConfig, parse_request
+from mecapy_platform.sandbox.spawner.config import (
+    MAX_REQUEST_BYTES,
+    Request,
+    RequestError,
+    RunLimits,
+    SpawnerConfig,
+    WarmRequest,
+    parse_any,
+)
+from mecapy_platform.sandbox.spawner.keeper import Keeper, Parts
 from mecapy_platform.sandbox.spawner.sampling import children, tree_memory_bytes
 from mecapy_platform.sandbox.spawner.stem import Order, Stem
 
@@ -56,6 +66,7 @@ class Supervisor:
         signal.signal(signal.SIGTERM, lambda *_: self._stopping.append(True))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         system.private_mounts(with_user_namespace=uid is None)
+        self._base, self._name = base, name
         self._group = cgroups.RunCgroup(base, name)
         self._stem = Stem()
         self._group.join(self._stem.pid)
@@ -92,7 +103,10 @@ class Supervisor:
             _check_peer(connection, self._config.owner_uid)
             connection.settimeout(10)
             raw, descriptors = _receive(connection)
-            request = parse_request(raw, self._config.roots)
+            request = parse_any(raw, self._config.roots)
+            if isinstance(request, WarmRequest):
+                self._keep(connection, request, place, etc)
+                return
             top = self._start(request, descriptors, place, etc)
         except (RequestError, OSError, ValueError) as error:
             _send(connection, {"error": str(error)})
@@ -104,6 +118,17 @@ class Supervisor:
         self._open_outputs(top)
         with contextlib.suppress(OSError):
             _send(connection, {"ended": self._describe_end(request)})
+
+    def _keep(self, connection: socket.socket, request: WarmRequest, place: workspace.Workspace, etc: str) -> None:
+        """Stay with a warm sandbox until its pool lets it go."""
+        parts = Parts(self._config, self._base, self._name, self._uid, self._group, self._stem, place, etc, self._wake_read)
+        keeper = Keeper(parts, request)
+        try:
+            keeper.start(connection)
+            keeper.serve(connection, self._stopping)
+        finally:
+            self._kill_all()
+            keeper.remove()
 
     def _start(self, request: Request, descriptors: list[int], place: workspace.Workspace, etc: str) -> int:
         if len(descriptors) != 2:
@@ -124,7 +149,7 @@ class Supervisor:
             file_bytes=limits.disk_bytes + (1 << 20),  # a full disk answers first, and says what it is
         )
         self._oom = self._group.watch_oom()
-        filter_fd = seccomp.filter_descriptor()
+        filter_fd = seccomp.filter_descriptor(seccomp.PROGRAM)
         self._watch.started_at = time.monotonic()
         self._stem.start(order, [*descriptors, control_read, status_write, filter_fd])
         for fd in (*descriptors, control_read, status_write, filter_fd):
@@ -252,7 +277,7 @@ class Supervisor:
     def _open_outputs(self, top: int) -> None:
         """As the run's user, not as root: make the outputs readable through the worker's descriptor."""
         if self._uid is None:
-            workspace.open_to_reader(top)
+            open_to_reader(top)
             return
         pid = os.fork()
         if pid == 0:
@@ -260,7 +285,7 @@ class Supervisor:
                 os.setgroups([])
                 os.setresgid(self._uid, self._uid, self._uid)
                 os.setresuid(self._uid, self._uid, self._uid)
-                workspace.open_to_reader(top)
+                open_to_reader(top)
             finally:
                 os._exit(0)
         os.waitpid(pid, 0)

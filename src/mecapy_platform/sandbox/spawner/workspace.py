@@ -32,6 +32,21 @@ class Workspace:
                 os.chown(path, uid, uid)
         return os.open(self.files, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
+    def make_packages(self) -> str:
+        """A folder in which packages can be shown later: what is bound below it appears in every namespace that shows it."""
+        folder = f"{self.point}/packages"
+        Path(folder).mkdir(mode=0o755)
+        system.mount("tmpfs", folder, "tmpfs", system.MS_NOSUID | system.MS_NODEV, "size=1m,nr_inodes=2000,mode=0755")
+        system.mount("none", folder, "", system.MS_SHARED)
+        return folder
+
+    def show_package(self, path: str, number: int) -> None:
+        """Bind a package, read-only, to /packages/<number> of the warm sandbox."""
+        target = f"{self.point}/packages/{number}"
+        Path(target).mkdir(mode=0o755)
+        system.mount(path, target, "", system.MS_BIND)
+        system.mount("none", target, "", system.MS_BIND | system.MS_REMOUNT | system.MS_RDONLY | system.MS_NOSUID | system.MS_NODEV)
+
     def reach(self, path: str) -> str:
         """Bind `path` to a place every user can reach (its parents may be closed to others, as a home is)."""
         source = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -58,23 +73,3 @@ class Workspace:
             target.mkdir()
             system.mount(str(folder), str(target), "", system.MS_BIND)
         return f"{self.point}/{package.name}/{Path(path).relative_to(package)}"
-
-
-def open_to_reader(top: int) -> None:
-    """Make what a run left readable to the worker; called as the run's own user once all its processes are dead."""
-    for name in ("out",):
-        _open_folder(name, top, 0)
-
-
-def _open_folder(name: str, parent: int, depth: int) -> None:
-    os.chmod(name, 0o755, dir_fd=parent)  # noqa: S103 - read by the worker's user through a descriptor
-    folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False) and depth < 20:
-                    _open_folder(entry.name, folder, depth + 1)
-                elif entry.is_file(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_mode & 0o444 != 0o444:
-                    os.chmod(entry.name, 0o644, dir_fd=folder)
-    finally:
-        os.close(folder)

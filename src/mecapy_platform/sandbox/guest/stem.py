@@ -1,0 +1,184 @@
+"""One slot of a warm sandbox: makes a confined worker ahead of each call, follows it to its end, and says how it ended.
+
+The worker is used once. When it has ended, everything in its PID namespace is dead before the end is said.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import sys
+import time
+
+from _mecapy_guest import call, native, quickjson, readable
+
+TYPE_CHECKING = False  # `typing` itself is not imported: it costs milliseconds
+if TYPE_CHECKING:
+    from _mecapy_guest.confine import FileRules
+
+READY = b"ready"
+MESSAGE_BYTES = 256
+
+
+class Setup:
+    """What every call of a zygote shares: Landlock's rules, the filter of the last step, whether there is an environment."""
+
+    def __init__(self, rules: FileRules, program: bytes, *, has_site: bool) -> None:
+        self.rules = rules
+        self.program = program
+        self.has_site = has_site
+
+    def described(self) -> dict[str, object]:
+        return {"native": native.IS_NATIVE, "landlock": self.rules[0] != 0, "python": sys.version.split()[0]}
+
+
+class Worker:
+    """A worker that waits for its order, or runs it: its process, the first process of its namespace, its workspace."""
+
+    def __init__(self, pid: int, init: int, init_pidfd: int, top: int) -> None:
+        self.pid = pid
+        self.pidfd = os.pidfd_open(pid)
+        self.init = init
+        self.init_pidfd = init_pidfd
+        self.top = top
+
+    def kill(self) -> None:
+        """End the namespace: every process in it is dead when this returns."""
+        signal.pidfd_send_signal(self.init_pidfd, signal.SIGKILL)
+
+    def forget(self) -> None:
+        for descriptor in (self.pidfd, self.init_pidfd, self.top):
+            os.close(descriptor)
+
+
+class Watch:
+    """What was asked of the running call: its time limit, a stop, an end."""
+
+    def __init__(self) -> None:
+        self.reason = "exited"
+        self.started_at = time.monotonic()
+        self.grace_seconds = 0.0
+        self.limit_seconds = 0.0
+        self.stop_at: float | None = None
+        self.kill_at: float | None = None
+
+
+def serve(descriptor: int, setup: Setup) -> None:
+    """Until the other end is gone."""
+    channel = socket.socket(fileno=descriptor)
+    native.become_stem()
+    channel.send(b"hello")
+    if channel.recv(MESSAGE_BYTES) != b"go":  # once this process is in its control groups
+        return
+    home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    serial = 0
+    goes_on = True
+    while goes_on:
+        worker = prepare(channel, home, setup)
+        serial += 1
+        watch = Watch()
+        goes_on = follow(channel, worker, watch, serial)
+        end = finish(worker, watch)
+        if goes_on:
+            channel.send(quickjson.dumps({"ended": end, "serial": serial}).encode())
+
+
+def prepare(channel: socket.socket, home: int, setup: Setup) -> Worker:
+    """Fork a worker and hand its ends to the platform: order channel, stdout, stderr, workspace."""
+    order_ours, order_theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    report_ours, report_theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    out_read, out_write = os.pipe2(os.O_CLOEXEC)
+    err_read, err_write = os.pipe2(os.O_CLOEXEC)
+    init, init_pidfd = native.begin()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            call.serve(setup, order_theirs.fileno(), report_theirs, (out_write, err_write))
+        finally:
+            os._exit(1)
+    native.return_to(home)
+    order_theirs.close()
+    report_theirs.close()
+    os.close(out_write)
+    os.close(err_write)
+    with report_ours:
+        said, tops, _flags, _address = socket.recv_fds(report_ours, 1024, 1)
+    if not tops:
+        raise OSError(f"a worker could not be made: {said.decode('utf-8', 'replace') or 'it died'}")
+    with order_ours:
+        socket.send_fds(channel, [READY], [order_ours.fileno(), out_read, err_read, tops[0]])
+    os.close(out_read)
+    os.close(err_read)
+    return Worker(pid, init, init_pidfd, tops[0])
+
+
+def follow(channel: socket.socket, worker: Worker, watch: Watch, serial: int) -> bool:
+    """Return when the worker has ended or must; False when nobody listens any more."""
+    poller = select.poll()
+    poller.register(channel.fileno(), select.POLLIN)
+    poller.register(worker.pidfd, select.POLLIN)
+    while True:
+        due = [moment for moment in (watch.stop_at, watch.kill_at) if moment is not None]
+        wait_ms = None if not due else max(0, int((min(due) - time.monotonic()) * 1000) + 1)
+        ready = {descriptor for descriptor, _events in poller.poll(wait_ms)}
+        if worker.pidfd in ready:
+            return True
+        if channel.fileno() in ready:
+            said = channel.recv(MESSAGE_BYTES)
+            if not said:
+                return False
+            if not _obey(said.split(), worker, watch, serial):
+                return True
+        now = time.monotonic()
+        if watch.stop_at is not None and now >= watch.stop_at:
+            watch.reason = "timeout"
+            _ask_to_stop(worker, watch)
+        if watch.kill_at is not None and now >= watch.kill_at:
+            return True
+
+
+def finish(worker: Worker, watch: Watch) -> dict[str, object]:
+    """Kill what is left, wait for all of it, then make the outputs readable."""
+    worker.kill()
+    _pid, status, used = os.wait4(worker.pid, 0)
+    _init, _status, by_init = os.wait4(worker.init, 0)
+    wall_seconds = time.monotonic() - watch.started_at
+    readable.open_to_reader(worker.top)
+    worker.forget()
+    code = os.waitstatus_to_exitcode(status)
+    return {
+        "reason": watch.reason,
+        "detail": f"time limit of {watch.limit_seconds:g} s reached" if watch.reason == "timeout" else "",
+        "exit_code": code if code >= 0 else None,
+        "signal": -code if code < 0 else None,
+        "wall_seconds": wall_seconds,
+        "cpu_seconds": used.ru_utime + used.ru_stime + by_init.ru_utime + by_init.ru_stime,
+        "peak_bytes": max(used.ru_maxrss, by_init.ru_maxrss) * 1024,
+    }
+
+
+def _obey(words: list[bytes], worker: Worker, watch: Watch, serial: int) -> bool:
+    """`run N LIMIT GRACE`, `stop N`, `kill N`, each meant for the call number N; False: it must end now."""
+    if int(words[1]) != serial:
+        return True
+    if words[0] == b"run":
+        watch.started_at = time.monotonic()
+        watch.limit_seconds, watch.grace_seconds = float(words[2]), float(words[3])
+        watch.stop_at = watch.started_at + watch.limit_seconds
+    elif words[0] == b"stop":
+        watch.reason = "stopped"
+        _ask_to_stop(worker, watch)
+    elif words[0] == b"kill":
+        watch.reason = "stopped"
+        return False
+    return True
+
+
+def _ask_to_stop(worker: Worker, watch: Watch) -> None:
+    """SIGTERM to all of it: the first process passes it on."""
+    if watch.kill_at is None:
+        watch.kill_at = time.monotonic() + watch.grace_seconds
+        watch.stop_at = None
+        signal.pidfd_send_signal(worker.init_pidfd, signal.SIGTERM)

@@ -1,0 +1,358 @@
+"""Which warm sandboxes are kept: follows demand, bounded in number, fair between organizations. What cannot be warm goes cold."""
+
+import json
+import logging
+import os
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from mecapy_platform.core.errors import MecapyError, SandboxError
+from mecapy_platform.sandbox.base import Run, SandboxSpec
+from mecapy_platform.sandbox.warm import Function, Key, Slot, WarmInputs, WarmRun, Zygote, inputs_of
+
+log = logging.getLogger(__name__)
+LOOK_SECONDS = 1.0
+SETTLE_SECONDS = 0.003
+REFUSED_SECONDS = 60.0  # how long a machine that could not start one is left alone
+AHEAD_CALLS, AHEAD_SECONDS = 2, 10.0  # so many calls in so many seconds: the next worker loads the function ahead
+PUSH_OUT_SECONDS = 30.0  # an organization's last sandbox is left alone unless it was idle for so long
+
+
+@dataclass(frozen=True)
+class WarmLimits:
+    """`sandboxes`: zygotes in all; `slots`: of one; `calls`: after so many one is thrown away, as after `idle_seconds`."""
+
+    sandboxes: int = 16
+    slots: int = 4
+    calls: int = 20_000
+    idle_seconds: float = 300.0
+    memory_mb: int = 512  # of a zygote itself; its calls are limited one by one
+
+
+@dataclass(frozen=True)
+class Held:
+    """What choosing a victim looks at."""
+
+    key: Key
+    used_at: float
+    is_busy: bool
+
+
+def choose_victim(held: Sequence[Held], organization: str, now: float) -> Key | None:
+    """Which zygote makes room for one of `organization`; None when nobody should. Pure.
+
+    The organization that has most gives up its least recently used one; one's own counts as one more, so that asking for another never
+    costs somebody who has as many. An organization's last one goes only after PUSH_OUT_SECONDS of idleness.
+    """
+    counts: dict[str, int] = {}
+    for one in held:
+        counts[one.key.organization] = counts.get(one.key.organization, 0) + 1
+    weight = dict(counts)
+    weight[organization] = weight.get(organization, 0) + 1
+    idle = [one for one in held if not one.is_busy]
+    allowed = [
+        one
+        for one in idle
+        if one.key.organization == organization or counts[one.key.organization] > 1 or now - one.used_at > PUSH_OUT_SECONDS
+    ]
+    if not allowed:
+        return None
+    return max(allowed, key=lambda one: (weight[one.key.organization], now - one.used_at)).key
+
+
+@dataclass
+class Demand:
+    """When a function was called lately."""
+
+    moments: deque[float] = field(default_factory=lambda: deque(maxlen=AHEAD_CALLS))
+
+    def note(self, now: float) -> None:
+        self.moments.append(now)
+
+    def is_hot(self, now: float) -> bool:
+        return len(self.moments) == AHEAD_CALLS and now - self.moments[0] <= AHEAD_SECONDS
+
+
+def key_of(spec: SandboxSpec, tools: tuple[str, ...]) -> Key:
+    """With whom a call may share a zygote."""
+    assert spec.environment is not None
+    site = spec.environment.site_packages
+    return Key(spec.organization, os.path.realpath(spec.environment.interpreter), None if site is None else str(site), tools)
+
+
+class WarmPool:
+    """`connect` gives a connection to the spawner. `start` answers a run, or None: then the call goes cold."""
+
+    def __init__(self, connect: Callable[[], socket.socket], filter_hex: str, limits: WarmLimits) -> None:
+        self._connect = connect
+        self._filter = filter_hex
+        self._limits = limits
+        self._zygotes: dict[Key, Zygote] = {}
+        self._starting: set[Key] = set()
+        self._demand: dict[Function, Demand] = {}
+        self._refused_until = 0.0
+        self._closing = threading.Event()
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._wanted: deque[Key] = deque()
+
+    def start(self, spec: SandboxSpec, tools: tuple[str, ...]) -> Run | None:
+        """Run a call in a warm slot, or say None and make one ready for the next call."""
+        inputs = inputs_of(spec)
+        assert spec.handler is not None
+        key = key_of(spec, tools)
+        function = Function(str(spec.package), spec.handler, spec.limits, spec.required_files, spec.optional_files)
+        zygote = self._zygote_for(key, function) if inputs is not None else None
+        if zygote is None or inputs is None:
+            return None
+        return self._call(zygote, function, spec, inputs)
+
+    def make_ready(self, spec: SandboxSpec, tools: tuple[str, ...]) -> None:
+        """Start what a call of this kind needs, unless it is there; returns when it can take the call.
+
+        Raises
+        ------
+        SandboxError
+            This machine cannot have one.
+        """
+        key = key_of(spec, tools)
+        with self._lock:
+            is_there = key in self._zygotes
+        if not is_there:
+            self._start_zygote(key)
+
+    def held(self) -> Mapping[Key, Zygote]:
+        with self._lock:
+            return dict(self._zygotes)
+
+    def close(self) -> None:
+        self._closing.set()
+        self._wake.set()
+        with self._lock:
+            zygotes, self._zygotes = list(self._zygotes.values()), {}
+        for zygote in zygotes:
+            zygote.close()
+
+    def _zygote_for(self, key: Key, function: Function) -> Zygote | None:
+        now = time.monotonic()
+        with self._lock:
+            self._demand.setdefault(function, Demand()).note(now)
+            zygote = self._zygotes.get(key)
+            if zygote is not None:
+                zygote.used_at = now
+                zygote.busy += 1
+                return zygote
+            if key not in self._starting and now >= self._refused_until and not self._closing.is_set():
+                self._starting.add(key)
+                self._wanted.append(key)
+                self._look_after()
+                self._wake.set()
+        return None
+
+    def _call(self, zygote: Zygote, function: Function, spec: SandboxSpec, inputs: WarmInputs) -> Run | None:
+        slot = None
+        try:
+            slot = self._slot(zygote, function, needs_files=bool(inputs.files))
+            if slot is None:
+                self._leave(zygote)
+                return None
+            run = WarmRun(slot, spec, self._give_back)
+        except (MecapyError, OSError) as error:
+            log.warning("a warm call goes cold: %s", error)
+            self._lose(zygote, slot)
+            return None
+        try:
+            run.begin(function, inputs)
+        except (MecapyError, OSError) as error:
+            log.warning("a warm call goes cold: %s", error)
+            run.close()
+            return None
+        return run
+
+    def _slot(self, zygote: Zygote, function: Function, *, needs_files: bool) -> Slot | None:
+        """A free slot that fits best; `busy` counts it already."""
+        with self._lock:
+            best = min(zygote.free, key=lambda slot: _misfit(slot, function, needs_files=needs_files), default=None)
+            if best is not None:
+                zygote.free.remove(best)
+            elif zygote.busy > self._limits.slots:
+                return None
+        if best is None:
+            best = zygote.open_slot(function.limits)
+        elif best.ahead is not None and (best.ahead != function or needs_files):
+            best.renew()
+        zygote.limit(best, function.limits)
+        best.worker()
+        best.last = function
+        return best
+
+    def _give_back(self, slot: Slot, is_clean: bool) -> None:
+        zygote = slot.zygote
+        if not is_clean:
+            self._lose(zygote, slot)
+            return
+        slot.ahead = None
+        slot.calls += 1
+        with self._lock:
+            zygote.calls += 1
+            zygote.used_at = time.monotonic()
+            zygote.busy -= 1
+            if not zygote.is_closed:
+                zygote.free.append(slot)
+                self._wake.set()
+                return
+        slot.close()
+
+    def _leave(self, zygote: Zygote) -> None:
+        with self._lock:
+            zygote.busy -= 1
+
+    def _lose(self, zygote: Zygote, slot: Slot | None) -> None:
+        """A slot about which there is any doubt is killed; a zygote that does not answer goes with it."""
+        self._leave(zygote)
+        try:
+            if slot is not None:
+                zygote.drop(slot)
+                return
+        except SandboxError as error:
+            log.warning("a warm sandbox is thrown away: %s", error.message)
+        self._throw_away(zygote)
+
+    def _throw_away(self, zygote: Zygote) -> None:
+        with self._lock:
+            if self._zygotes.get(zygote.key) is zygote:
+                del self._zygotes[zygote.key]
+        zygote.close()
+
+    def _look_after(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._keep, name="warm-pool", daemon=True)
+            self._thread.start()
+
+    def _keep(self) -> None:
+        while not self._closing.is_set():
+            self._wake.wait(LOOK_SECONDS)
+            self._wake.clear()
+            while self._wanted:
+                self._start_wanted(self._wanted.popleft())
+            self._closing.wait(SETTLE_SECONDS)  # under load a slot is taken again before this; then nothing is loaded ahead
+            for slot in self._to_load_ahead():
+                self._load_ahead(slot)
+            self._tidy()
+
+    def _to_load_ahead(self) -> list[Slot]:
+        """Free slots of functions in demand, taken out of their zygote; and those that waited with a function too long."""
+        now = time.monotonic()
+        with self._lock:
+            chosen = [slot for zygote in self._zygotes.values() for slot in zygote.free if self._should_change(slot, now)]
+            for slot in chosen:
+                slot.zygote.free.remove(slot)
+                slot.zygote.busy += 1
+        return chosen
+
+    def _should_change(self, slot: Slot, now: float) -> bool:
+        if slot.ahead is not None:
+            return now - slot.ahead_at > AHEAD_SECONDS
+        demand = None if slot.last is None else self._demand.get(slot.last)
+        return demand is not None and demand.is_hot(now)
+
+    def _load_ahead(self, slot: Slot) -> None:
+        """Let the waiting worker load the function; one that nobody called is thrown away, with the tenant's code in it."""
+        try:
+            if slot.ahead is not None:
+                slot.renew()
+            elif slot.last is not None:
+                slot.prepare(slot.last)
+        except (MecapyError, OSError, ValueError) as error:
+            log.warning("a warm slot is thrown away: %s", error)
+            self._lose(slot.zygote, slot)
+            return
+        with self._lock:
+            slot.zygote.busy -= 1
+            if not slot.zygote.is_closed:
+                slot.zygote.free.append(slot)
+                return
+        slot.close()
+
+    def _start_wanted(self, key: Key) -> None:
+        try:
+            self._start_zygote(key)
+        except (MecapyError, OSError) as error:
+            log.warning("no warm sandbox for now: %s", error)
+            self._refused_until = time.monotonic() + REFUSED_SECONDS
+        finally:
+            with self._lock:
+                self._starting.discard(key)
+
+    def _start_zygote(self, key: Key) -> None:
+        with self._lock:
+            victim = None
+            if len(self._zygotes) >= self._limits.sandboxes:
+                held = [Held(one.key, one.used_at, one.busy > 0) for one in self._zygotes.values()]
+                chosen = choose_victim(held, key.organization, time.monotonic())
+                if chosen is None:
+                    return
+                victim = self._zygotes.pop(chosen)
+        if victim is not None:
+            victim.close()
+        zygote = self._connected(key)
+        with self._lock:
+            if not self._closing.is_set():
+                self._zygotes[key] = zygote
+                return
+        zygote.close()
+
+    def _connected(self, key: Key) -> Zygote:
+        guest = json.dumps({"libraries": [], "filter": self._filter, "site": key.site_packages is not None})
+        request = {
+            "interpreter": key.interpreter,
+            "site_packages": key.site_packages,
+            "vetted": None,
+            "tools": key.tools,
+            "guest": guest,
+            "memory_mb": self._limits.memory_mb,
+        }
+        connection = self._connect()
+        try:
+            connection.sendall(json.dumps({"warm": request}).encode() + b"\n")
+            raw = b""
+            while not raw.endswith(b"\n"):
+                piece = connection.recv(65536)
+                if not piece:
+                    raise SandboxError("warm_sandbox_refused", "The spawner ended before a warm sandbox had started.")
+                raw += piece
+            answer = json.loads(raw)
+            if "started" not in answer:
+                raise SandboxError("warm_sandbox_refused", f"No warm sandbox can be had here: {answer.get('error')}.")
+        except (OSError, ValueError, MecapyError):
+            connection.close()
+            raise
+        return Zygote(key, connection, answer["started"])
+
+    def _tidy(self) -> None:
+        """Throw away what was idle or used long enough."""
+        now = time.monotonic()
+        with self._lock:
+            old = [
+                one
+                for one in self._zygotes.values()
+                if one.busy == 0 and (now - one.used_at > self._limits.idle_seconds or one.calls >= self._limits.calls)
+            ]
+            for function in [name for name, demand in self._demand.items() if now - demand.moments[-1] > self._limits.idle_seconds]:
+                del self._demand[function]
+        for zygote in old:
+            with suppress(OSError):
+                self._throw_away(zygote)
+
+
+def _misfit(slot: Slot, function: Function, *, needs_files: bool) -> int:
+    """0 is best: loaded ahead; then idle with the same limits, idle with others, loaded with something else."""
+    if slot.ahead is not None:
+        return 0 if slot.ahead == function and not needs_files else 3
+    return 1 if slot.limits == function.limits else 2
