@@ -22,8 +22,8 @@ from mecapy_platform.sandbox.base import NOTHING_SEEN, Run, SandboxSpec, Seen, S
 from mecapy_platform.sandbox.limits import thread_environment
 from mecapy_platform.sandbox.probe import run_self_test
 from mecapy_platform.sandbox.run import BubblewrapRun, Streams
-from mecapy_platform.sandbox.tools import TOOLS
 from mecapy_platform.sandbox.seccomp import LAST_PROGRAM
+from mecapy_platform.sandbox.tools import TOOLS
 from mecapy_platform.sandbox.warm_pool import WarmLimits, WarmPool
 
 SPAWNER = Path(__file__).parent / "spawner"

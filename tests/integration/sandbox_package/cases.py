@@ -361,7 +361,7 @@ def leaves_everything() -> dict[str, Any]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
     os.dup2(os.open("/dev/zero", os.O_RDONLY), 50)
     threading.Thread(target=pause, args=(60,), daemon=True).start()
-    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    subprocess.Popen([sys.executable, "-c", "import threading; threading.Event().wait(60)"])
     return {"random": random.random()}
 
 
