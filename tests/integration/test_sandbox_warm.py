@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from integration.sandbox_contract import PACKAGE, Bench, ConfinementContract, SandboxContract
-from mecapy_platform.sandbox.base import Run, SandboxSpec, SelfTest
+from mecapy_platform.sandbox.base import NOTHING_SEEN, Run, SandboxSpec, Seen, SelfTest
 from mecapy_platform.sandbox.bubblewrap import SPAWNER, BubblewrapSandbox, LocalSpawner
 from mecapy_platform.sandbox.warm import WarmRun
 from mecapy_platform.sandbox.warm_pool import WarmLimits
@@ -37,8 +37,8 @@ class WarmAlone:
         assert isinstance(run, WarmRun) == spec.is_warm
         return run
 
-    def find(self, reference: str) -> Run | None:
-        return self.inner.find(reference)
+    def find(self, reference: str, seen: Seen = NOTHING_SEEN) -> Run | None:
+        return self.inner.find(reference, seen)
 
 
 @pytest.fixture(scope="module", params=["native", "fallback"])

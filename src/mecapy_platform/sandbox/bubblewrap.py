@@ -213,8 +213,8 @@ class _WarmAlone:
             raise SandboxError("warm_sandbox_refused", "A warm sandbox has started, but took no call.")
         return run
 
-    def find(self, reference: str) -> Run | None:
-        return self.sandbox.find(reference)
+    def find(self, reference: str, seen: Seen = NOTHING_SEEN) -> Run | None:
+        return self.sandbox.find(reference, seen)
 
 
 def make_request(spec: SandboxSpec, tools: tuple[str, ...]) -> dict[str, Any]:
