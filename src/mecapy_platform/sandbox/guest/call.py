@@ -58,9 +58,8 @@ def serve(setup: Setup, channel: int, report: socket.socket, outputs: tuple[int,
 
 def warm_up_numpy() -> None:
     """In the zygote: let the first use of its parts be over, with one thread, so that no thread is lost in a fork."""
-    import numpy as np
-
-    np.dot(np.ones((4, 4)), np.ones((4, 4)))
+    numpy = sys.modules["numpy"]
+    numpy.dot(numpy.ones((4, 4)), numpy.ones((4, 4)))
 
 
 def _take_descriptors(channel: int, data: int, outputs: tuple[int, int]) -> None:
