@@ -13,16 +13,25 @@ from dataclasses import dataclass
 from mecapy_platform.sandbox import seccomp_tables
 
 LOAD, JUMP, EQUAL, AT_LEAST, SOME_BITS, RETURN = 0x20, 0x05, 0x15, 0x35, 0x45, 0x06
-NUMBER_AT, ARCHITECTURE_AT, FIRST_ARGUMENT_AT, SECOND_ARGUMENT_AT = 0, 4, 16, 24  # low halves of the arguments, little-endian
+NUMBER_AT, ARCHITECTURE_AT, FIRST_ARGUMENT_AT, SECOND_ARGUMENT_AT, THIRD_ARGUMENT_AT = (
+    0,
+    4,
+    16,
+    24,
+    32,
+)  # low halves of the arguments, little-endian
 ALLOW, KILL = 0x7FFF0000, 0x80000000
 DENY = 0x00050000 | errno.EPERM
 UNKNOWN = 0x00050000 | errno.ENOSYS
 NO_FAMILY = 0x00050000 | errno.EAFNOSUPPORT
+NO_PROTOCOL = 0x00050000 | errno.EPROTONOSUPPORT
 
 NEW_NAMESPACES = (
     0x7E020080  # CLONE_NEWNS CGROUP UTS IPC USER PID NET, and NEWTIME (which clone reads as a signal bit; never used by a thread)
 )
 FAMILIES = (1, 2, 10)  # unix, IPv4, IPv6: there is no network behind them, only the loopback of the run itself
+PROTOCOLS = (0, 6, 17)  # the usual one, TCP, UDP: no ping, SCTP, DCCP, MPTCP, UDP-Lite
+TELLING_OF_OTHERS = (1024, 1026)  # F_SETLEASE, F_NOTIFY: they tell when another sandbox opens a file that both see, as inotify would
 TERMINAL_INJECTION = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
 PERSONALITIES = (0, 0x0008, 0x20000, 0x20008, 0xFFFFFFFF)
 
@@ -80,8 +89,9 @@ def _closer_looks() -> dict[str, bytes]:
     clone = _op(LOAD, FIRST_ARGUMENT_AT) + _op(SOME_BITS, NEW_NAMESPACES & ~0x80, 0, 1) + _op(RETURN, DENY) + _op(RETURN, ALLOW)
     return {
         "clone": clone,
-        "socket": _one_of(FIRST_ARGUMENT_AT, FAMILIES, ALLOW, NO_FAMILY),
+        "socket": _unless(FIRST_ARGUMENT_AT, FAMILIES, NO_FAMILY) + _one_of(THIRD_ARGUMENT_AT, PROTOCOLS, ALLOW, NO_PROTOCOL),
         "socketpair": _one_of(FIRST_ARGUMENT_AT, FAMILIES[:1], ALLOW, NO_FAMILY),
+        "fcntl": _one_of(SECOND_ARGUMENT_AT, TELLING_OF_OTHERS, DENY, ALLOW),
         "ioctl": _one_of(SECOND_ARGUMENT_AT, TERMINAL_INJECTION, DENY, ALLOW),
         "personality": _one_of(FIRST_ARGUMENT_AT, PERSONALITIES, ALLOW, DENY),
     }
@@ -91,6 +101,14 @@ def _one_of(offset: int, values: tuple[int, ...], found: int, otherwise: int) ->
     program = _op(LOAD, offset)
     for value in values:
         program += _op(EQUAL, value, 0, 1) + _op(RETURN, found)
+    return program + _op(RETURN, otherwise)
+
+
+def _unless(offset: int, values: tuple[int, ...], otherwise: int) -> bytes:
+    """Go on when the argument is one of `values`."""
+    program = _op(LOAD, offset)
+    for left, value in zip(range(len(values), 0, -1), values, strict=True):
+        program += _op(EQUAL, value, left, 0)
     return program + _op(RETURN, otherwise)
 
 

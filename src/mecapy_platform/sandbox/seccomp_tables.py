@@ -1,7 +1,7 @@
 """System calls that a calculation may use, by number, for the two architectures we run on. Anything else is refused.
 
 Left out on purpose: new namespaces and mounts, tracing of other processes, kernel keyrings, io_uring, bpf, perf, userfaultfd,
-modules, clocks, swap, quotas, handles of files, and whatever is newer than this table.
+modules, clocks, swap, quotas, handles of files, notices of what others do with a file (inotify), and whatever is newer than this table.
 """
 
 X86_64 = """
@@ -26,12 +26,12 @@ get_thread_area=211 epoll_create=213 epoll_ctl_old=214 epoll_wait_old=215 remap_
 set_tid_address=218 restart_syscall=219 semtimedop=220 fadvise64=221 timer_create=222 timer_settime=223 timer_gettime=224
 timer_getoverrun=225 timer_delete=226 clock_gettime=228 clock_getres=229 clock_nanosleep=230 exit_group=231 epoll_wait=232
 epoll_ctl=233 tgkill=234 utimes=235 get_mempolicy=239 mq_open=240 mq_unlink=241 mq_timedsend=242 mq_timedreceive=243
-mq_notify=244 mq_getsetattr=245 waitid=247 ioprio_set=251 ioprio_get=252 inotify_init=253 inotify_add_watch=254
-inotify_rm_watch=255 openat=257 mkdirat=258 mknodat=259 fchownat=260 futimesat=261 newfstatat=262 unlinkat=263 renameat=264
+mq_notify=244 mq_getsetattr=245 waitid=247 ioprio_set=251 ioprio_get=252 openat=257 mkdirat=258 mknodat=259 fchownat=260 futimesat=261
+newfstatat=262 unlinkat=263 renameat=264
 linkat=265 symlinkat=266 readlinkat=267 fchmodat=268 faccessat=269 pselect6=270 ppoll=271 set_robust_list=273
 get_robust_list=274 splice=275 tee=276 sync_file_range=277 utimensat=280 epoll_pwait=281 signalfd=282 timerfd_create=283
 eventfd=284 fallocate=285 timerfd_settime=286 timerfd_gettime=287 accept4=288 signalfd4=289 eventfd2=290 epoll_create1=291
-dup3=292 pipe2=293 inotify_init1=294 preadv=295 pwritev=296 rt_tgsigqueueinfo=297 recvmmsg=299 prlimit64=302 syncfs=306
+dup3=292 pipe2=293 preadv=295 pwritev=296 rt_tgsigqueueinfo=297 recvmmsg=299 prlimit64=302 syncfs=306
 sendmmsg=307 getcpu=309 sched_setattr=314 sched_getattr=315 renameat2=316 seccomp=317 getrandom=318 memfd_create=319
 execveat=322 membarrier=324 mlock2=325 copy_file_range=326 preadv2=327 pwritev2=328 pkey_mprotect=329 pkey_alloc=330
 pkey_free=331 statx=332 rseq=334 pidfd_send_signal=424 pidfd_open=434 close_range=436 openat2=437 faccessat2=439
@@ -42,7 +42,7 @@ futex_waitv=449
 AARCH64 = """
 setxattr=5 lsetxattr=6 fsetxattr=7 getxattr=8 lgetxattr=9 fgetxattr=10 listxattr=11 llistxattr=12 flistxattr=13 removexattr=14
 lremovexattr=15 fremovexattr=16 getcwd=17 eventfd2=19 epoll_create1=20 epoll_ctl=21 epoll_pwait=22 dup=23 dup3=24 fcntl=25
-inotify_init1=26 inotify_add_watch=27 inotify_rm_watch=28 ioctl=29 ioprio_set=30 ioprio_get=31 flock=32 mknodat=33 mkdirat=34
+ioctl=29 ioprio_set=30 ioprio_get=31 flock=32 mknodat=33 mkdirat=34
 unlinkat=35 symlinkat=36 linkat=37 renameat=38 statfs=43 fstatfs=44 truncate=45 ftruncate=46 fallocate=47 faccessat=48 chdir=49
 fchdir=50 fchmod=52 fchmodat=53 fchownat=54 fchown=55 openat=56 close=57 pipe2=59 getdents64=61 lseek=62 read=63 write=64
 readv=65 writev=66 pread64=67 pwrite64=68 preadv=69 pwritev=70 sendfile=71 pselect6=72 ppoll=73 signalfd4=74 splice=76 tee=77

@@ -10,7 +10,7 @@ FILES_ALL = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1}
 FILES_READ = 0b1101  # execute, read file, read folder
 FILES_WRITE = (1 << 13) - 1 & ~(1 << 6) & ~(1 << 11)  # everything but making devices
 SCOPES = 0b11  # no abstract unix sockets and no signals to the outside
-WRITABLE = ("/workspace/out", "/workspace/scratch", "/tmp", "/dev", "/proc")  # noqa: S108 - inside the sandbox
+WRITABLE = ("/workspace/out", "/workspace/scratch", "/tmp", "/dev")  # noqa: S108 - inside the sandbox
 
 _libc = ctypes.CDLL(None, use_errno=True)
 

@@ -25,6 +25,13 @@ ETC_FILES = {
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
 }
 
+# what the whole machine does, and with it when others work; each is covered by a file that says nothing
+TELLING_FILES = (
+    *("stat", "loadavg", "vmstat", "diskstats", "interrupts", "softirqs", "schedstat", "zoneinfo", "buddyinfo", "pagetypeinfo"),
+    *("locks", "cgroups", "keys", "key-users", "swaps", "partitions", "cmdline"),
+)
+TELLING_FOLDERS = ("pressure",)
+
 
 @dataclass(frozen=True)
 class Places:
@@ -40,6 +47,7 @@ def write_etc(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in ETC_FILES.items():
         (folder / name).write_text(text)
+    _write_covers(folder / "covers")
     cache = Path("/etc/ld.so.cache")
     if cache.is_file():
         (folder / "ld.so.cache").write_bytes(cache.read_bytes())
@@ -49,6 +57,17 @@ def write_etc(folder: Path) -> None:
     for entry in source.iterdir() if source.is_dir() else ():
         if entry.is_symlink() and str(target := entry.readlink()).startswith("/usr/lib/") and not (links / entry.name).is_symlink():
             (links / entry.name).symlink_to(target)
+
+
+def _write_covers(folder: Path) -> None:
+    """What is read instead: nothing, but for the two that libraries count processors by."""
+    (folder / "empty").mkdir(parents=True, exist_ok=True)
+    for name in TELLING_FILES:
+        (folder / name).write_text("")
+    processors = [f"cpu{number} 0 0 0 0 0 0 0 0 0 0" for number in sorted(os.sched_getaffinity(0))]
+    lines = ("cpu  0 0 0 0 0 0 0 0 0 0", *processors, "intr 0", "ctxt 0", "btime 0", "processes 0", "procs_running 1", "procs_blocked 0")
+    (folder / "stat").write_text("\n".join(lines) + "\n")
+    (folder / "loadavg").write_text("0.00 0.00 0.00 1/1 1\n")
 
 
 def interpreter_parts(interpreter: str) -> list[str]:
@@ -64,11 +83,12 @@ def bwrap_command(request: Request, places: Places, reach: Callable[[str], str])
     command = [places.bwrap, "--unshare-all", "--unshare-user", "--disable-userns", "--cap-drop", "ALL", "--die-with-parent"]
     command += ["--new-session", "--as-pid-1", "--uid", str(USER_ID), "--gid", str(USER_ID), "--hostname", "sandbox"]
     command += ["--seccomp", str(SECCOMP_FD), "--clearenv"]
-    command += ["--proc", "/proc", "--dev", "/dev", "--bind", f"{places.files}/shm", "/dev/shm", "--remount-ro", "/dev"]  # noqa: S108 - inside
+    etc = reach(places.etc)
+    command += ["--proc", "/proc", *_covers(etc), "--dev", "/dev", "--bind", f"{places.files}/shm", "/dev/shm", "--remount-ro", "/dev"]  # noqa: S108 - inside
     command += _libraries()
     for path in (*interpreter_parts(request.interpreter), *request.tools):
         command += _ro(reach(path), path)
-    command += _ro(reach(places.etc), "/etc")
+    command += _ro(etc, "/etc")
     command += _ro(reach(str(GUEST_FOLDER)), "/mecapy/_mecapy_guest")
     command += _ro(reach(request.package), "/package")
     if request.site_packages is not None:
@@ -122,6 +142,13 @@ def _devices_without_terminals() -> list[str]:
 
 def _ro(source: str, target: str) -> list[str]:
     return ["--ro-bind", source, target]
+
+
+def _covers(etc: str) -> list[str]:
+    command = [word for name in TELLING_FILES if Path("/proc", name).exists() for word in _ro(f"{etc}/covers/{name}", f"/proc/{name}")]
+    return command + [
+        word for name in TELLING_FOLDERS if Path("/proc", name).is_dir() for word in _ro(f"{etc}/covers/empty", f"/proc/{name}")
+    ]
 
 
 def _libraries() -> list[str]:

@@ -1,0 +1,214 @@
+"""A platform under attack: the package that holds the attacks, what an insider knows of the host, and what each task told."""
+
+import json
+import os
+import socket
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from left_behind import traces
+from mecapy_platform.embedded.layout import Layout
+from running_platform import Running, archive, deploy, platform
+from security.backends import Backend
+from security.cases import CASES, Case
+
+ATTACKS = Path(__file__).parent / "attacks"
+CASES_OF_A_BATCH = 6
+CANARY = "canary of the host: whoever reads this has escaped"
+ABSTRACT = f"mecapy-attack-{os.getpid()}"
+NAMESPACES = ("mnt", "net", "pid", "ipc", "uts", "user")
+SETTINGS = {
+    "MECAPY_GRACE_SECONDS": "1",
+    "MECAPY_OUTPUT_BYTES": str(64 << 20),
+    "MECAPY_RESULT_BYTES": str(8 << 20),
+    "MECAPY_LOG_BYTES": str(1 << 20),
+}
+PROFILES = {"many": (512, 60), "one": (128, 3), "roomy": (1024, 30)}
+HEAD = """
+version: "1"
+package: {{name: attacks, version: 1.0.0}}
+runtime: {{kind: python, version: "3.11"}}
+platform: {{warm: {warm}}}
+functions:
+"""
+FUNCTION = "  {name}: {{handler: 'entry:{handler}', inputs: {inputs}, outputs: {{reports: String}}, resources: {resources}}}\n"
+
+
+def package(*, is_warm: bool) -> bytes:
+    text = HEAD.format(warm=str(is_warm).lower())
+    for name, (memory_mb, seconds) in PROFILES.items():
+        handler = "batch" if name == "many" else "alone"
+        inputs = "{cases: 'list[String]', world: Object}" if handler == "batch" else "{case: String, world: Object}"
+        resources = f"{{cpu: 1, memory_mb: {memory_mb}, timeout: {seconds}}}"
+        text += FUNCTION.format(name=name, handler=handler, inputs=inputs, resources=resources)
+    return archive(text, {path.name: path.read_text() for path in ATTACKS.glob("*.py")})
+
+
+@dataclass
+class Told:
+    """One ended task, and what its attacks said."""
+
+    task: dict[str, Any]
+    reports: dict[str, list[dict[str, Any]]]
+    log: str
+
+    @property
+    def end(self) -> tuple[str, str]:
+        return self.task["state"], (self.task["error"] or {}).get("code", "")
+
+    @property
+    def sentence(self) -> str:
+        return str((self.task["error"] or {}).get("message", ""))
+
+
+@dataclass
+class Attacked:
+    """A platform with the package deployed, as two companies see it."""
+
+    running: Running
+    backend: Backend
+    client: httpx2.Client
+    rival: httpx2.Client
+    host: "Host"
+    told: dict[str, Told] = field(default_factory=dict)
+    parts: dict[str, list[int]] = field(default_factory=dict)
+    before: set[str] = field(default_factory=set)
+
+    def request(self, function: str, attacks: Iterable[str], **more: Any) -> dict[str, Any]:
+        kind = "batch" if function == "many" else "alone"
+        world = {**self.host.world(self.running), "kind": kind, "disk_mb": PROFILES[function][0], **more}
+        names = list(attacks)
+        inputs = {"cases": names, "world": world} if kind == "batch" else {"case": names[0], "world": world}
+        return {"package": "attacks", "function": function, "inputs": inputs, "name": names[0]}
+
+    def submit(self, requests: list[dict[str, Any]], client: httpx2.Client | None = None) -> list[str]:
+        answer = (client or self.client).post("/tasks/bulk", json={"tasks": requests})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["refused"] == 0, answer.text
+        return [one["task"]["id"] for one in answer.json()["results"]]
+
+    def ended(self, task_id: str, client: httpx2.Client | None = None) -> Told:
+        asked = client or self.client
+        for _ in range(10):
+            task = asked.get(f"/tasks/{task_id}", params={"wait": 30}).json()
+            if task["completed_at"] is not None:
+                break
+        else:
+            raise AssertionError(f"{task_id} has not ended: {task}")
+        entries = asked.get(f"/tasks/{task_id}/logs", params={"limit": 5000}).json()["entries"]
+        log = "".join(entry["text"] for entry in entries)
+        reports = _returned(task) or {task["name"]: _printed(log)}
+        return Told(task, reports, log)
+
+    def run(self, function: str, *attacks: str, client: httpx2.Client | None = None, **more: Any) -> Told:
+        (task_id,) = self.submit([self.request(function, attacks, **more)], client)
+        return self.ended(task_id, client)
+
+    def run_all(self, cases: Iterable[Case]) -> None:
+        """Submit everything at once: cases that cannot disturb each other share a task, the others have their own."""
+        chosen = list(cases)
+        shared = [case.attack for case in chosen if case.function == "many"]
+        groups = [shared[start : start + CASES_OF_A_BATCH] for start in range(0, len(shared), CASES_OF_A_BATCH)]
+        work = [("many", group) for group in groups] + [(case.function, [case.attack]) for case in chosen if case.function != "many"]
+        ids = self.submit([self.request(function, group) for function, group in work])
+        for (function, group), task_id in zip(work, ids, strict=True):
+            told = self.ended(task_id)
+            self.told.update({key_of(function, attack): told for attack in group})
+
+    def told_of(self, case: Case) -> Told:
+        return self.told[key_of(case.function, case.attack)]
+
+
+def key_of(function: str, attack: str) -> str:
+    return f"{'many' if function == 'many' else 'one'} {attack}"
+
+
+def _returned(task: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        reports = json.loads((task["result"] or {}).get("reports") or "{}")
+    except ValueError:
+        return {}
+    return reports if isinstance(reports, dict) else {}
+
+
+def _printed(log: str) -> list[dict[str, Any]]:
+    lines = [line.removeprefix("TRY ") for line in log.splitlines() if line.startswith("TRY ")]
+    return [json.loads(line) for line in lines if line.endswith("}")]
+
+
+@dataclass
+class Host:
+    """What the test has put on the host for attacks to find, and the ends at which it would notice."""
+
+    canary: Path
+    listener: socket.socket
+    abstract: list[socket.socket]
+
+    def world(self, running: Running) -> Mapping[str, Any]:
+        layout, data = Layout(running.data), running.data
+        parts = running.parts
+        port = int(running.url.rpartition(":")[2])
+        return {
+            "paths": [
+                str(path)
+                for path in (self.canary, layout.connection, layout.secrets, layout.issuer_key, layout.postgres, data / "logs", data)
+            ],
+            "sockets": [str(path) for path in (layout.spawner_socket, layout.postgres_run / ".s.PGSQL.5432", layout.valkey / "s")],
+            "ports": [port, 5432, 6379],
+            "listening": [self.listener.getsockname()[1]],
+            "abstract": [ABSTRACT],
+            "pids": sorted({os.getpid(), *(pids[0] for pids in parts.values() if pids)} - {0, 1})[:6],
+            "hostname": socket.gethostname(),
+            "namespaces": {name: Path(f"/proc/self/ns/{name}").stat().st_ino for name in NAMESPACES},
+            "names_of_others": ["rivals", "demo"],
+        }
+
+    def noticed(self) -> list[str]:
+        """Who connected to the host's sockets."""
+        found = []
+        for one in (self.listener, *self.abstract):
+            try:
+                one.accept()[0].close()
+            except (BlockingIOError, OSError):
+                continue
+            found.append(str(one.getsockname()))
+        return found
+
+
+@contextmanager
+def host() -> Iterator[Host]:
+    with ExitStack() as stack:
+        canary = Path("/tmp") / f"mecapy-canary-{os.getpid()}"
+        canary.write_text(CANARY)
+        stack.callback(canary.unlink)
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        listener.setblocking(False)
+        abstract = stack.enter_context(socket.socket(socket.AF_UNIX))
+        abstract.bind(f"\0{ABSTRACT}")
+        abstract.listen()
+        abstract.setblocking(False)
+        yield Host(canary, listener, [abstract])
+
+
+@contextmanager
+def attacked(backend: Backend) -> Iterator[Attacked]:
+    """A platform of its own with the attacks deployed for two companies; every case has run."""
+    content = package(is_warm=backend.is_warm)
+    with ExitStack() as stack:
+        made = stack.enter_context(host())
+        running = stack.enter_context(platform({**SETTINGS, **backend.settings}))
+        client = stack.enter_context(running.client())
+        rival = stack.enter_context(running.client(running.token("root", "rivals"), "rivals"))
+        deploy(client, content, organization="demo")
+        deploy(rival, content, organization="rivals")
+        one = Attacked(running, backend, client, rival, made)
+        first = one.run("many", "descriptors:standard_streams")
+        assert first.end == ("completed", ""), (first.sentence, first.log)
+        one.parts, one.before = running.parts, traces(running)
+        one.run_all(CASES)
+        yield one
