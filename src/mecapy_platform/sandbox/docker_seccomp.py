@@ -44,8 +44,9 @@ def _closer_looks() -> dict[str, list[Rule]]:
     pair_families = [family for family in range(HIGHEST_FAMILY) if family != seccomp.FAMILIES[0]]
     return {
         "clone": [_allow("clone", _masked(0, seccomp.NEW_NAMESPACES & ~0x80, 0))],
-        "socket": [*_values("socket", seccomp.FAMILIES), *_no_family("socket", families)],
+        "socket": [*_sockets(), *_no_family("socket", families)],
         "socketpair": [*_values("socketpair", seccomp.FAMILIES[:1]), *_no_family("socketpair", pair_families)],
+        "fcntl": [_allow("fcntl", _masked(1, mask, value)) for mask, value in all_but(seccomp.TELLING_OF_OTHERS)],
         "ioctl": [_allow("ioctl", _masked(1, mask, value)) for mask, value in all_but(seccomp.TERMINAL_INJECTION)],
         "personality": _values("personality", seccomp.PERSONALITIES),
     }
@@ -67,6 +68,14 @@ def all_but(values: Sequence[int], bits: int = 32) -> Iterator[tuple[int, int]]:
 
 def _values(name: str, values: Sequence[int]) -> list[Rule]:
     return [_allow(name, {"index": 0, "value": value, "valueTwo": 0, "op": "SCMP_CMP_EQ"}) for value in values]
+
+
+def _sockets() -> list[Rule]:
+    """Each allowed family with each allowed protocol."""
+    pairs = [(family, protocol) for family in seccomp.FAMILIES for protocol in seccomp.PROTOCOLS]
+    families = [{"index": 0, "value": family, "valueTwo": 0, "op": "SCMP_CMP_EQ"} for family, _protocol in pairs]
+    protocols = [_masked(2, LOW_HALF, protocol) for _family, protocol in pairs]
+    return [{**_allow("socket", one), "args": [one, other]} for one, other in zip(families, protocols, strict=True)]
 
 
 def _no_family(name: str, families: Sequence[int]) -> list[Rule]:

@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from calls import call, libc
-from report import Report, name_of
+from report import Report, name_of, pause
 
 KEY = 0x4D454341
 PORT = 45_454
@@ -29,7 +29,7 @@ def speaker(report: Report) -> None:
         call("mq_open", NAME.encode(), os.O_CREAT | os.O_RDWR, 0o666, 0)
     libc.prctl(15, NAME[:15].encode(), 0, 0, 0)
     report.note("marks", "left")
-    time.sleep(report.world["seconds"])
+    pause(report.world["seconds"])
     del held
 
 
@@ -64,7 +64,7 @@ def listener(report: Report) -> None:
                 if answer := look():
                     found[name] = str(answer)
         looks += 1
-        time.sleep(0.05)
+        pause(0.05)
     for name, look in LOOKS.items():
         report.holds(name, name not in found, found.get(name) or _last_answer(look))
     report.holds("looks", looks > 5, looks)
@@ -131,7 +131,7 @@ def reader_of_shared_files(report: Report) -> None:
             with contextlib.suppress(OSError), open(path, "rb") as file:
                 file.read(100)
         os.listdir("/package")
-        time.sleep(0.02)
+        pause(0.02)
     report.note("shared files", "read again and again")
 
 
@@ -145,7 +145,7 @@ def watcher_of_shared_files(report: Report) -> None:
     else:
         for path in (*SHARED, "/usr/lib", "/package"):
             libc.inotify_add_watch(watch, path.encode(), 0xFFF)
-        time.sleep(seconds)
+        pause(seconds)
         with contextlib.suppress(BlockingIOError):
             report.note("inotify", f"told {len(os.read(watch, 65536))} bytes", escaped=True)
     told = threading.Event()
@@ -158,10 +158,10 @@ def watcher_of_shared_files(report: Report) -> None:
             fcntl.fcntl(folder, 1026, 0x8000003F)
         except OSError as error:
             report.note(f"F_NOTIFY {path}", name_of(error))
-    time.sleep(min(1.0, seconds))
+    pause(min(1.0, seconds))
     report.holds("F_NOTIFY", not told.is_set(), "told nothing")
     before = [os.stat(path).st_atime_ns for path in SHARED]
-    time.sleep(0.3)
+    pause(0.3)
     report.holds("times of access", before == [os.stat(path).st_atime_ns for path in SHARED], "still")
 
 

@@ -78,9 +78,9 @@ def mounts(report: Report) -> None:
 
 
 def leaves_its_root(report: Report) -> None:
-    os.makedirs("/tmp/root/old", exist_ok=True)
-    report.refused("chroot", call, "chroot", b"/tmp/root")
-    report.refused("pivot_root", call, "pivot_root", b"/tmp/root", b"/tmp/root/old")
+    os.makedirs("/tmp/other/old", exist_ok=True)
+    report.refused("chroot", call, "chroot", b"/tmp/other")
+    report.refused("pivot_root", call, "pivot_root", b"/tmp/other", b"/tmp/other/old")
     up = os.open("/", os.O_PATH)
     for _ in range(40):
         up = os.open("..", os.O_PATH, dir_fd=up)

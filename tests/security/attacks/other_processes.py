@@ -5,10 +5,9 @@ import ctypes
 import os
 import resource
 import signal
-import time
 
 from calls import call, libc
-from report import Report
+from report import Report, pause
 
 
 def sees_only_its_own(report: Report) -> None:
@@ -123,7 +122,7 @@ def kills_everything_it_can(report: Report) -> None:
     for _ in range(3):
         pid = os.fork()
         if pid == 0:
-            time.sleep(30)
+            pause(30)
             os._exit(0)
         pids.append(pid)
     with contextlib.suppress(OSError):

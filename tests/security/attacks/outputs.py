@@ -7,7 +7,7 @@ import stat
 import time
 from pathlib import Path
 
-from report import Report
+from report import Report, pause
 
 OUT = Path("/workspace/out")
 ARTIFACTS = OUT / "artifacts"
@@ -192,7 +192,7 @@ def swapped_while_collected(report: Report) -> None:
             if os.fork() == 0:
                 _swap()
             os._exit(0)
-    time.sleep(0.2)
+    pause(0.2)
     report.note("three survivors swap a file and a link", "left")
 
 
@@ -211,8 +211,8 @@ def growing_while_collected(report: Report) -> None:
                 while True:
                     with contextlib.suppress(OSError):
                         file.write(b"x" * 4096)
-                        time.sleep(0.001)
-    time.sleep(0.1)
+                        pause(0.001)
+    pause(0.1)
     report.note("a survivor appends for ever", "left")
 
 
@@ -228,19 +228,19 @@ def folder_swapped_for_link(report: Report) -> None:
                 os.rename(ARTIFACTS / "etc", ARTIFACTS / "folder")
                 os.rename(ARTIFACTS / "folder", ARTIFACTS / "etc")
                 os.rename(OUT / "aside", ARTIFACTS / "folder")
-    time.sleep(0.1)
+    pause(0.1)
     report.note("a survivor swaps a folder and a link to /etc", "left")
 
 
 def progress_as_link(report: Report) -> None:
     (OUT / "progress.jsonl").symlink_to("/etc/passwd")
-    time.sleep(0.6)
+    pause(0.6)
     report.note("progress.jsonl -> /etc/passwd", "left")
 
 
 def progress_as_fifo(report: Report) -> None:
     os.mkfifo(OUT / "progress.jsonl")
-    time.sleep(0.6)
+    pause(0.6)
     report.note("progress.jsonl is a FIFO", "left")
 
 
@@ -248,7 +248,7 @@ def progress_of_one_endless_line(report: Report) -> None:
     with (OUT / "progress.jsonl").open("wb") as file:
         for _ in range(20):
             file.write(b"[" * (1 << 20))
-    time.sleep(0.6)
+    pause(0.6)
     report.note("20 MiB of one line", "left")
 
 

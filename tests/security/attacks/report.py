@@ -2,6 +2,7 @@
 
 import errno
 import json
+import select
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -41,3 +42,8 @@ def name_of(error: OSError) -> str:
     if error.errno is None:
         return str(error) or type(error).__name__
     return errno.errorcode.get(error.errno, str(error.errno))
+
+
+def pause(seconds: float) -> None:
+    """Wait like a calculation that says nothing."""
+    select.select([], [], [], seconds)

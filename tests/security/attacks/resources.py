@@ -13,7 +13,7 @@ import threading
 import time
 
 from calls import IS_X86, call, libc
-from report import Report, name_of
+from report import Report, name_of, pause
 
 MIB = 1 << 20
 
@@ -36,9 +36,9 @@ def memory_of_children(report: Report) -> None:
     for _ in range(8):
         if os.fork() == 0:
             held = bytearray(b"x" * (100 * MIB))
-            time.sleep(20)
+            pause(20)
             os._exit(len(held) & 1)
-    time.sleep(20)
+    pause(20)
     report.note("eight children of 100 MiB", "held", escaped=True)
 
 
@@ -134,7 +134,7 @@ def forks_until_refused(report: Report) -> None:
         for _ in range(2000):
             pid = os.fork()
             if pid == 0:
-                time.sleep(30)
+                pause(30)
                 os._exit(0)
             children += 1
     except OSError as error:

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 
-from report import Report
+from report import Report, pause
 
 
 def busy_loop(report: Report) -> None:
@@ -32,7 +32,7 @@ def ignores_every_signal(report: Report) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
     report.note("all signals ignored and blocked", "sleeping")
     while True:
-        time.sleep(60)
+        pause(60)
 
 
 def forks_away_from_sigterm(report: Report) -> None:
@@ -45,7 +45,7 @@ def forks_away_from_sigterm(report: Report) -> None:
     signal.signal(signal.SIGTERM, again)
     report.note("a handler that forks", "sleeping")
     while True:
-        time.sleep(60)
+        pause(60)
 
 
 def leaves_a_daemon(report: Report) -> None:
@@ -56,7 +56,7 @@ def leaves_a_daemon(report: Report) -> None:
             if os.fork() == 0:
                 signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
                 while True:
-                    time.sleep(60) if number else None
+                    pause(60) if number else None
             os._exit(0)
     report.note("two daemons", "left")
 
@@ -77,13 +77,13 @@ def stops_everything(report: Report) -> None:
                         os.kill(pid, signal.SIGSTOP)
                 except OSError:
                     continue
-    time.sleep(60)
+    pause(60)
 
 
 def leaves_a_thread(report: Report) -> None:
     def work() -> None:
         while True:
-            time.sleep(0.01)
+            pause(0.01)
 
     threading.Thread(target=work).start()
     report.note("a thread that never ends", "left")
@@ -96,7 +96,7 @@ def hangs_at_exit(report: Report) -> None:
 
     class Slow:
         def __del__(self) -> None:
-            time.sleep(60)
+            pause(60)
 
     globals()["kept"] = Slow()
     report.note("atexit and __del__ that sleep", "left")
