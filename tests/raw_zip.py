@@ -63,10 +63,18 @@ class Member:
 MANIFEST = Member(b"mecapy.yml", b'version: "1"\n')
 
 
-def build(members: Sequence[Member], *, comment: bytes = b"", prefix: bytes = b"", between: bytes = b"", told: int | None = None) -> bytes:
+def build(
+    members: Sequence[Member],
+    *,
+    comment: bytes = b"",
+    prefix: bytes = b"",
+    between: bytes = b"",
+    told: int | None = None,
+    manifest: bytes = MANIFEST.content,
+) -> bytes:
     """Manifest and members, directory, end. `prefix` stands before all and is counted in every offset."""
     data, entries = bytearray(prefix), bytearray()
-    for member in (MANIFEST, *members):
+    for member in (replace(MANIFEST, content=manifest), *members):
         entries += member.entry(len(data))
         data += member.header() + member.packed
     start = len(data)

@@ -268,3 +268,21 @@ def test_nothing_of_what_was_refused_stays_on_the_disk(running: Running, client:
     incoming = running.data / "incoming"
     assert incoming.is_dir()
     assert wait_for(lambda: not list(incoming.iterdir()), f"an empty {incoming}")
+
+
+def test_a_member_whose_checksum_lies_ends_the_build_by_name(running: Running) -> None:
+    liar = Member(b"liar.bin", os.urandom(5000), crc=7, local={"crc": 7})
+    answer = send(running, build([liar], manifest=small_manifest("liar").encode()))
+    assert answer.json()["package"]["status"] == "error", answer.text
+    error = answer.json()["validation_results"]["error"]
+    assert error["code"] == "archive_invalid"
+    assert "liar.bin" in error["message"]
+
+
+def test_unpacking_the_most_that_is_allowed_costs_the_builder_little_memory(running: Running) -> None:
+    watched = Memory(running.parts["worker-default"][0])
+    block = os.urandom(1 << 14) * 64 * 100  # packs to a hundredth
+    members = [Member(b"code.py", b"def run():\n    return {}\n"), *(Member(b"%d.bin" % number, block) for number in range(4))]
+    answer = send(running, build(members, manifest=small_manifest("unpacks").encode()))
+    assert answer.json()["package"]["status"] == "ready", answer.text[:1000]
+    assert watched.above_idle() <= ALLOWED_BYTES, f"{watched.above_idle() / MIB:.1f} MiB above idle"
