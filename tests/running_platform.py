@@ -52,12 +52,12 @@ class Running:
 
 
 @contextmanager
-def platform(settings: Mapping[str, str] | None = None, *, data: Path | None = None) -> Iterator[Running]:
-    """`mecapy up` with these MECAPY_* variables; ended and removed afterwards, whatever the test did."""
+def platform(settings: Mapping[str, str] | None = None, *, data: Path | None = None, lack: str | None = None) -> Iterator[Running]:
+    """`mecapy up` with these MECAPY_* variables; ended and removed afterwards, whatever the test did. `lack`: see degraded_machine.py."""
     folder = Path(tempfile.mkdtemp(prefix="mecapy-e2e-"))
     folder.chmod(0o755)
     home = data or folder / "data"
-    started = launch(home, folder / "ready.json", settings)
+    started = launch(home, folder / "ready.json", settings, lack=lack)
     try:
         started.ready()
         yield Running(started, home)
@@ -66,10 +66,11 @@ def platform(settings: Mapping[str, str] | None = None, *, data: Path | None = N
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def launch(data: Path, ready_file: Path, settings: Mapping[str, str] | None = None) -> Started:
+def launch(data: Path, ready_file: Path, settings: Mapping[str, str] | None = None, *options: str, lack: str | None = None) -> Started:
     """Start `mecapy up`; used again on the same directory to see it recover."""
     environment = {**os.environ, "MECAPY_ALLOW_NEWER_PYTHON": "1", **(settings or {})}
-    command = [MECAPY, "up", "--data", str(data), "--ready-file", str(ready_file)]
+    machine = [] if lack is None else [sys.executable, str(Path(__file__).with_name("degraded_machine.py")), lack]
+    command = [*machine, MECAPY, "up", "--data", str(data), "--ready-file", str(ready_file), *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
     return Started(process, ready_file)
 

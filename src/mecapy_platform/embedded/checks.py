@@ -1,5 +1,7 @@
 """What `mecapy doctor` looks at. Each check that fails says in its detail what to do."""
 
+import ctypes
+import errno
 import os
 import platform
 import shutil
@@ -20,6 +22,13 @@ from mecapy_platform.sandbox.registry import make_sandbox
 from mecapy_platform.settings import Settings
 
 CONTROLLERS = ("memory", "pids", "cpu")
+WITHOUT_CGROUPS = (
+    "the memory of a sandbox's processes is summed every 0.1 s instead, and all of them killed above the limit; processes are limited "
+    "per user; CPU is not limited. Start it as root, or under a systemd unit with Delegate=yes."
+)
+WITHOUT_LANDLOCK = "mounts, namespaces, users and the system call filter hold without this second fence."
+LANDLOCK_CREATE_RULESET = 444  # on every architecture
+LANDLOCK_SCOPES = 6
 
 
 def check_all(root: Path, settings: Settings) -> list[Check]:
@@ -32,6 +41,7 @@ def check_all(root: Path, settings: Settings) -> list[Check]:
         _program("bubblewrap", programs.bwrap),
         _user_namespaces(),
         _cgroups(),
+        _landlock(),
         *check_sandbox(settings.sandbox_backend),
         *_interpreters(),
         _tool("uv", "builds environments of packages; install it with: pip install 'mecapy-platform[server]'", required=True),
@@ -99,15 +109,32 @@ def _cgroups() -> Check:
     root = Path("/sys/fs/cgroup")
     if (root / "cgroup.controllers").exists():
         own = root / _own_group().lstrip("/")
-        is_writable, kind = os.access(own, os.W_OK), "v2"
+        has_all = set(CONTROLLERS) <= set(_read(own / "cgroup.controllers").split())
+        is_writable, kind = has_all and os.access(own, os.W_OK), "v2" if has_all else "v2 without memory, pids and cpu"
     else:
-        is_writable, kind = all(os.access(root / name, os.W_OK) for name in CONTROLLERS), "v1"
+        exist = all((root / name).is_dir() for name in CONTROLLERS)
+        is_writable, kind = exist and all(os.access(root / name, os.W_OK) for name in CONTROLLERS), "v1" if exist else "none"
     if is_writable:
         return Check(
             "cgroups", holds=True, detail=f"{kind}, writable: memory and processes of a sandbox are limited as a group", required=False
         )
-    detail = f"{kind}, not writable: limits hold per process only. Start it as root, or under a systemd unit with Delegate=yes."
-    return Check("cgroups", holds=False, detail=detail, required=False)
+    return Check("cgroups", holds=False, detail=f"{kind if kind == 'none' else kind + ', not writable'}: {WITHOUT_CGROUPS}", required=False)
+
+
+def _landlock() -> Check:
+    """Asks the kernel for its version of Landlock, as the guest does inside."""
+    version = ctypes.CDLL(None, use_errno=True).syscall(LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(1))
+    if version >= LANDLOCK_SCOPES:
+        return Check(
+            "Landlock", holds=True, detail=f"version {version}: files, signals and abstract sockets once more by rule", required=False
+        )
+    if version > 0:
+        detail = f"version {version}: files once more by rule; signals and abstract sockets are held back by namespaces alone"
+        return Check("Landlock", holds=True, detail=detail, required=False)
+    why = (
+        "this kernel is built without it" if ctypes.get_errno() == errno.ENOSYS else "this kernel was started without it (lsm=landlock,..)"
+    )
+    return Check("Landlock", holds=False, detail=f"{why}: {WITHOUT_LANDLOCK}", required=False)
 
 
 def _own_group() -> str:

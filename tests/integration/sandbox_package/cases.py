@@ -173,6 +173,31 @@ def child_takes_memory(megabytes: int) -> int:
     return 0
 
 
+def children_take_memory(children: int, megabytes: int) -> None:
+    """Each of them takes little, all together too much."""
+    for _ in range(children):
+        if os.fork() == 0:
+            takes_memory(megabytes)
+            pause(20)
+            os._exit(0)
+    pause(20)
+
+
+def forks_until_refused() -> None:
+    while True:
+        if os.fork() == 0:
+            pause(30)
+            os._exit(0)
+
+
+def forks_and_fails(count: int) -> None:
+    for _ in range(count):
+        if os.fork() == 0:
+            pause(30)
+            os._exit(0)
+    raise ValueError("for another reason")
+
+
 def fills_disk() -> None:
     with open("/workspace/scratch/large", "wb") as file:
         file.writelines(b"x" * (1 << 20) for _ in range(64))

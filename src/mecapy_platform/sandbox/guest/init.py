@@ -77,7 +77,19 @@ def _reap(child: int) -> None:
             return
         if pid == child:
             code = os.waitstatus_to_exitcode(status)
-            _end(b"exit %d" % code if code >= 0 else b"signal %d" % -code)
+            _end(b"exit %d %d" % (code, _count() if code else 0) if code >= 0 else b"signal %d" % -code)
+
+
+def _count() -> int:
+    """Processes and threads beside ourselves: where no control group counts, they alone tell that no more could be made."""
+    count = 0
+    for name in os.listdir("/proc"):
+        if name.isdigit() and name != "1":
+            try:
+                count += len(os.listdir(f"/proc/{name}/task"))
+            except OSError:
+                pass
+    return count
 
 
 def _signal_all(number: int) -> None:

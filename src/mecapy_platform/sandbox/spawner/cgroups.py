@@ -61,6 +61,8 @@ def _make_all(folders: dict[str, str]) -> bool:
 def _make_v2(folder: str) -> None:
     """Version 2 lets a group have either processes or controlled children: ours only has children."""
     parent = os.path.dirname(folder)  # noqa: PTH120 - strings throughout
+    if not {"memory", "pids", "cpu"} <= set(_read(f"{parent}/cgroup.controllers").split()):
+        raise FileNotFoundError(f"no controllers in {parent}")  # before anything is moved or made
     os.makedirs(folder, mode=0o755, exist_ok=True)  # noqa: PTH103
     wanted = "+memory +pids +cpu"
     if not {"memory", "pids", "cpu"} <= set(_read(f"{folder}/cgroup.controllers").split()):

@@ -45,6 +45,7 @@ class Watch:
     cpu_seconds: float = 0.0
     peak_bytes: int = 0
     disk_full: str = ""
+    left: int = 0  # processes and threads that still were when the user's own one had failed
 
 
 class Supervisor:
@@ -209,9 +210,10 @@ class Supervisor:
         if not raw:
             selector.unregister(self._status)
             return False
-        kind, _, number = raw.decode("ascii", "replace").strip().partition(" ")
+        kind, number, *left = [*raw.decode("ascii", "replace").split(), "", ""][:3]
         if kind in {"exit", "signal"} and number.isdigit():
             self._watch.status = {kind: int(number)}
+            self._watch.left = int(left[0]) if left[0].isdigit() else 0
         return True
 
     def _memory_is_over(self, memory_mb: int, ready: set[int], top: int, *, polls: bool) -> bool:
@@ -303,8 +305,9 @@ class Supervisor:
         if watch.reason == "exited" and failed and watch.disk_full:
             watch.reason, watch.detail = "disk_limit", watch.disk_full
         refused = self._group.pids_refused()
-        if watch.reason == "exited" and failed and refused:
-            watch.reason, watch.detail = "process_limit", f"process limit of {limits.processes} reached ({refused} more were refused)"
+        if watch.reason == "exited" and failed and (refused or (self._group.version == 0 and watch.left >= limits.processes - 1)):
+            how = f"{refused} more were refused" if refused else f"{watch.left} others were left when it failed"
+            watch.reason, watch.detail = "process_limit", f"process limit of {limits.processes} reached ({how})"
         if watch.reason == "exited" and not watch.status:
             watch.reason, watch.detail = "machine", "the sandbox ended without a status; its messages are in the log"
         return {

@@ -119,12 +119,12 @@ def waiting(session: Session, task: Task) -> Waiting | None:
     """Why a queued task waits, said for the person who waits; None for a task that does not."""
     if task.state != TaskState.QUEUED:
         return None
+    if task.held == "building":
+        return _without_worker(session, task) or Waiting("building", "Its package version is still being built.")
     return _held(task) or _without_worker(session, task) or _behind(session, task)
 
 
 def _held(task: Task) -> Waiting | None:
-    if task.held == "building":
-        return Waiting("building", "Its package version is still being built.")
     if task.held == "backoff" and task.not_before is not None:
         return Waiting("backoff", f"The last attempt failed; the next one starts after {task.not_before:%H:%M:%S} UTC.")
     return None
