@@ -34,6 +34,7 @@ from mecapy_platform.services.claims import Worker
 from mecapy_platform.settings import Settings
 from mecapy_platform.storage.filesystem import FilesystemStorage
 from mecapy_platform.worker import main as worker_main
+from mecapy_platform.worker.adopter import process_name
 from mecapy_platform.worker.context import WorkerContext
 from mecapy_platform.worker.fetcher import make_fetcher
 from mecapy_platform.worker.probe import make_probe
@@ -103,12 +104,16 @@ def run_relay(settings: Settings) -> None:
 def run_worker(settings: Settings, lanes: Sequence[str]) -> None:
     configure_logging()
     units.registry()  # as above
-    worker_main.serve(make_worker_context(settings), [Lane(lane) for lane in lanes])
+    chosen = [Lane(lane) for lane in lanes]
+    worker_main.serve(make_worker_context(settings, chosen), chosen)
 
 
-def make_worker_context(settings: Settings) -> WorkerContext:
+def make_worker_context(settings: Settings, lanes: Sequence[Lane]) -> WorkerContext:
     slots = sum(settings.slots.values())
     node = settings.worker_name or socket.gethostname()
+    names = dict.fromkeys([*(settings.backend_of(lane) for lane in lanes), *([settings.images_backend] if settings.images_backend else [])])
+    options = docker_options(settings, node)
+    sandboxes = {name: make_sandbox(name, socket=settings.spawner_socket, warm=warm_limits(settings), docker=options) for name in names}
     cache = settings.data_dir / "cache"
     work = settings.data_dir / "work" / str(os.getpid())
     remove_leftovers(work.parent)
@@ -118,11 +123,11 @@ def make_worker_context(settings: Settings) -> WorkerContext:
         settings=settings,
         database=Database(make_engine(settings.database_worker_url, pool_size=min(slots + 4, 20))),
         storage=make_storage(settings),
-        sandbox=make_sandbox(
-            settings.sandbox_backend, socket=settings.spawner_socket, warm=warm_limits(settings), docker=docker_options(settings, node)
-        ),
+        sandbox=sandboxes[settings.backend_of(lanes[0])],
+        lane_sandboxes={lane: sandboxes[settings.backend_of(lane)] for lane in lanes},
+        containers=sandboxes.get("docker"),
         send=HintSender(settings.broker_url, hint_seconds=settings.hint_seconds),
-        worker=Worker(node, f"{node}-{os.getpid()}", settings.sandbox_backend),
+        worker=Worker(node, process_name(node), settings.backend_of(lanes[0])),
         work_dir=work,
         cache_dir=cache,
         interpreters=interpreters.find(),
@@ -133,7 +138,7 @@ def make_worker_context(settings: Settings) -> WorkerContext:
 
 def docker_options(settings: Settings, node: str) -> DockerOptions:
     return DockerOptions(
-        home=settings.data_dir.resolve() / "docker",
+        home=settings.data_dir.resolve() / "docker" / node,
         host=settings.docker_host,
         platform=settings.platform_name,
         node=node,

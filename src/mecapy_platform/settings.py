@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     heartbeat_seconds: float = 5.0
     sweep_seconds: float = 2.0
     max_attempts: int = 5
+    durable_absence_seconds: float = 60.0  # how long a node may be away before its durable runs start again elsewhere
     retry_backoff_seconds: float = 1.0
     retry_backoff_max_seconds: float = 300.0
     long_running_max_running: int = 4
@@ -68,6 +69,8 @@ class Settings(BaseSettings):
     slots: dict[str, int] = Field(default_factory=lambda: {"high_priority": 4, "default": 4, "long_running": 4})
     disk_floor_bytes: int = 512 * MIB
     sandbox_backend: str = "bubblewrap"
+    sandbox_backends: dict[str, str] = Field(default_factory=dict)  # lane -> backend, such as {"long_running": "docker"}
+    images_backend: str = ""  # what runs packages that are images: docker, where it is not a lane's backend already
     platform_name: str = "local"  # marks our containers, so that two platforms on one machine never touch each other's
     docker_host: str = "unix:///var/run/docker.sock"
     docker_runtime: str = ""  # such as runsc; empty: the daemon's own
@@ -84,3 +87,12 @@ class Settings(BaseSettings):
     allow_newer_python: bool = False
     build_timeout_seconds: float = 900.0
     build_attempts: int = 3
+
+    def backend_of(self, lane: str) -> str:
+        """The sandbox backend that runs managed Python in a lane."""
+        return self.sandbox_backends.get(lane, self.sandbox_backend)
+
+    def backends(self) -> tuple[str, ...]:
+        """Every backend that this deployment uses, each once."""
+        lanes = ("high_priority", "default", "long_running")
+        return tuple(dict.fromkeys([*(self.backend_of(lane) for lane in lanes), *([self.images_backend] if self.images_backend else [])]))

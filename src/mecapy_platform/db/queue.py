@@ -95,10 +95,12 @@ CANCELLED = text(
     "SELECT attempt_token FROM tasks WHERE id = ANY (cast(:task_ids AS uuid[])) AND cancel_requested_at IS NOT NULL AND state = 'running'"
 )
 
-# After a restart of PostgreSQL nobody could renew for a while: wait one lease before anyone is called lost.
+# After a restart of PostgreSQL nobody could renew for a while: wait one lease before anyone is called lost. A run with a durable name
+# goes on without its worker: its node gets time to come back.
 LOST = text("""
 SELECT token FROM attempts
-WHERE ended_at IS NULL AND lease_until < clock_timestamp()
+WHERE ended_at IS NULL
+  AND lease_until < clock_timestamp() - make_interval(secs => CASE WHEN reference IS NULL THEN 0 ELSE :absence_seconds END)
   AND pg_postmaster_start_time() < clock_timestamp() - make_interval(secs => :lease_seconds)
 ORDER BY lease_until LIMIT 500
 """)

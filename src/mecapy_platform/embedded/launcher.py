@@ -20,6 +20,7 @@ from mecapy_platform.embedded.postgres import Postgres, PostgresPlace
 from mecapy_platform.embedded.process import start_program, tail
 from mecapy_platform.embedded.program import LANES, Program, embedded_settings
 from mecapy_platform.embedded.supervisor import Supervisor
+from mecapy_platform.embedded.users import User
 from mecapy_platform.embedded.valkey import Valkey, ValkeyPlace
 from mecapy_platform.settings import Settings
 
@@ -146,8 +147,8 @@ class Launcher:
         os.environ[interpreters.FOUND_VARIABLE] = os.pathsep.join(str(one.executable) for one in machine.interpreters)
         private = (lock.descriptor, *(() if machine.users.lock is None else (machine.users.lock,)))
 
-        def fork(name: str, work: Callable[[], None], *also_close: int) -> Child:
-            around = Surroundings(self._layout.log(name), machine.users.service, self._layout.home, machine.enter, (*private, *also_close))
+        def fork(name: str, work: Callable[[], None], *also_close: int, user: User = machine.users.service) -> Child:
+            around = Surroundings(self._layout.log(name), user, self._layout.home, machine.enter, (*private, *also_close))
             return Fork.start(work, around)
 
         hidden = listener.fileno()
@@ -156,9 +157,10 @@ class Launcher:
         grace = settings.grace_seconds + DRAIN_EXTRA_SECONDS
         self._start("api", partial(fork, "api", partial(program.run_api, settings, listener)), ((TERM, 10.0),))
         self._start("relay", partial(fork, "relay", partial(program.run_relay, settings), hidden), ((TERM, 10.0),))
+        worker = replace(machine.users.service, groups=docker_groups(settings))
         for lane in LANES:
             name = f"worker-{lane}"
-            self._start(name, partial(fork, name, partial(program.run_worker, settings, (lane,)), hidden), ((TERM, grace),))
+            self._start(name, partial(fork, name, partial(program.run_worker, settings, (lane,)), hidden, user=worker), ((TERM, grace),))
         return self._finish("ready", fork("ready", partial(program.wait_ready, settings), hidden))
 
     def _finish(self, name: str, child: Child) -> bool:
@@ -212,6 +214,14 @@ class Launcher:
             self._say("stopping: running calculations get their grace period")
         self._supervisor.stop()
         self._say("stopped")
+
+
+def docker_groups(settings: Settings) -> tuple[int, ...]:
+    """The group that may reach the Docker daemon, for workers alone, and only where a backend of theirs needs it."""
+    path = Path(settings.docker_host.removeprefix("unix://"))
+    if "docker" not in settings.backends() or not path.exists():
+        return ()
+    return (path.stat().st_gid,)
 
 
 def _started(server: Postgres | Valkey) -> Child:

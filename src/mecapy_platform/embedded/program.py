@@ -35,6 +35,7 @@ def embedded_settings(layout: Layout, values: secrets.Secrets, postgres: Postgre
         "broker_url": valkey.url,
         "public_url": values.url,
         "data_dir": layout.files,
+        "platform_name": layout.instance_name,
         "spawner_socket": layout.spawner_socket,
         "issuers": (values.issuer,),
         "embedded_issuer_key": layout.issuer_key,

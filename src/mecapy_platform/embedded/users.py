@@ -18,6 +18,7 @@ class User:
 
     name: str
     uid: int
+    groups: tuple[int, ...] = ()  # more groups, such as the one that may reach the Docker daemon
 
     def own(self, path: Path) -> None:
         """Hand over one path; only root can and needs to."""
@@ -38,7 +39,7 @@ def current() -> User:
 def become(user: User | None, death_signal: signal.Signals, parent: int) -> None:
     """In a fresh child: drop to `user` for good, then die with the parent. The order matters: a change of uid clears the signal."""
     if user is not None and user.uid != os.geteuid():
-        os.setgroups([])
+        os.setgroups(user.groups)
         os.setresgid(user.uid, user.uid, user.uid)
         os.setresuid(user.uid, user.uid, user.uid)
     LIBC.prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)

@@ -3,12 +3,12 @@
 A backend is done when tests/integration/sandbox_contract.py passes on it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Protocol, Self
+from typing import BinaryIO, Protocol, Self, runtime_checkable
 
 from mecapy_platform.core.states import Usage
 
@@ -57,6 +57,7 @@ class SandboxSpec:
     organization: str = ""  # whose code it is: nothing warm is ever shared between two of them
     version: str = ""  # the package version, as a name for what is kept ready for it
     is_warm: bool = False  # it may run in a worker that was made ready before the call
+    keep: bool = False  # durable backends hold its run after the end until `remove`, so that a crash before the report loses nothing
     image: str | None = None  # modes B and C: the image, by digest, that backends of containers run
     describe: bool = False  # read handlers instead of calling one: in/data.json is {name: "module:function"}, the result {name: signature}
 
@@ -80,6 +81,7 @@ class EndReason(StrEnum):
     LOG_LIMIT = "log_limit"
     DISK_LIMIT = "disk_limit"
     PROCESS_LIMIT = "process_limit"
+    DETACHED = "detached"  # it goes on without us: another worker may find it
     MACHINE = "machine"
 
 
@@ -208,6 +210,17 @@ class SelfTest:
         return all(check.holds for check in self.checks if check.required)
 
 
+@dataclass(frozen=True)
+class Kept:
+    """A run that a durable backend holds on this node, live or ended. `is_overdue`: longer than its own limits allow."""
+
+    reference: str
+    task_id: str
+    attempt: int
+    is_attempt: bool
+    is_overdue: bool
+
+
 class Sandbox(Protocol):
     """A kind of isolation."""
 
@@ -222,3 +235,14 @@ class Sandbox(Protocol):
 
     def find(self, reference: str, seen: Seen = NOTHING_SEEN) -> Run | None:
         """The run behind a durable reference, or None when it is gone. Its events go on after what was `seen`."""
+
+
+@runtime_checkable
+class DurableSandbox(Sandbox, Protocol):
+    """A kind of isolation whose runs outlive their worker."""
+
+    def kept(self) -> Sequence[Kept]:
+        """Every run of ours on this node; other platforms' are never listed. Empty where nothing is durable."""
+
+    def remove(self, reference: str) -> None:
+        """End a kept run and free what it holds. One that is gone already is no error."""

@@ -4,12 +4,13 @@ import queue
 import secrets
 import shutil
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from mecapy_platform.core.errors import SandboxError
-from mecapy_platform.sandbox.base import NOTHING_SEEN, Limits, Run, SandboxSpec, Seen, SelfTest
+from mecapy_platform.sandbox.base import NOTHING_SEEN, Kept, Limits, Run, SandboxSpec, Seen, SelfTest
 from mecapy_platform.sandbox.docker_config import (
     LABEL,
     Identity,
@@ -29,6 +30,7 @@ from mecapy_platform.sandbox.probe import run_self_test
 from mecapy_platform.sandbox.spawner.command import write_etc
 
 HELLO_SECONDS = 30.0
+OVERDUE_SECONDS = 120.0
 
 
 class DockerSandbox:
@@ -65,7 +67,7 @@ class DockerSandbox:
             link.close()
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        run = DockerRun(self._container(container_id, spec.limits, link, folder))
+        run = DockerRun(self._container(container_id, spec.limits, link, folder, keep=spec.keep))
         try:
             daemon.start(container_id)
             run.wait_for_hello(HELLO_SECONDS)
@@ -87,13 +89,28 @@ class DockerSandbox:
         pid = int(found["State"]["Pid"])
         link = Link(folder, int(labels[f"{LABEL}.uid"]), pid if pid and Path(f"/proc/{pid}").exists() else None)
         link.listen()
-        run = DockerRun(self._container(found["Id"], limits_from(labels), link, folder), seen)
+        keep = labels.get(f"{LABEL}.keep") == "yes"
+        run = DockerRun(self._container(found["Id"], limits_from(labels), link, folder, keep=keep), seen)
         try:
             run.wait_for_hello(HELLO_SECONDS)
         except SandboxError:
             run.let_go()
             raise
         return run
+
+    def kept(self) -> Sequence[Kept]:
+        ours = {f"{LABEL}.platform": self._options.platform, f"{LABEL}.node": self._options.node}
+        found = self._daemon().containers(ours)
+        self._forget({str(one["Labels"][f"{LABEL}.name"]) for one in found})
+        return [_kept(str(one["Id"]), one["Labels"], time.time() - float(one["Created"])) for one in found]
+
+    def remove(self, reference: str) -> None:
+        daemon = self._daemon()
+        found = daemon.inspect(reference)
+        labels = {} if found is None else found["Config"]["Labels"] or {}
+        if labels.get(f"{LABEL}.platform") == self._options.platform:
+            daemon.remove(reference)
+            shutil.rmtree(self._options.home / labels[f"{LABEL}.name"], ignore_errors=True)
 
     def close(self) -> None:
         """Wait for containers that are being removed."""
@@ -116,7 +133,7 @@ class DockerSandbox:
             raise SandboxError("kind_not_supported", "A package without an image needs an interpreter and a handler.")
         return managed_program(spec, folder, self._options.home / "etc", self._root_image())
 
-    def _container(self, container_id: str, limits: Limits, link: Link, folder: Path) -> Container:
+    def _container(self, container_id: str, limits: Limits, link: Link, folder: Path, *, keep: bool) -> Container:
         daemon = self._daemon()
 
         def remove() -> None:
@@ -127,7 +144,7 @@ class DockerSandbox:
         def release(can_wait: bool) -> None:
             self._later(remove) if can_wait else remove()
 
-        return Container(container_id, limits, link, lambda: daemon.inspect(container_id), remove, release)
+        return Container(container_id, limits, link, lambda: daemon.inspect(container_id), remove, release, keep)
 
     def _check_started(self, run: DockerRun, container_id: str) -> None:
         if run.has_ended_early():
@@ -157,6 +174,13 @@ class DockerSandbox:
             self._root = image.image_id
         return self._root
 
+    def _forget(self, names: Collection[str]) -> None:
+        """Remove folders of containers that are gone; young ones may belong to a container that is just being made."""
+        for folder in self._options.home.glob("mecapy-*"):
+            with suppress(OSError):
+                if folder.name not in names and time.time() - folder.stat().st_mtime > OVERDUE_SECONDS:
+                    shutil.rmtree(folder, ignore_errors=True)
+
     def _later(self, work: Callable[[], None]) -> None:
         with self._lock:
             if self._remover is None:
@@ -167,3 +191,10 @@ class DockerSandbox:
     def _remove_all(self) -> None:
         while (work := self._removals.get()) is not None:
             work()
+
+
+def _kept(reference: str, labels: Mapping[str, str], age_seconds: float) -> Kept:
+    limits = limits_from(labels)
+    most = limits.timeout_seconds + limits.grace_seconds + OVERDUE_SECONDS
+    is_attempt = labels.get(f"{LABEL}.keep") == "yes"
+    return Kept(reference, labels[f"{LABEL}.task"], int(labels[f"{LABEL}.attempt"]), is_attempt, age_seconds > most)

@@ -96,6 +96,7 @@ def labels_of(spec: SandboxSpec, name: str, options: DockerOptions) -> dict[str,
         f"{LABEL}.name": name,
         f"{LABEL}.task": spec.task_id,
         f"{LABEL}.attempt": str(spec.attempt),
+        f"{LABEL}.keep": "yes" if spec.keep else "no",
         f"{LABEL}.limits": json.dumps(asdict(spec.limits)),
     }
 

@@ -46,6 +46,7 @@ class Container:
     inspect: Callable[[], Mapping[str, Any] | None]
     kill: Callable[[], None]
     release: Callable[[bool], None]
+    keep: bool = False
 
 
 class DockerRun:
@@ -73,11 +74,6 @@ class DockerRun:
     @property
     def reference(self) -> str:
         return self._container.container_id
-
-    @property
-    def is_detached(self) -> bool:
-        """The run goes on without us: another worker may find it."""
-        return self._is_detached
 
     def has_ended_early(self) -> bool:
         """It died before its first process could say a word."""
@@ -110,8 +106,8 @@ class DockerRun:
                 yield from self._read_progress(is_final=False)
                 self._look_after()
                 yield Tick()
-        if self._is_detached and self._ended is None:
-            self._ended = Ended(EndReason.STOPPED, None, None, self._usage({}), self._stop_reason, "left to another worker")
+        if self._is_detached:
+            self._ended = Ended(EndReason.DETACHED, None, None, self._usage({}), self._stop_reason, "left to another worker")
         elif not self._is_closed:
             yield from self._read_log(is_final=True)
             yield from self._read_progress(is_final=True)
@@ -144,8 +140,8 @@ class DockerRun:
             if self._is_closed:
                 return
             self._is_closed = True
-        if not self._is_detached:
-            is_over = self._ended is not None
+        is_over = self._ended is not None
+        if not self._is_detached and not (is_over and self._container.keep):
             self._link.say({"bye": True})
             self._container.release(is_over)
         self._link.close()
@@ -245,8 +241,9 @@ class DockerRun:
             self._end_from_outside(EndReason.MACHINE, f"the container ended by itself with code {state.get('ExitCode')}. {words}".strip())
 
     def _end_from_outside(self, reason: EndReason, detail: str) -> None:
-        with suppress(SandboxError):
-            self._container.kill()
+        if not self._container.keep:
+            with suppress(SandboxError):
+                self._container.kill()
         stop = StopReason.TIMEOUT if reason is EndReason.TIMEOUT else self._stop_reason
         self._ended = Ended(reason, None, None, self._usage({}), stop, detail)
 

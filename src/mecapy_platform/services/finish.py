@@ -88,7 +88,9 @@ def finish(session: Session, token: UUID, outcome: Outcome, settings: Settings, 
 
 def take_back_lost(session: Session, settings: Settings) -> int:
     """End every attempt whose lease has run out as a lost machine. Returns how many."""
-    tokens = session.scalars(queue.LOST, {"lease_seconds": settings.lease_seconds}).all()
+    tokens = session.scalars(
+        queue.LOST, {"lease_seconds": settings.lease_seconds, "absence_seconds": settings.durable_absence_seconds}
+    ).all()
     message = "The machine or process that ran it was lost; its lease ran out."
     taken = 0
     for token in tokens:

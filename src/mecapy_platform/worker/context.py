@@ -1,13 +1,13 @@
 """What a worker process is given by bootstrap: where things are, who it is, how it isolates."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mecapy_platform.db.session import Database
 from mecapy_platform.embedded.interpreters import Interpreter
-from mecapy_platform.sandbox.base import Sandbox
-from mecapy_platform.services.claims import Worker
+from mecapy_platform.sandbox.base import DurableSandbox, Sandbox
+from mecapy_platform.services.claims import Claim, Worker
 from mecapy_platform.services.release import Sender
 from mecapy_platform.settings import Settings
 from mecapy_platform.storage.base import Storage
@@ -28,3 +28,18 @@ class WorkerContext:
     interpreters: Mapping[str, Interpreter]  # by minor version, "3.12"
     fetcher: Fetcher
     probe: Probe = field(default=nothing)
+    lane_sandboxes: Mapping[str, Sandbox] = field(default_factory=dict)  # lanes that another backend than `sandbox` serves
+    containers: Sandbox | None = None  # runs images: modes B and C, whatever their lane
+
+    def sandbox_for(self, claim: Claim) -> Sandbox:
+        """The backend that runs this task."""
+        if claim.entrypoint and self.containers is not None:
+            return self.containers
+        return self.lane_sandboxes.get(claim.lane, self.sandbox)
+
+    def sandboxes(self) -> Sequence[Sandbox]:
+        """Every backend in use, each once."""
+        return list(dict.fromkeys([self.sandbox, *self.lane_sandboxes.values(), *([self.containers] if self.containers else [])]))
+
+    def durable_sandboxes(self) -> Sequence[DurableSandbox]:
+        return [one for one in self.sandboxes() if isinstance(one, DurableSandbox)]

@@ -14,13 +14,15 @@ from redis.exceptions import RedisError
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.queue.celery_app import POKE, make_app
 from mecapy_platform.queue.sender import connect, flag_key
+from mecapy_platform.sandbox.base import StopReason
+from mecapy_platform.worker.adopter import Adopter
 from mecapy_platform.worker.builder import Builder
 from mecapy_platform.worker.capacity import capacity_of
 from mecapy_platform.worker.context import WorkerContext
 from mecapy_platform.worker.engine import Engine
 from mecapy_platform.worker.heartbeat import Heartbeat
 from mecapy_platform.worker.live import LiveAttempts
-from mecapy_platform.worker.run_task import run_task
+from mecapy_platform.worker.run_task import resume_task, run_task
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +33,10 @@ def serve(context: WorkerContext, lanes: Sequence[Lane]) -> None:
     heartbeat = Heartbeat(context, live, capacity_of(context.settings))
     heartbeat.refusal = refusal_of(context)
     engines = [] if heartbeat.refusal else _engines(context, lanes, live)
+    adopter = Adopter(context, lanes, live, resume_task) if context.durable_sandboxes() else None
     heartbeat.start()
+    if adopter is not None:
+        adopter.start()
     for engine in engines:
         engine.start()
     app = _celery(context, engines)
@@ -40,18 +45,22 @@ def serve(context: WorkerContext, lanes: Sequence[Lane]) -> None:
     finally:
         for engine in engines:
             engine.drain(context.settings.drain_seconds)
+        if adopter is not None:
+            live.stop([one.claim.token for one in live.all()], StopReason.DRAIN)
+            adopter.end()
         heartbeat.end()
         context.database.dispose()
 
 
 def refusal_of(context: WorkerContext) -> str | None:
     """Why this worker must not run tenants' code; None when its confinement holds."""
-    test = context.sandbox.self_test()
-    if test.holds:
-        return None
-    failed = "; ".join(f"{check.name}: {check.detail}" for check in test.checks if check.required and not check.holds)
-    log.error("the sandbox does not hold, no task is taken: %s", failed)
-    return f"The {context.sandbox.name} sandbox does not hold on {context.worker.node}: {failed}. `mecapy doctor` says what to do."
+    for sandbox in context.sandboxes():
+        test = sandbox.self_test()
+        if not test.holds:
+            failed = "; ".join(f"{check.name}: {check.detail}" for check in test.checks if check.required and not check.holds)
+            log.error("the %s sandbox does not hold, no task is taken: %s", sandbox.name, failed)
+            return f"The {sandbox.name} sandbox does not hold on {context.worker.node}: {failed}. `mecapy doctor` says what to do."
+    return None
 
 
 def _engines(context: WorkerContext, lanes: Sequence[Lane], live: LiveAttempts) -> list[Engine]:

@@ -18,16 +18,24 @@ class Materials:
     environment: Environment
     inputs: Path
     directory: Path
+    is_kept: bool = False  # a run that outlives this process still reads it; the adopter removes it
 
     def remove(self) -> None:
-        shutil.rmtree(self.directory, ignore_errors=True)
+        if not self.is_kept:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def kept_directory(context: WorkerContext) -> Path:
+    """Where inputs of durable runs lie, one folder for each attempt, whichever process made it."""
+    return context.work_dir.parent / "kept"
 
 
 def prepare(context: WorkerContext, claim: Claim) -> Materials:
     """Everything below a directory of the attempt's own, world-readable, as another user reads it."""
     package = ensure_package(context, claim.archive_key, claim.archive_sha256)
     environment = ensure_environment(context, claim.runtime, claim.interpreter, claim.environment_digest, claim.requirements_lock)
-    directory = context.work_dir / str(claim.token)
+    is_kept = context.sandbox_for(claim).is_durable
+    directory = kept_directory(context) / f"{claim.task_id}.{claim.number}" if is_kept else context.work_dir / str(claim.token)
     inputs = directory / "in"
     (inputs / "files").mkdir(parents=True)
     (inputs / "data.json").write_text(json.dumps(claim.inputs), "utf-8")
@@ -40,4 +48,4 @@ def prepare(context: WorkerContext, claim: Claim) -> Materials:
     for path in inputs.rglob("*"):
         if path.is_file():
             path.chmod(0o644)
-    return Materials(package, environment, inputs, directory)
+    return Materials(package, environment, inputs, directory, is_kept)

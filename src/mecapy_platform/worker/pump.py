@@ -24,10 +24,10 @@ HELD_LINES = 20_000  # while the database is away; what comes after is dropped a
 class Pump:
     """Not shared between threads. Lines keep their order and get the task's next indexes."""
 
-    def __init__(self, context: WorkerContext, claim: Claim) -> None:
+    def __init__(self, context: WorkerContext, claim: Claim, next_index: int | None = None) -> None:
         self._context = context
         self._claim = claim
-        self._next: int | None = None
+        self._next = next_index
         self._pending: list[tuple[str, str]] = []
         self._characters = 0
         self._dropped = 0

@@ -4,7 +4,8 @@ import json
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -15,7 +16,8 @@ from mecapy_platform.core.states import FailureKind, Usage
 from mecapy_platform.core.units import UnitSystem
 from mecapy_platform.core.values import check_outputs
 from mecapy_platform.sandbox.base import Collected, Ended, EndReason, Limits, Run, SandboxSpec, StopReason
-from mecapy_platform.services import finish
+from mecapy_platform.services import adopt, finish
+from mecapy_platform.services.adopt import Adopted
 from mecapy_platform.services.claims import Claim
 from mecapy_platform.services.finish import Outcome
 from mecapy_platform.worker import outputs
@@ -46,29 +48,79 @@ LIMITS_HIT = {
 
 def run_task(context: WorkerContext, claim: Claim, live: LiveAttempt) -> None:
     """One attempt from claim to report. Never raises for what a task does; a database that is away is waited for."""
-    pump = Pump(context, claim)
+    _report_of(context, claim, Pump(context, claim), lambda pump: _attempt(context, claim, live, pump))
+
+
+def resume_task(context: WorkerContext, adopted: Adopted, live: LiveAttempt) -> None:
+    """Go on with a run that outlived its worker, to its report."""
+    pump = Pump(context, adopted.claim, adopted.next_index)
+    _report_of(context, adopted.claim, pump, lambda pump: _go_on(context, adopted, live, pump))
+
+
+def _report_of(context: WorkerContext, claim: Claim, pump: Pump, work: Callable[[Pump], Outcome | None]) -> None:
     try:
-        outcome = _attempt(context, claim, live, pump)
+        outcome = work(pump)
     except StorageFullError as error:
         outcome = Outcome(FailureKind.LOST_MACHINE, NOTHING_USED, error.code, error.message, interruption=Interruption.NO_ROOM)
     except (MecapyError, OSError) as error:
         log.exception("attempt %s of task %s could not be run", claim.number, claim.task_id)
         code = error.code if isinstance(error, MecapyError) else "platform_error"
         outcome = Outcome(FailureKind.LOST_MACHINE, NOTHING_USED, code, f"The platform could not run it: {error}")
-    _report(context, claim, outcome, pump)
+    if outcome is not None:
+        _report(context, claim, outcome, pump)
 
 
-def _attempt(context: WorkerContext, claim: Claim, live: LiveAttempt, pump: Pump) -> Outcome:
+def _attempt(context: WorkerContext, claim: Claim, live: LiveAttempt, pump: Pump) -> Outcome | None:
     materials = prepare(context, claim)
     try:
-        with context.sandbox.start(spec_of(context, claim, materials)) as run:
+        with context.sandbox_for(claim).start(spec_of(context, claim, materials)) as run:
             live.started(run)
-            for event in run.events():
-                pump.take(event)
-            pump.flush()
-            return _outcome(context, claim, run, run.ended(), pump, live)
+            _note_reference(context, claim, run, live)
+            return _follow(context, claim, run, pump, live)
     finally:
         materials.remove()
+
+
+def _go_on(context: WorkerContext, adopted: Adopted, live: LiveAttempt, pump: Pump) -> Outcome | None:
+    claim = adopted.claim
+    for sandbox in context.durable_sandboxes():
+        found = sandbox.find(adopted.reference, adopted.seen)
+        if found is not None:
+            with found as run:
+                live.started(run)
+                return _follow(context, claim, run, pump, live)
+    return Outcome(
+        FailureKind.LOST_MACHINE, NOTHING_USED, "container_gone", "The container it ran in is gone; its machine was started again?"
+    )
+
+
+def _follow(context: WorkerContext, claim: Claim, run: Run, pump: Pump, live: LiveAttempt) -> Outcome | None:
+    """To the end of the run; None when it goes on without us, and nothing is to be reported."""
+    for event in run.events():
+        pump.take(event)
+    pump.flush()
+    ended = run.ended()
+    if ended.reason is EndReason.DETACHED:
+        if ended.stop is StopReason.DRAIN:
+            with suppress(SQLAlchemyError), context.database.transaction() as session:
+                adopt.let_go(session, claim.token)
+        return None
+    return _outcome(context, claim, run, ended, pump, live)
+
+
+def _note_reference(context: WorkerContext, claim: Claim, run: Run, live: LiveAttempt) -> None:
+    """From here on the run can be found again. Where that cannot be written, it is one that ends with its worker."""
+    if run.reference is None:
+        return
+    try:
+        with context.database.transaction() as session:
+            counts = adopt.note_reference(session, claim.token, run.reference, context.sandbox_for(claim).name)
+    except SQLAlchemyError as error:
+        log.warning("the run of task %s cannot be found again: %s", claim.task_id, str(error).splitlines()[0])
+        return
+    context.probe("noted", claim)
+    if not counts:
+        live.stop(StopReason.LEASE_LOST)
 
 
 def spec_of(context: WorkerContext, claim: Claim, materials: Materials) -> SandboxSpec:
@@ -86,6 +138,7 @@ def spec_of(context: WorkerContext, claim: Claim, materials: Materials) -> Sandb
         handler=claim.handler,
         entrypoint=tuple(claim.entrypoint or ()),
         needs=tuple(claim.options.get("needs") or ()),
+        keep=context.sandbox_for(claim).is_durable,
         required_files=tuple(name for name, port in files.items() if port.get("required", True)),
         optional_files=tuple(name for name, port in files.items() if not port.get("required", True)),
         limits=Limits(

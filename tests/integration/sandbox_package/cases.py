@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, TypedDict
@@ -55,6 +56,38 @@ def saves_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, save)
     print("ready")
     pause(60)
+
+
+def counts(count: int, seconds: float) -> int:
+    with (OUT / "progress.jsonl").open("a", encoding="utf-8") as file:
+        for number in range(count):
+            print(f"line {number}")
+            file.write(json.dumps({"step": number}) + "\n")
+            file.flush()
+            pause(seconds)
+    return count
+
+
+def pretends_to_be_first(seconds: float) -> dict[str, int]:
+    """Speak on the socket between a container's first process and its worker whenever it is there, and count the answers."""
+    tried = believed = 0
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        with socket.socket(socket.AF_UNIX) as link:
+            link.settimeout(0.5)
+            try:
+                link.connect("/mecapy/port/socket")
+                tried += 1
+                ended = {"reason": "exited", "detail": "", "stop": "", "exit_code": 0, "signal": None, "wall_seconds": 1, "log_bytes": 0}
+                hello = json.dumps({"hello": {"ended": ended, "running": True, "seconds": 1}}).encode() + b"\n"
+                folder = os.open("/etc", os.O_RDONLY)
+                socket.send_fds(link, [hello], [folder, folder])
+                os.close(folder)
+                believed += bool(link.recv(100))
+            except OSError:
+                pass
+        pause(0.001)
+    return {"tried": tried, "believed": believed}
 
 
 def bad_progress() -> None:
@@ -412,6 +445,6 @@ def looks_for_leftovers() -> dict[str, Any]:
         "open_files": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         "descriptors": sorted(int(name) for name in os.listdir("/proc/self/fd")),
         "threads": threading.active_count(),
-        "processes": sorted(int(name) for name in os.listdir("/proc") if name.isdigit()),
+        "processes": sorted(int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) not in {1, os.getpid()}),
         "random": random.random(),
     }

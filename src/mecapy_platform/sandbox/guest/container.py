@@ -36,7 +36,7 @@ class Link:
     def __init__(self, out: int, log: int) -> None:
         self._descriptors = (out, log)
         self._socket: Any = None
-        self._inode = 0
+        self._place = (0, 0)
         self._heard = b""
 
     def fileno(self) -> int:
@@ -45,13 +45,14 @@ class Link:
     def look(self, state: dict[str, Any]) -> None:
         """Connect where a worker listens that is not the one we speak with: it takes its socket away once we have come."""
         try:
-            inode = os.stat(PORT).st_ino
+            seen = os.stat(PORT)
         except OSError:
             return
-        if self._socket is None or inode != self._inode:
-            self._connect(inode, state)
+        place = (seen.st_ino, seen.st_ctime_ns)  # a number alone is soon used again
+        if self._socket is None or place != self._place:
+            self._connect(place, state)
 
-    def _connect(self, inode: int, state: dict[str, Any]) -> None:
+    def _connect(self, place: tuple[int, int], state: dict[str, Any]) -> None:
         import _socket
         from struct import pack
 
@@ -60,7 +61,7 @@ class Link:
         try:
             made.setblocking(False)
             made.connect(PORT)
-            self._socket, self._inode = made, inode
+            self._socket, self._place = made, place
             rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, pack("2i", *self._descriptors))]
             made.sendmsg([_line({"hello": state})], rights)
         except OSError:
@@ -336,6 +337,7 @@ def _be_the_user(confine: ModuleType, order: dict[str, Any], ends: dict[int, int
             _execute(order)
         from _mecapy_guest import runner
 
+        os.chdir(order["folder"])
         os.environ.clear()
         os.environ.update(order["environment"])
         sys.modules["__main__"] = type(sys)("__main__")  # what `multiprocessing` would start again in its children
