@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 help: ## print this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
 
-$(STAMP): pyproject.toml requirements/dev.txt hatch_build.py src/mecapy_platform/sandbox/guest/csource/guest.c
+$(STAMP): pyproject.toml requirements/dev.txt hatch_build.py $(wildcard src/mecapy_platform/sandbox/guest/csource/*)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "MecaPy needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv

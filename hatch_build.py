@@ -10,7 +10,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 GUEST = Path("src/mecapy_platform/sandbox/guest")
-FLAGS = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-fvisibility=hidden", "-fstack-protector-strong")
+FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-fvisibility=hidden", "-fstack-protector-strong")
 LINKING = ("-Wl,-z,now,-z,relro,-z,noexecstack",)
 
 
@@ -26,7 +26,7 @@ class GuestLibrary(BuildHookInterface):  # type: ignore[type-arg]  # the plug-in
             return
         folder = Path(self.root) / GUEST
         target = folder / "_guest.so"
-        subprocess.run([compiler, *FLAGS, str(folder / "csource" / "guest.c"), *LINKING, "-o", str(target)], check=True)
+        subprocess.run([compiler, *FLAGS, *map(str, sorted((folder / "csource").glob("*.c"))), *LINKING, "-o", str(target)], check=True)
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-linux_{platform.machine()}"
         build_data["artifacts"].append(f"/{GUEST}/_guest.so")

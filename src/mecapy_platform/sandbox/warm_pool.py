@@ -12,10 +12,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from mecapy_platform.core.errors import MecapyError, SandboxError
-from mecapy_platform.sandbox.base import Run, SandboxSpec
+from mecapy_platform.sandbox.base import Limits, Run, SandboxSpec
+from mecapy_platform.sandbox.limits import thread_environment
 from mecapy_platform.sandbox.warm import Function, Key, Slot, WarmInputs, WarmRun, Zygote, inputs_of
 
 log = logging.getLogger(__name__)
+USUAL = Limits(cpu=1, memory_mb=512, timeout_seconds=60, disk_bytes=0)
 LOOK_SECONDS = 1.0
 SETTLE_SECONDS = 0.003
 REFUSED_SECONDS = 60.0  # how long a machine that could not start one is left alone
@@ -315,6 +317,7 @@ class WarmPool:
             "site_packages": key.site_packages,
             "vetted": None,
             "tools": key.tools,
+            "environment": thread_environment(USUAL),  # one thread: a fork keeps no other
             "guest": guest,
             "memory_mb": self._limits.memory_mb,
         }

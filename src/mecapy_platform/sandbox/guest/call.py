@@ -1,6 +1,7 @@
 """The worker of one warm call: confines itself, takes its order, runs the handler, ends.
 
-Everything before `native.seal` is ours. The tenant's code is imported after it, ahead of the call where the order says so.
+Its namespaces, workspace and descriptors are made before it comes here. Everything before `native.seal` is ours. The tenant's code is
+imported after it, ahead of the call where the order says so.
 """
 
 from __future__ import annotations
@@ -10,65 +11,90 @@ import resource
 import socket
 import sys
 
-from _mecapy_guest import confine, native, quickjson, runner
+from _mecapy_guest import native, quickjson, runner
 
 TYPE_CHECKING = False  # `typing` itself is not imported: it costs milliseconds
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import Any
 
-    from _mecapy_guest.stem import Setup
+    from _mecapy_guest.confine import FileRules
 
 ORDER_FD, DATA_FD = 3, 4
 ORDER_BYTES = 1 << 18
 MAX_FILES = 200
-SMALLEST = b"size=1m,nr_inodes=64,mode=0755"
 EXTRA_INODES = 9  # the folders of a workspace, and in/data.json
 
 
-def serve(setup: Setup, channel: int, report: socket.socket, outputs: tuple[int, int]) -> NoReturn:
-    """From fork to exit. `channel` brings the order, `report` takes the workspace's descriptor or why there is none."""
-    try:
-        top = native.enter(SMALLEST)
-        data = os.open("/mnt/in/data.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-    except OSError as error:
-        report.send(str(error).encode())
-        raise
-    confine.prefer_for_oom()
-    os.setsid()  # a signal to its own group must not reach the stem
-    socket.send_fds(report, [b"made"], [top])
-    _take_descriptors(channel, data, outputs)
-    orders = socket.socket(fileno=os.dup(ORDER_FD))
+REHEARSAL = """{"mode": "python", "handler": "rehearsal:answer", "site": false, "files": {"required": [], "optional": []},
+"environment": {"MECAPY_MEM_LIMIT_MB": "512"}, "limits": {"open_files": 1024, "disk_bytes": 1048576, "disk_files": 100},
+"inputs": "{\\"load\\": 1.5, \\"name\\": \\"a\\"}", "names": []}"""
+
+
+class Setup:
+    """What every call of a zygote shares: Landlock's rules, the filter of the last step, whether there are site-packages, variables."""
+
+    def __init__(self, rules: FileRules, program: bytes, *, has_site: bool) -> None:
+        self.rules = rules
+        self.program = program
+        self.has_site = has_site
+        self.variables = dict(os.environ)
+
+    def described(self) -> dict[str, object]:
+        return {"native": native.IS_NATIVE, "landlock": self.rules[0] != 0, "python": sys.version.split()[0]}
+
+
+def is_wanted(descriptor: int) -> bool:
+    """Say hello, with the pid that the kernel adds; then wait until the slot is in its control groups."""
+    native.become_stem()
+    channel = socket.socket(fileno=descriptor)
+    channel.send(b"hello")
+    answer = channel.recv(16)
+    channel.detach()
+    return answer == b"go"
+
+
+def serve(setup: Setup) -> int:
+    """The worker's life from its order to its end: the exit code."""
+    orders = socket.socket(fileno=ORDER_FD)
     message, descriptors, _flags, _address = socket.recv_fds(orders, ORDER_BYTES, MAX_FILES)
     if not message:
-        os._exit(0)
+        return 0
     order = quickjson.loads(message.decode())
     is_ahead = "inputs" not in order
     if not is_ahead:
         _write_inputs(order, descriptors)
     _limit(order["limits"])
     options = f"size={order['limits']['disk_bytes']},nr_inodes={order['limits']['disk_files'] + EXTRA_INODES},mode=0755"
+    if not is_ahead:
+        orders.detach()
     native.seal(options.encode(), order["package"].encode(), setup.rules, setup.program, DATA_FD + 1 if is_ahead else ORDER_FD)
-    _become(order)
+    _become(order, setup)
     loaded = None
     if is_ahead:
         loaded = runner.Loaded(order["handler"], has_site=order["site"])
-        _wait_for_inputs()
-    os._exit(runner.run(order, loaded))
+        _wait_for_inputs(orders)
+    code: int = runner.run(order, loaded)
+    return code
+
+
+def rehearse(setup: Setup) -> None:
+    """What a call does, with a handler of ours, where nothing of it counts: shows which pages every call writes."""
+    order = quickjson.loads(REHEARSAL)
+    with open("/mnt/in/data.json", "w") as file:
+        file.write(order["inputs"])
+    for source, target in (("/mnt/in", "/workspace/in"), ("/mecapy/_mecapy_guest", "/package")):
+        native.show(source, target)
+    _limit(order["limits"])
+    _become(order, setup)
+    order["site"] = setup.has_site
+    if runner.run(order, None) != 0:
+        raise OSError("the rehearsal of a call failed")
 
 
 def warm_up_numpy() -> None:
     """In the zygote: let the first use of its parts be over, with one thread, so that no thread is lost in a fork."""
     numpy = sys.modules["numpy"]
     numpy.dot(numpy.ones((4, 4)), numpy.ones((4, 4)))
-
-
-def _take_descriptors(channel: int, data: int, outputs: tuple[int, int]) -> None:
-    """0, 1, 2 are the tenant's; 3 brings the order; 4 is in/data.json. The rest is closed by `seal`."""
-    high = [os.dup(descriptor) for descriptor in (channel, data, *outputs)]
-    while min(high) <= DATA_FD:
-        high = [os.dup(descriptor) for descriptor in high]
-    for descriptor, target in zip(high, (ORDER_FD, DATA_FD, 1, 2), strict=True):
-        os.dup2(descriptor, target, inheritable=target < ORDER_FD)
 
 
 def _write_inputs(order: dict[str, Any], descriptors: list[int]) -> None:
@@ -79,10 +105,10 @@ def _write_inputs(order: dict[str, Any], descriptors: list[int]) -> None:
                 target.write(piece)
 
 
-def _wait_for_inputs() -> None:
+def _wait_for_inputs(orders: socket.socket) -> None:
     """The tenant's module is loaded; wait for the call. Nobody there any more: nothing was lost."""
-    with socket.socket(fileno=ORDER_FD) as channel:
-        message = channel.recv(ORDER_BYTES)
+    with orders:
+        message = orders.recv(ORDER_BYTES)
     if not message:
         os._exit(0)
     os.write(DATA_FD, message)
@@ -102,11 +128,11 @@ def _limit(limits: dict[str, int]) -> None:
         resource.setrlimit(kind, (limit, limit))
 
 
-def _become(order: dict[str, Any]) -> None:
+def _become(order: dict[str, Any], setup: Setup) -> None:
     """What a fresh process would have: environment, a random state of its own, and an empty main module."""
-    os.umask(0o022)
-    os.environ.clear()
-    os.environ.update(order["environment"])
+    for name, value in order["environment"].items():
+        if setup.variables.get(name) != value:
+            os.environ[name] = value
     numpy = sys.modules.get("numpy")
     if numpy is not None and "numpy.random" in sys.modules:
         numpy.random.seed()

@@ -1,4 +1,4 @@
-"""The steps of csource/guest.c in Python, for machines on which it was not built: the same order and the same locks, slower."""
+"""The steps of csource/confine.c in Python, for machines on which it was not built: the same order and the same locks, slower."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ CAP_SETPCAP, CAP_NET_ADMIN, CAP_SYS_ADMIN = 8, 12, 21
 SECCOMP_MODE_FILTER = 2
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 0x1
 CAPABILITY_VERSION = 0x20080522
+SMALLEST = b"size=1m,nr_inodes=64,mode=0755"
 FOLDERS = ("in", "in/files", "out", "out/files", "out/artifacts", "scratch", "tmp", "shm")
 SHOWN = (("out", "/workspace/out"), ("scratch", "/workspace/scratch"), ("tmp", "/tmp"), ("shm", "/dev/shm"))  # noqa: S108 - inside
 
@@ -50,7 +51,7 @@ def become_stem() -> None:
 
 
 def begin() -> tuple[int, int]:
-    """See native.begin."""
+    """Make a PID namespace with its first process: (pid, pidfd). What is forked next is in it too."""
     _call("unshare", _libc.unshare(CLONE_NEWPID))
     pid = os.fork()
     if pid == 0:
@@ -59,14 +60,15 @@ def begin() -> tuple[int, int]:
 
 
 def return_to(pid_namespace: int) -> None:
-    """See native.return_to."""
+    """Later children are made in this PID namespace again."""
     _call("setns", _libc.setns(pid_namespace, CLONE_NEWPID))
 
 
-def enter(options: bytes) -> int:
-    """See native.enter."""
+def enter() -> int:
+    """Mounts, message queues and a small workspace of one call. Gives a descriptor of the workspace's top."""
+    os.umask(0o022)
     _call("unshare", _libc.unshare(CLONE_NEWNS | CLONE_NEWIPC))
-    _mount(b"tmpfs", b"/mnt", b"tmpfs", MS_NOSUID | MS_NODEV, options)
+    _mount(b"tmpfs", b"/mnt", b"tmpfs", MS_NOSUID | MS_NODEV, SMALLEST)
     for folder in FOLDERS:
         os.mkdir(f"/mnt/{folder}", 0o755)
     for name, place in SHOWN:

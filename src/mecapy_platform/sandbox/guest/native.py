@@ -1,4 +1,4 @@
-"""The steps of a warm call by the small library built from csource/guest.c; by fallback.py, slower, where it was not built.
+"""The steps of a warm call by the small library built from csource/; by stem.py and fallback.py, slower, where it was not built.
 
 Only our own code calls these: nothing of a tenant is loaded before `seal` has returned.
 """
@@ -8,16 +8,22 @@ from __future__ import annotations
 import ctypes
 import os
 
+from _mecapy_guest import confine
+
 TYPE_CHECKING = False  # `typing` itself is not imported: it costs milliseconds
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from _mecapy_guest.confine import FileRules
 
 LIBRARY = "/mecapy/_mecapy_guest/_guest.so"
+MAX_RANGES, RANGE_BYTES = 2048, 16  # as in csource/pages.c
 
 
-def _load() -> ctypes.CDLL | None:
+def _load() -> ctypes.PyDLL | None:
+    """Without giving up the interpreter's lock in a call: a slot forks as `os.fork` does."""
     try:
-        library = ctypes.CDLL(LIBRARY)
+        library = ctypes.PyDLL(LIBRARY)
     except OSError:
         return None
     rights = [ctypes.c_uint64] * 4
@@ -39,35 +45,51 @@ def become_stem() -> None:
         _checked(_library.mecapy_become_stem())
 
 
-def begin() -> tuple[int, int]:
-    """Make a PID namespace with its first process: (pid, pidfd). What is forked next is in it too."""
+def serve_slot(channel: int) -> bool:
+    """Serve a slot; True in each worker that was forked for a call, False in the stem when nobody listens any more.
+
+    A worker has its output as 1 and 2, the channel of its order as call.ORDER_FD and in/data.json, to write, as call.DATA_FD.
+    """
     if _library is None:
-        from _mecapy_guest import fallback
+        from _mecapy_guest import stem
 
-        pid, descriptor = fallback.begin()
-        return pid, descriptor
-    pidfd = ctypes.c_int(-1)
-    return _checked(_library.mecapy_begin(ctypes.byref(pidfd))), pidfd.value
+        is_worker: bool = stem.serve_slot(channel)
+        return is_worker
+    ctypes.pythonapi.PyOS_BeforeFork()
+    if _checked(_library.mecapy_serve_slot(channel)) != 0:
+        return False
+    ctypes.pythonapi.PyOS_AfterFork_Child()
+    return True
 
 
-def return_to(pid_namespace: int) -> None:
-    """Later children are made in this PID namespace again."""
+def rehearse(work: Callable[[], object]) -> int:
+    """In the zygote: run `work` in a fork that has a call's workspace, and remember which pages it wrote. Gives how many ranges."""
     if _library is None:
-        from _mecapy_guest import fallback
+        return 0
+    read_end, write_end = os.pipe()
+    if os.fork() == 0:
+        try:
+            confine.prefer_for_oom()  # and with it, readable for itself
+            _checked(_library.mecapy_enter_workspace())
+            work()
+            found = (ctypes.c_uint64 * (2 * MAX_RANGES))()
+            count = _checked(_library.mecapy_pages_written(found, MAX_RANGES))
+            os.write(write_end, bytes(found)[: count * RANGE_BYTES])
+        except OSError as error:
+            os.write(2, f"warm sandbox: no rehearsal: {error}\n".encode())
+        finally:
+            os._exit(0)
+    os.close(write_end)
+    with open(read_end, "rb") as source:
+        ranges = source.read()
+    _library.mecapy_remember_pages(ranges, len(ranges) // RANGE_BYTES)
+    return len(ranges) // RANGE_BYTES
 
-        fallback.return_to(pid_namespace)
-    else:
-        _checked(_library.mecapy_return_to(pid_namespace))
 
-
-def enter(options: bytes) -> int:
-    """Mounts, message queues and a workspace of one call. Gives a descriptor of the workspace's top."""
-    if _library is None:
-        from _mecapy_guest import fallback
-
-        top: int = fallback.enter(options)
-        return top
-    return _checked(_library.mecapy_enter(options))
+def show(source: str, target: str) -> None:
+    """For a rehearsal: bind a folder where a call would have it."""
+    assert _library is not None
+    _checked(_library.mecapy_show(source.encode(), target.encode()))
 
 
 def seal(options: bytes, package: bytes, rules: FileRules, program: bytes, first_closed: int) -> None:

@@ -1,37 +1,23 @@
-"""One slot of a warm sandbox: makes a confined worker ahead of each call, follows it to its end, and says how it ended.
+"""One slot of a warm sandbox in Python, for machines on which csource/slot.c was not built: the same messages and the same order.
 
-The worker is used once. When it has ended, everything in its PID namespace is dead before the end is said.
+A worker is made ahead of each call, followed to its end, and used once. When it has ended, everything in its PID namespace is dead before
+the end is said.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import signal
 import socket
-import sys
 import time
 
-from _mecapy_guest import call, native, quickjson, readable
-
-TYPE_CHECKING = False  # `typing` itself is not imported: it costs milliseconds
-if TYPE_CHECKING:
-    from _mecapy_guest.confine import FileRules
+from _mecapy_guest import confine, fallback, quickjson, readable
 
 READY = b"ready"
 MESSAGE_BYTES = 256
-
-
-class Setup:
-    """What every call of a zygote shares: Landlock's rules, the filter of the last step, whether there is an environment."""
-
-    def __init__(self, rules: FileRules, program: bytes, *, has_site: bool) -> None:
-        self.rules = rules
-        self.program = program
-        self.has_site = has_site
-
-    def described(self) -> dict[str, object]:
-        return {"native": native.IS_NATIVE, "landlock": self.rules[0] != 0, "python": sys.version.split()[0]}
+FIRST_NOT_INHERITED, FIRST_FREE_FD = 3, 5
 
 
 class Worker:
@@ -65,40 +51,37 @@ class Watch:
         self.kill_at: float | None = None
 
 
-def serve(descriptor: int, setup: Setup) -> None:
-    """Until the other end is gone."""
+def serve_slot(descriptor: int) -> bool:
+    """See native.serve_slot."""
     channel = socket.socket(fileno=descriptor)
-    native.become_stem()
-    channel.send(b"hello")
-    if channel.recv(MESSAGE_BYTES) != b"go":  # once this process is in its control groups
-        return
     home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     serial = 0
     goes_on = True
     while goes_on:
-        worker = prepare(channel, home, setup)
+        worker = prepare(channel, home)
+        if worker is None:
+            return True
         serial += 1
         watch = Watch()
         goes_on = follow(channel, worker, watch, serial)
         end = finish(worker, watch)
         if goes_on:
             channel.send(quickjson.dumps({"ended": end, "serial": serial}).encode())
+    return False
 
 
-def prepare(channel: socket.socket, home: int, setup: Setup) -> Worker:
-    """Fork a worker and hand its ends to the platform: order channel, stdout, stderr, workspace."""
+def prepare(channel: socket.socket, home: int) -> Worker | None:
+    """Fork a worker and hand its ends to the platform: order channel, stdout, stderr, workspace. None in the worker."""
     order_ours, order_theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     report_ours, report_theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     out_read, out_write = os.pipe2(os.O_CLOEXEC)
     err_read, err_write = os.pipe2(os.O_CLOEXEC)
-    init, init_pidfd = native.begin()
+    init, init_pidfd = fallback.begin()
     pid = os.fork()
     if pid == 0:
-        try:
-            call.serve(setup, order_theirs.fileno(), report_theirs, (out_write, err_write))
-        finally:
-            os._exit(1)
-    native.return_to(home)
+        _become_worker(report_theirs, order_theirs.detach(), out_write, err_write)
+        return None
+    fallback.return_to(home)
     order_theirs.close()
     report_theirs.close()
     os.close(out_write)
@@ -112,6 +95,25 @@ def prepare(channel: socket.socket, home: int, setup: Setup) -> Worker:
     os.close(out_read)
     os.close(err_read)
     return Worker(pid, init, init_pidfd, tops[0])
+
+
+def _become_worker(report: socket.socket, *outer: int) -> None:
+    """Confine, report the workspace, and put the descriptors where a worker has them."""
+    try:
+        top = fallback.enter()
+        data = os.open("/mnt/in/data.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    except OSError as error:
+        report.send(str(error).encode())
+        raise
+    confine.prefer_for_oom()
+    os.setsid()  # a signal to its own group must not reach the stem
+    socket.send_fds(report, [b"made"], [top])
+    orders, out, err = outer
+    high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 64) for descriptor in (out, err, orders, data)]
+    report.detach()
+    for place, descriptor in enumerate(high, start=1):
+        os.dup2(descriptor, place, inheritable=place < FIRST_NOT_INHERITED)
+    os.closerange(FIRST_FREE_FD, 4096)
 
 
 def follow(channel: socket.socket, worker: Worker, watch: Watch, serial: int) -> bool:

@@ -15,7 +15,6 @@ USER_ID = 1000  # inside the sandbox, whatever the uid outside
 LIBRARY_FOLDERS = ("/usr/lib", "/usr/lib64", "/usr/libexec/coreutils")
 PYTHON_OPTIONS = ("-I", "-S", "-B", "-u", "-X", "frozen_modules=on")
 ZYGOTE_CAPABILITIES = ("CAP_SYS_ADMIN", "CAP_SETPCAP", "CAP_NET_ADMIN")
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")  # a fork keeps one thread alone
 TOP_LINKS = ("/lib", "/lib64", "/lib32", "/libx32")
 
 ETC_FILES = {
@@ -125,7 +124,7 @@ def zygote_command(request: WarmRequest, places: Places, reach: Callable[[str], 
     for folder in ("/package", "/mnt", "/tmp", "/workspace/in", "/workspace/out", "/workspace/scratch"):  # noqa: S108 - inside the sandbox
         command += ["--dir", folder]
     command += ["--remount-ro", "/", "--chdir", "/"]
-    for name, value in {**call_environment(request.interpreter, request.tools, {}), **ONE_THREAD}.items():
+    for name, value in call_environment(request.interpreter, request.tools, request.environment).items():
         command += ["--setenv", name, value]
     return [*command, "--", request.interpreter, *PYTHON_OPTIONS, "/mecapy/_mecapy_guest/zygote.py", request.guest]
 

@@ -69,6 +69,7 @@ class WarmRequest:
     site_packages: str | None
     vetted: str | None
     tools: tuple[str, ...]
+    environment: dict[str, str]  # what most calls have; each may change it
     guest: str
     memory_mb: int
 
@@ -90,12 +91,14 @@ def parse_warm(values: Any, roots: tuple[str, ...]) -> WarmRequest:
         request = WarmRequest(
             interpreter=checked_path(values.pop("interpreter"), roots),
             tools=tuple(checked_path(tool, roots) for tool in values.pop("tools")),
+            environment=values.pop("environment"),
             guest=values.pop("guest"),
             memory_mb=values.pop("memory_mb"),
             **{name: None if folder is None else checked_path(folder, roots) for name, folder in folders.items()},
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise RequestError(f"the request cannot be read: {error}") from error
+    _check_environment(request.environment)
     if values or not isinstance(request.guest, str) or not isinstance(request.memory_mb, int) or not 0 < request.memory_mb < 1 << 20:
         raise RequestError(f"members in the request that do not belong there: {', '.join(sorted(values)) or 'guest, memory_mb'}")
     return request

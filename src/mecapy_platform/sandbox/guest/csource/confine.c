@@ -1,10 +1,5 @@
-/* The steps of a warm call that are too many for Python: the first process of its namespace, its mounts, its last locks.
- *
- * Built into _guest.so, which guest/native.py loads; guest/fallback.py does the same in Python, slower. Every function returns 0 or a
- * descriptor, or minus the error number; `mecapy_step` then names the step that failed. Nothing here reads what a tenant wrote.
- */
-#define _GNU_SOURCE
-#include <errno.h>
+/* What confines a warm call: its mounts, the last locks. See guest/fallback.py for the same in Python. */
+#include "guest.h"
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
@@ -12,20 +7,13 @@
 #include <net/if.h>
 #include <sched.h>
 #include <signal.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#ifndef CLONE_PIDFD
-#define CLONE_PIDFD 0x00001000
-#endif
 #ifndef SYS_landlock_create_ruleset
 #define SYS_landlock_create_ruleset 444
 #define SYS_landlock_add_rule 445
@@ -35,58 +23,10 @@
 #define SYS_close_range 436
 #endif
 
-#define VISIBLE __attribute__((visibility("default")))
-#define KERNEL_SIGSET_BYTES 8
-#define SIGNAL_BIT(number) (1UL << ((number) - 1))
 #define MOUNT_FLAGS (MS_NOSUID | MS_NODEV)
+#define SMALLEST "size=1m,nr_inodes=64,mode=0755"
 
 VISIBLE const char *mecapy_step = "";
-
-#define TRY(step, call)              \
-	do {                         \
-		mecapy_step = step;  \
-		if ((call) < 0)      \
-			return -errno; \
-	} while (0)
-
-/* PID 1 of a call: passes SIGTERM on to all, reaps what loses its parent, ends by SIGKILL alone. System calls only: it shares the
- * memory of a Python process, copied on write, whose locks may be held. */
-static void be_the_first_process(void)
-{
-	unsigned long everything = ~0UL, awaited = SIGNAL_BIT(SIGCHLD) | SIGNAL_BIT(SIGTERM);
-
-	syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &everything, NULL, KERNEL_SIGSET_BYTES);
-	syscall(SYS_close_range, 0U, ~0U, 0U);
-	for (;;) {
-		long number = syscall(SYS_rt_sigtimedwait, &awaited, NULL, NULL, KERNEL_SIGSET_BYTES);
-
-		if (number == SIGTERM)
-			syscall(SYS_kill, -1, SIGTERM);
-		while (syscall(SYS_wait4, -1, NULL, WNOHANG | __WALL, NULL) > 0)
-			;
-	}
-}
-
-/* Make a PID namespace for the children of this process from now on, with its first process. Gives the pid of that, and a descriptor
- * of it in *pidfd. The caller forks the worker next, then calls mecapy_return_to. */
-VISIBLE int mecapy_begin(int *pidfd)
-{
-	long pid;
-
-	TRY("unshare(pid)", unshare(CLONE_NEWPID));
-	mecapy_step = "clone";
-	pid = syscall(SYS_clone, (unsigned long)(CLONE_PIDFD | SIGCHLD), NULL, pidfd, NULL, 0UL);
-	if (pid == 0)
-		be_the_first_process();
-	return pid < 0 ? -errno : (int)pid;
-}
-
-VISIBLE int mecapy_return_to(int pid_namespace)
-{
-	TRY("setns(pid)", setns(pid_namespace, CLONE_NEWPID));
-	return 0;
-}
 
 static int set_capabilities(uint32_t kept)
 {
@@ -120,25 +60,37 @@ static int show(const char *source, const char *target)
 	return mount(source, target, NULL, MS_BIND, NULL);
 }
 
-/* In the worker, before its order: mounts and message queues of its own, a workspace of the given options. Gives a descriptor of the
- * workspace's top. */
-VISIBLE int mecapy_enter(const char *workspace_options)
+/* In the worker, before its order: mounts and message queues of its own, a small workspace. Gives a descriptor of its top. */
+int enter_workspace(void)
 {
 	static const char *const folders[] = {"/mnt/in", "/mnt/in/files", "/mnt/out", "/mnt/out/files", "/mnt/out/artifacts",
 					      "/mnt/scratch", "/mnt/tmp", "/mnt/shm"};
 	int top;
 
+	umask(022);
 	TRY("unshare(mount, ipc)", unshare(CLONE_NEWNS | CLONE_NEWIPC));
-	TRY("mount(workspace)", mount("tmpfs", "/mnt", "tmpfs", MOUNT_FLAGS, workspace_options));
+	TRY("mount(workspace)", mount("tmpfs", "/mnt", "tmpfs", MOUNT_FLAGS, SMALLEST));
 	for (unsigned i = 0; i < sizeof folders / sizeof *folders; i++)
 		TRY(folders[i], mkdir(folders[i], 0755));
-	TRY("bind(out)", show("/mnt/out", "/workspace/out"));
-	TRY("bind(scratch)", show("/mnt/scratch", "/workspace/scratch"));
-	TRY("bind(tmp)", show("/mnt/tmp", "/tmp"));
-	TRY("bind(shm)", show("/mnt/shm", "/dev/shm"));
+	TRY("show(out)", show("/mnt/out", "/workspace/out"));
+	TRY("show(scratch)", show("/mnt/scratch", "/workspace/scratch"));
+	TRY("show(tmp)", show("/mnt/tmp", "/tmp"));
+	TRY("show(shm)", show("/mnt/shm", "/dev/shm"));
 	TRY("mount(proc)", mount("proc", "/proc", "proc", MOUNT_FLAGS | MS_NOEXEC, NULL));
 	TRY("open(workspace)", top = open("/mnt", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 	return top;
+}
+
+/* As above, for a rehearsal in a fork of the zygote. */
+VISIBLE int mecapy_enter_workspace(void)
+{
+	return enter_workspace();
+}
+
+VISIBLE int mecapy_show(const char *source, const char *target)
+{
+	TRY("show", show(source, target));
+	return 0;
 }
 
 struct ruleset {
@@ -167,12 +119,12 @@ static int restrict_files(uint64_t files, uint64_t read, uint64_t write, uint64_
 {
 	static const char *const writable[] = {"/workspace/out", "/workspace/scratch", "/tmp", "/dev", "/proc"};
 	struct ruleset wanted = {files, 0, scopes};
+	size_t size = scopes ? sizeof wanted : sizeof wanted.files;
 	int ruleset;
 
 	if (files == 0)
 		return 0;
-	TRY("landlock(create)",
-	    ruleset = (int)syscall(SYS_landlock_create_ruleset, &wanted, scopes ? sizeof wanted : sizeof wanted.files, 0));
+	TRY("landlock(create)", ruleset = (int)syscall(SYS_landlock_create_ruleset, &wanted, size, 0));
 	TRY("landlock(/)", allow(ruleset, "/", read));
 	for (unsigned i = 0; i < sizeof writable / sizeof *writable; i++)
 		TRY(writable[i], allow(ruleset, writable[i], write));
@@ -198,9 +150,9 @@ VISIBLE int mecapy_seal(const char *workspace_options, const char *package, uint
 	int answer;
 
 	TRY("remount(workspace)", mount(NULL, "/mnt", NULL, MS_REMOUNT | MOUNT_FLAGS, workspace_options));
-	TRY("bind(package)", show(package, "/package"));
+	TRY("show(package)", show(package, "/package"));
 	TRY("hide(packages)", umount2("/packages", MNT_DETACH));
-	TRY("bind(in)", show("/mnt/in", "/workspace/in"));
+	TRY("show(in)", show("/mnt/in", "/workspace/in"));
 	TRY("remount(in)", mount(NULL, "/workspace/in", NULL, MS_BIND | MS_REMOUNT | MS_RDONLY | MOUNT_FLAGS, NULL));
 	TRY("hide(workspace)", umount2("/mnt", MNT_DETACH));
 	TRY("chdir", chdir("/workspace/scratch"));

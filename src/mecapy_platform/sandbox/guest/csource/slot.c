@@ -1,0 +1,362 @@
+/* One slot of a warm sandbox: makes a worker ahead of each call, follows it to its end, says how it ended. See guest/stem.py for the same
+ * in Python. Everything before a worker returns from mecapy_serve_slot is here: a stem in C touches few pages of its Python process. */
+#include "guest.h"
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#ifndef CLONE_PIDFD
+#define CLONE_PIDFD 0x00001000
+#endif
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+
+#define KERNEL_SIGSET_BYTES 8
+#define SIGNAL_BIT(number) (1UL << ((number) - 1))
+#define MAX_DEPTH 20
+#define MAX_DESCRIPTORS 4
+
+struct worker {
+	pid_t pid, init;
+	int pidfd, top;
+	unsigned serial;
+};
+
+struct watch {
+	const char *reason;
+	double started_at, limit_seconds, grace_seconds, stop_at, kill_at; /* moments; 0 for none */
+};
+
+/* A system call that does not touch errno: the first process of a call shares the stem's memory, and so its errno. */
+static long raw(long number, long a, long b, long c, long d)
+{
+#if defined(__x86_64__)
+	long answer;
+	register long r10 __asm__("r10") = d;
+
+	__asm__ volatile("syscall" : "=a"(answer) : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10) : "rcx", "r11", "memory");
+	return answer;
+#elif defined(__aarch64__)
+	register long x8 __asm__("x8") = number;
+	register long x0 __asm__("x0") = a;
+	register long x1 __asm__("x1") = b;
+	register long x2 __asm__("x2") = c;
+	register long x3 __asm__("x3") = d;
+
+	__asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3) : "memory");
+	return x0;
+#else
+#error "no system calls known for this machine"
+#endif
+}
+
+/* PID 1 of a call: passes SIGTERM on to all, reaps what loses its parent, ends by SIGKILL alone. It holds no descriptor. */
+static int be_the_first_process(void *nothing)
+{
+	unsigned long everything = ~0UL, awaited = SIGNAL_BIT(SIGCHLD) | SIGNAL_BIT(SIGTERM);
+
+	(void)nothing;
+	raw(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0);
+	raw(SYS_rt_sigprocmask, SIG_SETMASK, (long)&everything, 0, KERNEL_SIGSET_BYTES);
+	raw(SYS_close_range, 0, ~0U, 0, 0);
+	for (;;) {
+		if (raw(SYS_rt_sigtimedwait, (long)&awaited, 0, 0, KERNEL_SIGSET_BYTES) == SIGTERM)
+			raw(SYS_kill, -1, SIGTERM, 0, 0);
+		while (raw(SYS_wait4, -1, 0, WNOHANG | __WALL, 0) > 0)
+			;
+	}
+	return 0;
+}
+
+static double now(void)
+{
+	struct timespec moment;
+
+	clock_gettime(CLOCK_MONOTONIC, &moment);
+	return (double)moment.tv_sec + (double)moment.tv_nsec / 1e9;
+}
+
+static int send_descriptors(int channel, const char *text, const int *descriptors, unsigned count)
+{
+	char control[CMSG_SPACE(sizeof(int) * MAX_DESCRIPTORS)] = {0};
+	struct iovec part = {(void *)(uintptr_t)text, strlen(text)};
+	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = CMSG_SPACE(sizeof(int) * count)};
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+
+	header->cmsg_level = SOL_SOCKET;
+	header->cmsg_type = SCM_RIGHTS;
+	header->cmsg_len = CMSG_LEN(sizeof(int) * count);
+	memcpy(CMSG_DATA(header), descriptors, sizeof(int) * count);
+	return sendmsg(channel, &message, MSG_NOSIGNAL) < 0 ? -1 : 0;
+}
+
+/* The one descriptor that comes with a message, or -1. */
+static int receive_descriptor(int channel)
+{
+	char control[CMSG_SPACE(sizeof(int))] = {0}, text[8];
+	struct iovec part = {text, sizeof text};
+	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+	struct cmsghdr *header;
+	int descriptor = -1;
+
+	if (recvmsg(channel, &message, MSG_CMSG_CLOEXEC) > 0 && (header = CMSG_FIRSTHDR(&message)) != NULL && header->cmsg_type == SCM_RIGHTS)
+		memcpy(&descriptor, CMSG_DATA(header), sizeof descriptor);
+	return descriptor;
+}
+
+/* When memory ends, the kernel shall take the call's processes. Dumpable first: the files below /proc/self are root's until then. */
+static void prefer_for_oom(void)
+{
+	int score;
+
+	prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+	score = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+	if (score >= 0) {
+		if (write(score, "500", 3) < 0)
+			mecapy_step = "oom_score_adj";
+		close(score);
+	}
+}
+
+/* In the forked worker. Returns 0 with the descriptors at their places, or minus an error. */
+static int become_worker(int report, int orders, int out, int err)
+{
+	int data, top;
+	int places[] = {out, err, orders, -1};
+
+	copy_known_pages();
+	prctl(PR_SET_NAME, "mecapy-call", 0, 0, 0);
+	top = enter_workspace();
+	if (top < 0)
+		return top;
+	TRY("open(data.json)", data = open("/mnt/in/data.json", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+	prefer_for_oom();
+	TRY("setsid", setsid()); /* a signal to its own group must not reach the stem */
+	TRY("report", send_descriptors(report, "made", &top, 1));
+	places[3] = data;
+	for (int i = 0; i < 4; i++)
+		TRY("descriptors", places[i] = fcntl(places[i], F_DUPFD_CLOEXEC, 64));
+	for (int i = 0; i < 4; i++) /* 1, 2, then ORDER_FD, DATA_FD */
+		TRY("descriptors", dup3(places[i], i + 1, i + 1 >= ORDER_FD ? O_CLOEXEC : 0));
+	TRY("close_range", (int)syscall(SYS_close_range, FIRST_FREE_FD, ~0U, 0U));
+	return 0;
+}
+
+/* Fork a worker into a PID namespace of its own and hand its ends to the platform. 1 in the stem, 0 in the worker. */
+static int prepare(int channel, int home, struct worker *worker)
+{
+	static char stack[16384] __attribute__((aligned(16)));
+	int orders[2], report[2], out[2], err[2], ends[MAX_DESCRIPTORS], answer;
+
+	TRY("socketpair", socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, orders));
+	TRY("socketpair", socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, report));
+	TRY("pipe", pipe2(out, O_CLOEXEC));
+	TRY("pipe", pipe2(err, O_CLOEXEC));
+	TRY("unshare(pid)", unshare(CLONE_NEWPID));
+	TRY("clone", worker->init = clone(be_the_first_process, stack + sizeof stack, CLONE_VM | SIGCHLD, NULL));
+	TRY("fork", worker->pid = fork());
+	if (worker->pid == 0) {
+		answer = become_worker(report[1], orders[1], out[1], err[1]);
+		if (answer < 0)
+			_exit(1);
+		return 0;
+	}
+	TRY("setns(pid)", setns(home, CLONE_NEWPID));
+	close(orders[1]);
+	close(report[1]);
+	close(out[1]);
+	close(err[1]);
+	worker->top = receive_descriptor(report[0]);
+	close(report[0]);
+	if (worker->top < 0) {
+		mecapy_step = "the worker";
+		return -ECHILD;
+	}
+	TRY("pidfd_open", worker->pidfd = (int)syscall(SYS_pidfd_open, worker->pid, 0));
+	ends[0] = orders[0], ends[1] = out[0], ends[2] = err[0], ends[3] = worker->top;
+	answer = send_descriptors(channel, "ready", ends, MAX_DESCRIPTORS);
+	for (int i = 0; i < 3; i++)
+		close(ends[i]);
+	worker->serial++;
+	return answer < 0 ? -EPIPE : 1;
+}
+
+/* SIGTERM to all of it: the first process passes it on. */
+static void ask_to_stop(const struct worker *worker, struct watch *watch)
+{
+	if (watch->kill_at > 0)
+		return;
+	watch->kill_at = now() + watch->grace_seconds;
+	watch->stop_at = 0;
+	kill(worker->init, SIGTERM);
+}
+
+/* `run N LIMIT GRACE`, `stop N`, `kill N`, each meant for the call number N; 0: it must end now. */
+static int obey(const char *text, const struct worker *worker, struct watch *watch)
+{
+	char word[8];
+	unsigned serial;
+	double limit = 0, grace = 0;
+
+	if (sscanf(text, "%7s %u %lf %lf", word, &serial, &limit, &grace) < 2 || serial != worker->serial)
+		return 1;
+	if (strcmp(word, "run") == 0) {
+		watch->started_at = now();
+		watch->limit_seconds = limit;
+		watch->grace_seconds = grace;
+		watch->stop_at = watch->started_at + limit;
+	} else if (strcmp(word, "stop") == 0) {
+		watch->reason = "stopped";
+		ask_to_stop(worker, watch);
+	} else if (strcmp(word, "kill") == 0) {
+		watch->reason = "stopped";
+		return 0;
+	}
+	return 1;
+}
+
+/* Milliseconds until something is due, -1 for never. */
+static int until_due(const struct watch *watch)
+{
+	double due = watch->stop_at > 0 ? watch->stop_at : watch->kill_at;
+	double seconds;
+
+	if (due <= 0)
+		return -1;
+	seconds = due - now();
+	return seconds <= 0 ? 0 : seconds > 1e6 ? 1000000000 : (int)(seconds * 1000) + 1;
+}
+
+/* Return when the worker has ended or must: 1. 0 when nobody listens any more. */
+static int follow(int channel, const struct worker *worker, struct watch *watch)
+{
+	struct pollfd waits[] = {{worker->pidfd, POLLIN, 0}, {channel, POLLIN, 0}};
+	char text[256];
+
+	for (;;) {
+		double moment;
+
+		poll(waits, 2, until_due(watch));
+		if (waits[0].revents)
+			return 1;
+		if (waits[1].revents) {
+			ssize_t size = recv(channel, text, sizeof text - 1, 0);
+
+			if (size <= 0)
+				return 0;
+			text[size] = 0;
+			if (!obey(text, worker, watch))
+				return 1;
+		}
+		moment = now();
+		if (watch->stop_at > 0 && moment >= watch->stop_at) {
+			watch->reason = "timeout";
+			ask_to_stop(worker, watch);
+		}
+		if (watch->kill_at > 0 && moment >= watch->kill_at)
+			return 1;
+	}
+}
+
+/* Make what a run left readable to the worker's reader. No link is followed. */
+static void open_folder(int parent, const char *name, int depth)
+{
+	int folder;
+	DIR *entries;
+	struct dirent *entry;
+	struct stat seen;
+
+	fchmodat(parent, name, 0755, 0);
+	folder = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (folder < 0)
+		return;
+	entries = fdopendir(folder);
+	while (entries != NULL && (entry = readdir(entries)) != NULL) {
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+			continue;
+		if (entry->d_type == DT_DIR && depth < MAX_DEPTH)
+			open_folder(folder, entry->d_name, depth + 1);
+		else if (entry->d_type == DT_REG && fstatat(folder, entry->d_name, &seen, AT_SYMLINK_NOFOLLOW) == 0 && (seen.st_mode & 0444) != 0444)
+			fchmodat(folder, entry->d_name, 0644, 0);
+	}
+	if (entries != NULL)
+		closedir(entries);
+	else
+		close(folder);
+}
+
+static double cpu_seconds(const struct rusage *used)
+{
+	return (double)(used->ru_utime.tv_sec + used->ru_stime.tv_sec) + (double)(used->ru_utime.tv_usec + used->ru_stime.tv_usec) / 1e6;
+}
+
+/* Kill what is left, wait for all of it, make the outputs readable, say how it ended. */
+static int finish(int channel, struct worker *worker, const struct watch *watch, int is_heard)
+{
+	char text[512], detail[96] = "", code[16] = "null", number[16] = "null";
+	struct rusage used, by_init;
+	int status;
+	long peak;
+
+	kill(worker->init, SIGKILL);
+	TRY("wait(worker)", wait4(worker->pid, &status, 0, &used));
+	TRY("wait(init)", wait4(worker->init, NULL, 0, &by_init)); /* comes back when the namespace is empty */
+	open_folder(worker->top, "out", 0);
+	close(worker->top);
+	close(worker->pidfd);
+	if (!is_heard)
+		return 0;
+	if (WIFEXITED(status))
+		snprintf(code, sizeof code, "%d", WEXITSTATUS(status));
+	else
+		snprintf(number, sizeof number, "%d", WTERMSIG(status));
+	if (strcmp(watch->reason, "timeout") == 0)
+		snprintf(detail, sizeof detail, "time limit of %g s reached", watch->limit_seconds);
+	peak = used.ru_maxrss;
+	snprintf(text, sizeof text,
+		 "{\"ended\": {\"reason\": \"%s\", \"detail\": \"%s\", \"exit_code\": %s, \"signal\": %s, \"wall_seconds\": %.6f, "
+		 "\"cpu_seconds\": %.6f, \"peak_bytes\": %ld}, \"serial\": %u}",
+		 watch->reason, detail, code, number, now() - watch->started_at, cpu_seconds(&used) + cpu_seconds(&by_init), peak * 1024,
+		 worker->serial);
+	TRY("send", send(channel, text, strlen(text), MSG_NOSIGNAL));
+	return 0;
+}
+
+/* Serve a slot until its channel has no other end: then 1. Returns 0 in every worker that it forks, ready to take its order. */
+VISIBLE int mecapy_serve_slot(int channel)
+{
+	struct worker worker = {0};
+	int home, answer;
+
+	prctl(PR_SET_NAME, "mecapy-slot", 0, 0, 0);
+	TRY("open(namespace)", home = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC));
+	for (int goes_on = 1; goes_on;) {
+		struct watch watch = {.reason = "exited"};
+
+		answer = prepare(channel, home, &worker);
+		if (answer <= 0)
+			return answer;
+		watch.started_at = now();
+		goes_on = follow(channel, &worker, &watch);
+		answer = finish(channel, &worker, &watch, goes_on);
+		if (answer < 0)
+			return answer;
+	}
+	return 1;
+}
