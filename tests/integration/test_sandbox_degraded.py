@@ -8,15 +8,19 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from integration.sandbox_contract import PACKAGE, Bench, ConfinementContract, SandboxContract
+from integration.sandbox_contract import PACKAGE, Bench, ConfinementContract, SandboxContract, follow
+from integration.test_sandbox_warm import WarmAlone
 from mecapy_platform.sandbox.base import EndReason, Sandbox
-from mecapy_platform.sandbox.bubblewrap import LocalSpawner
+from mecapy_platform.sandbox.bubblewrap import BubblewrapSandbox, LocalSpawner
 from mecapy_platform.sandbox.registry import make_sandbox
+from mecapy_platform.sandbox.warm import WarmRun
+from mecapy_platform.sandbox.warm_pool import WarmLimits
 
 MACHINE = Path(__file__).parents[1] / "degraded_machine.py"
 MECAPY = Path(sys.executable).with_name("mecapy")
@@ -25,14 +29,14 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts over the contr
 
 
 @contextmanager
-def machine_without(lack: str, folder: Path) -> Iterator[Sandbox]:
-    """A sandbox whose spawner lives on that machine."""
+def machine_without(lack: str, folder: Path) -> Iterator[Path]:
+    """The socket of a spawner that lives on that machine."""
     script = folder / f"python-{lack}"
     script.write_text(f'#!/bin/sh\nexec {sys.executable} {MACHINE} {lack} {sys.executable} "$@"\n')
     script.chmod(0o755)
     spawner = LocalSpawner.start(python=str(script))
     try:
-        yield make_sandbox("bubblewrap", socket=Path(spawner.address))
+        yield Path(spawner.address)
     finally:
         spawner.stop()
 
@@ -47,20 +51,20 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def machines(folder: Path) -> Iterator[Callable[[str], Sandbox]]:
+def machines(folder: Path) -> Iterator[Callable[[str], Path]]:
     """Each kind of machine is made once."""
     with ExitStack() as stack:
 
         @cache
-        def machine(lack: str) -> Sandbox:
+        def machine(lack: str) -> Path:
             return stack.enter_context(machine_without(lack, folder))
 
         yield machine
 
 
 @pytest.fixture
-def sandbox(request: pytest.FixtureRequest, machines: Callable[[str], Sandbox]) -> Sandbox:
-    return machines(request.param if hasattr(request, "param") else request.cls.lack)
+def sandbox(request: pytest.FixtureRequest, machines: Callable[[str], Path]) -> Sandbox:
+    return make_sandbox("bubblewrap", socket=machines(request.param if hasattr(request, "param") else request.cls.lack))
 
 
 @pytest.fixture
@@ -104,6 +108,27 @@ class TestWithoutControlGroups(Degraded):
 
 class TestWithoutLandlock(Degraded):
     lack = "landlock"
+
+
+class TestWarmWithoutLandlock(Degraded):
+    lack = "landlock"
+
+    @pytest.fixture
+    def sandbox(self, machines: Callable[[str], Path]) -> Iterator[WarmAlone]:
+        made = WarmAlone(machines(self.lack))
+        yield made
+        made.inner.close()
+
+
+@pytest.mark.parametrize("sandbox", ["cgroups"], indirect=True)
+def test_without_control_groups_calls_go_cold(machines: Callable[[str], Path], bench: Bench) -> None:
+    made = BubblewrapSandbox(machines("cgroups"), warm=WarmLimits())
+    for number in range(3):
+        spec = replace(bench.spec("double", {"value": number}), organization="first", is_warm=True)
+        with made.start(spec) as run:
+            assert not isinstance(run, WarmRun)
+            assert follow(run).result == {"result": 2 * number}
+    made.close()
 
 
 STILL_HOLD = ["writable-cgroups", "cgroup-controllers", "enabled-landlock", "cgroups,landlock"]

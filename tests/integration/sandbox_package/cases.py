@@ -210,9 +210,9 @@ def children_take_memory(children: int, megabytes: int) -> None:
     """Each of them takes little, all together too much."""
     for _ in range(children):
         if os.fork() == 0:
-            takes_memory(megabytes)
+            held = [bytearray(os.urandom(1) * (1 << 20)) for _ in range(megabytes)]
             pause(20)
-            os._exit(0)
+            os._exit(len(held) % 2)
     pause(20)
 
 
