@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from integration.sandbox_contract import PACKAGE, Bench, ConfinementContract, SandboxContract
+from integration.sandbox_contract import PACKAGE, Bench, ConfinementContract, SandboxContract, follow, wait_until
 from mecapy_platform.sandbox.base import NOTHING_SEEN, Run, SandboxSpec, Seen, SelfTest
 from mecapy_platform.sandbox.bubblewrap import SPAWNER, BubblewrapSandbox, LocalSpawner
 from mecapy_platform.sandbox.warm import WarmRun
@@ -73,3 +74,44 @@ class TestWarm(SandboxContract, ConfinementContract):
         found = bench.sandbox.self_test()
         assert [check for check in found.checks if not check.holds] == []
         assert {"warm: no capabilities", "warm: memory limit", "warm: no network"} <= {check.name for check in found.checks}
+
+    def test_a_vetted_library_is_loaded_ahead_with_a_random_state_and_threads_of_each_call(self, bench: Bench) -> None:
+        site = Path(sysconfig.get_paths()["purelib"])
+        spec = bench.spec("uses_loaded_numpy", {"size": 300}, memory_mb=512)
+        assert spec.environment is not None
+        environment = replace(spec.environment, site_packages=site, vetted=site, libraries=("numpy",))
+        found = []
+        for cpu in (1, 1, 2):
+            with bench.sandbox.start(replace(spec, environment=environment, limits=replace(spec.limits, cpu=cpu))) as run:
+                found.append(follow(run).result)
+        assert [one["loaded_ahead"] for one in found] == [True] * 3
+        assert [one["trace"] for one in found] == [300.0 * 300.0] * 3
+        assert len({one["random"] for one in found}) == 3
+        assert [one["threads"] for one in found] == [1, 1, 2]
+
+    def test_a_function_in_demand_is_loaded_before_its_call(self, bench: Bench) -> None:
+        """The module is imported by the worker that waits; the import still counts for one call only."""
+        pool = bench.sandbox.inner.warm  # type: ignore[attr-defined]
+
+        def is_loaded() -> bool:
+            waiting = [slot.ahead for zygote in pool.held().values() for slot in tuple(zygote.free)]
+            return any(one is not None and (one.handler, one.package) == ("cases:double", str(bench.package)) for one in waiting)
+
+        for value in range(4):
+            assert bench.run("double", {"value": value}).result == {"result": 2 * value}
+        wait_until(is_loaded)
+        assert is_loaded()
+        assert bench.run("double", {"value": 21}).result == {"result": 42}
+        assert bench.run("structures").result["level"] == "high"
+
+    def test_a_crash_while_loading_ahead_costs_nothing_but_the_worker(self, bench: Bench) -> None:
+        for _ in range(4):
+            with bench.sandbox.start(replace(bench.spec("double", {"value": 4}), handler="cases:double")) as run:
+                assert follow(run).result == {"result": 8}
+        broken = bench.folder / "package" / "ends.py"
+        broken.write_text("import os\n\nif os.path.exists('/workspace/in/data.json'):\n    os._exit(9)\n\n\ndef never():\n    return 1\n")
+        for _ in range(4):
+            with bench.sandbox.start(replace(bench.spec("double", {}), handler="ends:never")) as run:
+                outcome = follow(run)
+            assert (outcome.ended.exit_code, outcome.collected.result) == (9, None)
+        assert bench.run("double", {"value": 5}).result == {"result": 10}

@@ -37,6 +37,8 @@ class Environment:
 
     interpreter: Path
     site_packages: Path | None = None
+    vetted: Path | None = None  # some libraries of it once more, by themselves: what a warm sandbox may load before any call
+    libraries: tuple[str, ...] = ()  # their names
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,8 @@ class Key:
     interpreter: str
     site_packages: str | None
     tools: tuple[str, ...]
+    vetted: str | None = None
+    libraries: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

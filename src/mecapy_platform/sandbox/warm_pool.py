@@ -82,9 +82,10 @@ class Demand:
 
 def key_of(spec: SandboxSpec, tools: tuple[str, ...]) -> Key:
     """With whom a call may share a zygote."""
-    assert spec.environment is not None
-    site = spec.environment.site_packages
-    return Key(spec.organization, os.path.realpath(spec.environment.interpreter), None if site is None else str(site), tools)
+    environment = spec.environment
+    assert environment is not None
+    site, vetted = (None if path is None else str(path) for path in (environment.site_packages, environment.vetted))
+    return Key(spec.organization, os.path.realpath(environment.interpreter), site, tools, vetted, environment.libraries)
 
 
 class WarmPool:
@@ -311,11 +312,11 @@ class WarmPool:
         zygote.close()
 
     def _connected(self, key: Key) -> Zygote:
-        guest = json.dumps({"libraries": [], "filter": self._filter, "site": key.site_packages is not None})
+        guest = json.dumps({"libraries": key.libraries, "filter": self._filter, "site": key.site_packages is not None})
         request = {
             "interpreter": key.interpreter,
             "site_packages": key.site_packages,
-            "vetted": None,
+            "vetted": key.vetted,
             "tools": key.tools,
             "environment": thread_environment(USUAL),  # one thread: a fork keeps no other
             "guest": guest,

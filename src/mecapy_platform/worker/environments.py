@@ -1,15 +1,20 @@
 """Installed requirements on this node, by digest of interpreter and lock: made once per node, read by every attempt."""
 
 import hashlib
+import logging
 import shutil
 import tempfile
 from pathlib import Path
 
+from mecapy_platform.core.errors import MecapyError
 from mecapy_platform.embedded.interpreters import Interpreter
 from mecapy_platform.sandbox.base import Environment
 from mecapy_platform.worker.context import WorkerContext
 from mecapy_platform.worker.interpreters import choose
 from mecapy_platform.worker.packages import publish
+from mecapy_platform.worker.vetted import vetted_libraries, vetted_lock
+
+log = logging.getLogger(__name__)
 
 
 def digest_of(interpreter: Interpreter, lock: str) -> str:
@@ -25,7 +30,24 @@ def ensure_environment(context: WorkerContext, runtime: str, version: str | None
     target = context.cache_dir / "environments" / digest
     if not target.is_dir():
         install(context, interpreter, lock, target)
-    return Environment(interpreter.executable, target / "site-packages")
+    vetted = ensure_vetted(context, interpreter, lock)
+    libraries = () if vetted is None else vetted_libraries(lock)
+    return Environment(interpreter.executable, target / "site-packages", vetted, libraries)
+
+
+def ensure_vetted(context: WorkerContext, interpreter: Interpreter, lock: str) -> Path | None:
+    """The folder of the lock's vetted libraries alone; None when it names none, or they cannot be had right now."""
+    own = vetted_lock(lock)
+    if not own:
+        return None
+    target = context.cache_dir / "vetted" / digest_of(interpreter, own)
+    if not target.is_dir():
+        try:
+            install(context, interpreter, own, target)
+        except MecapyError as error:
+            log.warning("vetted libraries could not be installed, warm calls load them themselves: %s", error.message)
+            return None
+    return target / "site-packages"
 
 
 def install(context: WorkerContext, interpreter: Interpreter, lock: str, target: Path) -> None:

@@ -448,3 +448,13 @@ def looks_for_leftovers() -> dict[str, Any]:
         "processes": sorted(int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) not in {1, os.getpid()}),
         "random": random.random(),
     }
+
+
+def uses_loaded_numpy(size: int) -> dict[str, Any]:
+    loaded_ahead = "numpy" in sys.modules
+    import numpy as np
+
+    square = np.ones((size, size)) @ np.ones((size, size))
+    threads = Path("/proc/self/status").read_text().split("Threads:")[1].split()[0]
+    random = float(np.random.rand())  # noqa: NPY002 - the state that all of a process share is what is looked at
+    return {"loaded_ahead": loaded_ahead, "trace": float(square.trace()), "random": random, "threads": int(threads)}

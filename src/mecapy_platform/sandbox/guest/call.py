@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from _mecapy_guest.confine import FileRules
+    from _mecapy_guest.preload import Adapt
 
 ORDER_FD, DATA_FD = 3, 4
 ORDER_BYTES = 1 << 18
@@ -33,9 +34,10 @@ REHEARSAL = """{"mode": "python", "handler": "rehearsal:answer", "site": false, 
 class Setup:
     """What every call of a zygote shares: Landlock's rules, the filter of the last step, whether there are site-packages, variables."""
 
-    def __init__(self, rules: FileRules, program: bytes, *, has_site: bool) -> None:
+    def __init__(self, rules: FileRules, program: bytes, adaptations: list[Adapt], *, has_site: bool) -> None:
         self.rules = rules
         self.program = program
+        self.adaptations = adaptations  # what loaded libraries need in each call
         self.has_site = has_site
         self.variables = dict(os.environ)
 
@@ -91,12 +93,6 @@ def rehearse(setup: Setup) -> None:
         raise OSError("the rehearsal of a call failed")
 
 
-def warm_up_numpy() -> None:
-    """In the zygote: let the first use of its parts be over, with one thread, so that no thread is lost in a fork."""
-    numpy = sys.modules["numpy"]
-    numpy.dot(numpy.ones((4, 4)), numpy.ones((4, 4)))
-
-
 def _write_inputs(order: dict[str, Any], descriptors: list[int]) -> None:
     os.write(DATA_FD, order["inputs"].encode())
     for name, source in zip(order["names"], descriptors, strict=True):
@@ -133,7 +129,6 @@ def _become(order: dict[str, Any], setup: Setup) -> None:
     for name, value in order["environment"].items():
         if setup.variables.get(name) != value:
             os.environ[name] = value
-    numpy = sys.modules.get("numpy")
-    if numpy is not None and "numpy.random" in sys.modules:
-        numpy.random.seed()
+    for adapt in setup.adaptations:
+        adapt(order["environment"])
     sys.modules["__main__"] = type(sys)("__main__")  # what `multiprocessing` would start again in its children

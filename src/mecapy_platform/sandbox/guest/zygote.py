@@ -20,20 +20,18 @@ if TYPE_CHECKING:
 
 CONTROL_FD = 3
 NULL_FD = 0
-COMMON = ("json", "math", "re", "typing", "dataclasses", "enum", "collections", "functools", "itertools", "pathlib")
-VETTED_FOLDER = "/vetted"
 
 
 def main() -> NoReturn:
     import gc
     import socket
 
-    from _mecapy_guest import call, confine, native, quickjson
+    from _mecapy_guest import call, confine, native, preload, quickjson
 
     confine.hide_from_children()
     order = quickjson.loads(sys.argv[1])
-    libraries = preload(order["libraries"])
-    setup = call.Setup(confine.file_rules(), bytes.fromhex(order["filter"]), has_site=order["site"])
+    libraries, adaptations = preload.preload(order["libraries"])
+    setup = call.Setup(confine.file_rules(), bytes.fromhex(order["filter"]), adaptations, has_site=order["site"])
     control = socket.socket(fileno=CONTROL_FD)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # what dies here is reaped by the kernel
     gc.collect()
@@ -63,30 +61,6 @@ def _be_a_stem(control: socket.socket, descriptor: int, setup: call.Setup) -> No
         os.write(2, f"warm sandbox: a slot ended: {error}\n".encode())
     finally:
         os._exit(code)
-
-
-def preload(libraries: list[str]) -> list[str]:
-    """Import what calls use again and again. A library that cannot be imported is left to the calls; gives what was."""
-    import importlib
-
-    for name in COMMON:
-        importlib.import_module(name)
-    from _mecapy_guest import call, results, runner  # noqa: F401 - loaded for the calls
-
-    loaded = []
-    if libraries:
-        sys.path.insert(0, VETTED_FOLDER)
-    for name in libraries:
-        try:
-            importlib.import_module(name)
-            loaded.append(name)
-        except Exception:  # noqa: BLE001 - whatever is wrong with it shows in the call that imports it
-            sys.modules.pop(name, None)
-    if libraries:
-        sys.path.remove(VETTED_FOLDER)
-    if "numpy" in loaded:
-        call.warm_up_numpy()
-    return loaded
 
 
 if __name__ == "__main__":

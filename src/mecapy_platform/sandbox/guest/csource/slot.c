@@ -73,6 +73,7 @@ static int be_the_first_process(void *nothing)
 
 	(void)nothing;
 	raw(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0);
+	raw(SYS_prctl, PR_SET_NAME, (long)"mecapy-init", 0, 0);
 	raw(SYS_rt_sigprocmask, SIG_SETMASK, (long)&everything, 0, KERNEL_SIGSET_BYTES);
 	raw(SYS_close_range, 0, ~0U, 0, 0);
 	for (;;) {
