@@ -122,6 +122,16 @@ def _new_version(world: World) -> Ask:
     return Ask(url, (str(package.package_id),), files={"file": ("p.zip", archive, "application/zip")})
 
 
+def _version_checks(world: World) -> Ask:
+    package_id = str(world.package.package_id)
+    return Ask(f"/packages/{package_id}/versions/1.2.0/checks", (package_id,))
+
+
+def _set_checks(world: World) -> Ask:
+    slug = world.new_organization()
+    return Ask(f"/organizations/{slug}/checks", (slug,), json={"checks": {"bandit": "off"}})
+
+
 def _delete_organization(world: World) -> Ask:
     slug = world.new_organization()
     return Ask(f"/organizations/{slug}", (slug,), json={"confirm_slug": slug})
@@ -191,6 +201,9 @@ ROUTES: Mapping[tuple[str, str], Row] = {
     ("GET", "/organizations/{slug}"): thing(lambda world: Ask(f"/organizations/{world.slug}", (world.slug,))),
     ("DELETE", "/organizations/{slug}"): thing(_delete_organization),
     ("PATCH", "/organizations/{slug}/members/{user_id}"): thing(_member),
+    ("GET", "/organizations/{slug}/checks"): thing(lambda world: Ask(f"/organizations/{world.slug}/checks", (world.slug,))),
+    ("PUT", "/organizations/{slug}/checks"): thing(_set_checks),
+    ("GET", "/packages/{package_id}/versions/{version}/checks"): thing(_version_checks),
     ("POST", "/tasks"): thing(lambda world: Ask("/tasks", (world.slug,), json=_submission(world))),
     ("POST", "/tasks/bulk"): thing(lambda world: Ask("/tasks/bulk", (world.slug,), json={"tasks": [_submission(world)]})),
     ("GET", "/tasks/{task_id}"): _task("", is_ended=True),

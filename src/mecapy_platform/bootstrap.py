@@ -30,6 +30,7 @@ from mecapy_platform.queue.sender import HintSender, connect
 from mecapy_platform.sandbox.docker_options import DockerOptions
 from mecapy_platform.sandbox.registry import make_sandbox
 from mecapy_platform.sandbox.warm_pool import WarmLimits
+from mecapy_platform.services.checks import effective
 from mecapy_platform.services.claims import Worker
 from mecapy_platform.settings import Settings
 from mecapy_platform.storage.filesystem import FilesystemStorage
@@ -53,6 +54,7 @@ def run_api(settings: Settings, listener: socket.socket) -> None:
     """Serve HTTP on a socket that is already bound, until SIGTERM."""
     configure_logging()
     units.registry()  # a quarter of a second now, not in the first request with a unit
+    effective(settings, {})  # a policy that cannot be read is said now
     database = Database(make_engine(settings.database_url, pool_size=20))
     sender = HintSender(settings.broker_url, hint_seconds=settings.hint_seconds)
     doorbell = Doorbell(settings.database_url)
@@ -109,6 +111,7 @@ def run_worker(settings: Settings, lanes: Sequence[str]) -> None:
 
 
 def make_worker_context(settings: Settings, lanes: Sequence[Lane]) -> WorkerContext:
+    effective(settings, {})  # as above
     slots = sum(settings.slots.values())
     node = settings.worker_name or socket.gethostname()
     names = dict.fromkeys([*(settings.backend_of(lane) for lane in lanes), *([settings.images_backend] if settings.images_backend else [])])

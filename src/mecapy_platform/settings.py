@@ -1,6 +1,7 @@
 """All settings, read once by bootstrap from MECAPY_* variables. No module reads the environment by itself."""
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -81,6 +82,14 @@ class Settings(BaseSettings):
     warm_calls: int = 20_000  # then it is thrown away
     warm_idle_seconds: float = 300.0  # and after so long without a call
     fault_probe: Path | None = None  # for fault tests alone: a directory, see worker/probe.py and docs/reference/faults.md
+
+    # checks of packages on deploy, see docs/reference/checks.md
+    checks: dict[str, Any] = Field(default_factory=dict)  # what differs from the default policy, for every organization
+    scan_seconds: float = 120.0  # for all sources of one package
+    scan_memory_mb: int = 1024
+    audit_service: bool = True  # ask pip-audit's service about the lock
+    audit_seconds: float = 3.0  # .. and no longer than this
+    audit_database: Path | None = None  # the offline file that is used when the service does not answer
 
     # packages
     package_index_url: str = "https://" + ".".join(("pypi", "org")) + "/simple"  # noqa: FLY002 - no file of the project names a registry's host

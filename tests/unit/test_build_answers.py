@@ -41,7 +41,7 @@ def test_a_forged_description_of_handlers_is_an_error_of_the_package(text: bytes
 
 def test_an_honest_description_is_taken() -> None:
     described: dict[str, Any] = {"size": {"parameters": [], "returns": None, "doc": None}}
-    assert _signatures(json.dumps(described).encode(), HANDLERS) == described
+    assert _signatures(json.dumps(described).encode(), HANDLERS) == (described, None)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ ENTRIES = {
     "init": Entry(f"{HERE}.init:init", "Write a new package that passes its own test.", WRITE),
     "test": Entry(f"{HERE}.testcases:run_locally", "Run a package's test cases on this machine, without a platform.", WRITE),
     "deploy": Entry(f"{HERE}.packages:deploy", "Deploy a package: a folder or a zip.", WRITE),
+    "checks": Entry(f"{HERE}.checks:checks_app", "Checks of packages: policy, and what was found.", WRITE),
     "packages": Entry(f"{HERE}.packages:packages", "List packages and their functions.", WRITE),
     "types": Entry(f"{HERE}.catalog:types", "Show the types of ports and their units.", WRITE),
     "run": Entry(f"{HERE}.run:run", "Run a function: mecapy run bolts:size diameter='12 mm' load=20kN", RUN),

@@ -8,10 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
+from mecapy_platform.cli.checks import show_report
 from mecapy_platform.cli.console import hint, print_json, print_table, say, size_text
 from mecapy_platform.cli.exits import ExitCode
 from mecapy_platform.cli.session import JsonOption, OrgOption, UrlOption, connect
 from mecapy_platform.client.archive import MANIFEST, check_size, read_manifest, write_zip
+from mecapy_platform.client.checks import ChecksReport
 from mecapy_platform.client.client import Client
 from mecapy_platform.client.packages import Deployment, Function, Package, PackageVersion
 from mecapy_platform.core.errors import NotFoundError
@@ -36,6 +38,9 @@ def deploy(
         known = _existing(client, name)
         deployment = client.packages.deploy(archive, package_id=known.id if known else None)
         built = None if detach else _await_build(client, deployment.package.id, version)
+        checks = _checks(client, deployment.package.id, version) if built else None
+    if checks is not None and not as_json:
+        show_report(checks)
     _report(deployment, built, manifest, as_json=as_json)
 
 
@@ -93,6 +98,15 @@ def _await_build(client: Client, package_id: str, version: str) -> PackageVersio
             hint("building the environment ..  (Ctrl-C leaves; the build goes on)")
             told = True
         time.sleep(POLL_SECONDS)
+
+
+def _checks(client: Client, package_id: str, version: str) -> ChecksReport | None:
+    """None where there is no report: an older platform, or a build that ended before its checks."""
+    try:
+        found = client.checks.report(package_id, version)
+    except NotFoundError:
+        return None
+    return found if found.checks else None
 
 
 def _report(deployment: Deployment, built: PackageVersion | None, manifest: Manifest, *, as_json: bool) -> None:

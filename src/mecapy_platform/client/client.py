@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from mecapy_platform.client.artifacts import Artifacts
 from mecapy_platform.client.catalog import TypesCatalog
+from mecapy_platform.client.checks import Checks
 from mecapy_platform.client.logs import Logs
 from mecapy_platform.client.packages import Packages
 from mecapy_platform.client.retry import RetryPolicy
@@ -48,6 +49,7 @@ class Client:
         self.uploads = Uploads(self.transport)
         self.catalog = TypesCatalog(self.transport)
         self.users = Users(self.transport)
+        self.checks = Checks(self.transport)
 
     @property
     def url(self) -> str:

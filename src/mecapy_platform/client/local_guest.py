@@ -25,7 +25,7 @@ def main(guest: str, package: str, workspace: str, order: str) -> int:
         sys.path.insert(0, package)
         sys.argv = [""]
 
-    runner._set_paths = set_paths  # noqa: SLF001 -- the sandbox's own paths do not exist here
+    runner.set_paths = set_paths  # the sandbox's own paths do not exist here
     return int(runner.main(order))
 
 

@@ -62,6 +62,8 @@ class SandboxSpec:
     keep: bool = False  # durable backends hold its run after the end until `remove`, so that a crash before the report loses nothing
     image: str | None = None  # modes B and C: the image, by digest, that backends of containers run
     describe: bool = False  # read handlers instead of calling one: in/data.json is {name: "module:function"}, the result {name: signature}
+    look: str = ""  # with `describe`: look without importing the package, see guest/look.py; the environment of `scan` is a scanner's
+    is_restricted: bool = False  # the handler runs under the guards that lie in in/policy
 
 
 class StopReason(StrEnum):

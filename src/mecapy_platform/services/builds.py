@@ -14,7 +14,7 @@ from mecapy_platform.core.stored_text import storable, storable_json
 from mecapy_platform.core.units import UnitSystem
 from mecapy_platform.core.values import check_inputs
 from mecapy_platform.db import queue
-from mecapy_platform.db.tables import Event, Function, PackageVersion, Task
+from mecapy_platform.db.tables import Event, Function, Organization, PackageVersion, Task
 from mecapy_platform.services.tasks.requests import digest_of
 from mecapy_platform.settings import Settings
 
@@ -23,11 +23,12 @@ LOG_CHARACTERS = 1_000_000
 
 @dataclass(frozen=True)
 class Build:
-    """A version to build: its row, its functions, and the token under which its end counts."""
+    """A version to build: its row, its functions, the policy, and the token under which its end counts."""
 
     token: UUID
     version: PackageVersion
     functions: Sequence[Function]
+    checks: Mapping[str, Any] = field(default_factory=dict)  # what the organization changed of the policy
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ def claim_build(session: Session, settings: Settings) -> Build | None:
         finish_build(session, token, Built(log=version.build_log, error_code="build_lost", error_message=message))
         return None
     functions = session.scalars(select(Function).where(Function.package_version_id == version_id).order_by(Function.name)).all()
-    return Build(token, version, functions)
+    checks = session.get_one(Organization, version.organization_id).checks
+    return Build(token, version, functions, checks)
 
 
 def renew_build(session: Session, token: UUID, settings: Settings) -> bool:

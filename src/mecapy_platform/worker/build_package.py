@@ -1,10 +1,10 @@
 """Builds one deployed version: environment, ports from signatures, test cases. Tenants' code runs only in the sandbox."""
 
-import json
 import logging
 import shutil
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,18 @@ from uuid import uuid4
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from mecapy_platform.core.checks.report import Report
 from mecapy_platform.core.errors import InvalidInputError, MalformedError, MecapyError, Problem, TooLargeError, UnavailableError
 from mecapy_platform.core.manifest import ports_from_signature
 from mecapy_platform.core.values import check_outputs
 from mecapy_platform.embedded.interpreters import Interpreter
-from mecapy_platform.sandbox.base import Environment, Limits, SandboxSpec
+from mecapy_platform.sandbox.base import Environment, Limits
 from mecapy_platform.services import builds
 from mecapy_platform.services.builds import Build, Built, Ports
+from mecapy_platform.services.checks import effective
 from mecapy_platform.services.release import release
+from mecapy_platform.worker.asking import Question, ask_sandbox
+from mecapy_platform.worker.checks.review import Review, start_audit
 from mecapy_platform.worker.context import WorkerContext
 from mecapy_platform.worker.environments import digest_of, install
 from mecapy_platform.worker.interpreters import choose
@@ -37,6 +41,7 @@ class BuildLog:
     """What the deployer reads when a build fails, or wonders what it did."""
 
     lines: list[str] = field(default_factory=list)
+    report: dict[str, Any] = field(default_factory=dict)  # of checks and test cases, also where the build fails
 
     def say(self, line: str) -> None:
         self.lines.append(line)
@@ -60,12 +65,12 @@ def build_next(context: WorkerContext) -> bool:
         log.warning("build of %s waits: %s", build.version.id, error.message)
         if build.version.build_attempts < context.settings.build_attempts:
             return True  # the lease runs out, and another try follows
-        built = Built(log=said.text(), error_code=error.code, error_message=error.message)
+        built = Built(log=said.text(), report=said.report, error_code=error.code, error_message=error.message)
     except MecapyError as error:
         said.say(error.message)
         for problem in error.problems:
             said.say(f"  {problem.path}: {problem.message}")
-        built = Built(log=said.text(), error_code=error.code, error_message=error.sentence())
+        built = Built(log=said.text(), report=said.report, error_code=error.code, error_message=error.sentence())
     finally:
         keeper.end()
     with context.database.transaction() as session:
@@ -79,19 +84,33 @@ def _build(context: WorkerContext, build: Build, said: BuildLog) -> Built:
     package = ensure_package(context, version.archive_key, version.archive_sha256)
     interpreter = choose(context.interpreters, version.runtime, allow_newer=context.settings.allow_newer_python)
     said.say(f"Python {interpreter.version}" + ("" if interpreter.minor == version.runtime else f" in place of {version.runtime}"))
-    lock, digest, environment = _environment(context, version.manifest, package, interpreter, said)
-    ports = _ports(context, build, package, environment, said)
-    report = _testcases(context, build, package, environment, ports, said)
+    with _reviewed(context, build, package, said) as review:
+        review.sources(interpreter)
+        lock = _lock(context, version.manifest, package, interpreter)
+        audited = start_audit(context, review.report.policy, lock)
+        digest, environment = _installed(context, lock, interpreter, said)
+        review.environment(environment, audited)
+        ports = _ports(context, build, package, environment, said, review)
+    said.report |= _testcases(context, build, package, environment, ports, said)
     return Built(
-        log=said.text(), interpreter=interpreter.version, environment_digest=digest, requirements_lock=lock, ports=ports, report=report
+        log=said.text(), interpreter=interpreter.version, environment_digest=digest, requirements_lock=lock, ports=ports, report=said.report
     )
 
 
-def _environment(
-    context: WorkerContext, manifest: Mapping[str, Any], package: Path, interpreter: Interpreter, said: BuildLog
-) -> tuple[str | None, str | None, Environment]:
+@contextmanager
+def _reviewed(context: WorkerContext, build: Build, package: Path, said: BuildLog) -> Iterator[Review]:
+    """A review whose report is kept, however the block ends."""
+    review = Review(context, build, package, Report(effective(context.settings, build.checks)))
+    try:
+        yield review
+    finally:
+        said.report["checks"] = review.report.as_dict()
+        said.say(review.report.summary())
+
+
+def _lock(context: WorkerContext, manifest: Mapping[str, Any], package: Path, interpreter: Interpreter) -> str | None:
     if not manifest["runtime"].get("requirements"):
-        return None, None, Environment(interpreter.executable)
+        return None
     path = package / "requirements.txt"
     if not path.is_file():
         raise InvalidInputError(
@@ -101,23 +120,31 @@ def _environment(
     staging = context.work_dir / f"lock-{uuid4()}"
     staging.mkdir(parents=True)
     try:
-        lock = context.fetcher.lock(wanted, interpreter, staging)
+        return context.fetcher.lock(wanted, interpreter, staging)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _installed(context: WorkerContext, lock: str | None, interpreter: Interpreter, said: BuildLog) -> tuple[str | None, Environment]:
+    if lock is None:
+        return None, Environment(interpreter.executable)
     digest = digest_of(interpreter, lock)
     target = context.cache_dir / "environments" / digest
     if not target.is_dir():
         install(context, interpreter, lock, target)
     said.say("Requirements: " + ", ".join(line.split(" ")[0] for line in lock.splitlines() if line and line[0].isalnum()))
-    return lock, digest, Environment(interpreter.executable, target / "site-packages")
+    return digest, Environment(interpreter.executable, target / "site-packages")
 
 
-def _ports(context: WorkerContext, build: Build, package: Path, environment: Environment, said: BuildLog) -> dict[str, Ports]:
+def _ports(
+    context: WorkerContext, build: Build, package: Path, environment: Environment, said: BuildLog, review: Review
+) -> dict[str, Ports]:
     """Read handlers where the manifest leaves ports out; import every handler in any case, so that a broken one shows now."""
     handlers = {function.name: function.handler for function in build.functions if function.handler}
     if not handlers:
         return {}
-    described = _describe(context, build, handlers, package, environment)
+    described, loaded = _describe(context, build, handlers, package, environment)
+    review.loaded(loaded)
     problems = [
         Problem(f"functions.{name}.handler", "handler_broken", str(found["error"]))
         for name, found in described.items()
@@ -139,46 +166,29 @@ def _ports(context: WorkerContext, build: Build, package: Path, environment: Env
 
 def _describe(
     context: WorkerContext, build: Build, handlers: Mapping[str, str | None], package: Path, environment: Environment
-) -> dict[str, dict[str, Any]]:
-    inputs = context.work_dir / f"describe-{uuid4()}"
-    (inputs / "files").mkdir(parents=True)
-    (inputs / "data.json").write_text(json.dumps(handlers), "utf-8")
-    inputs.chmod(0o755)
-    (inputs / "files").chmod(0o755)
-    (inputs / "data.json").chmod(0o644)
-    spec = SandboxSpec(
-        task_id=str(build.version.id),
-        attempt=1,
-        package=package,
-        inputs=inputs,
-        limits=DESCRIBE_LIMITS,
-        environment=environment,
-        describe=True,
-    )
-    try:
-        with context.sandbox.start(spec) as run:
-            heard = "".join(getattr(event, "text", "") for event in run.events())
-            ended, collected = run.ended(), run.collect()
-    finally:
-        shutil.rmtree(inputs, ignore_errors=True)
+) -> tuple[dict[str, dict[str, Any]], object]:
+    """The signatures, and what importing the handlers loaded."""
+    answer = ask_sandbox(context, build, Question(handlers, DESCRIBE_LIMITS), package, environment)
+    collected, ended, heard = answer.collected, answer.ended, answer.heard
     if collected.result is None:
         why = collected.error.get("error") if collected.error else heard[-2000:]
         raise InvalidInputError("handler_broken", f"Importing the handlers failed ({ended.detail or ended.reason}). {why}".strip())
     return _signatures(collected.result, handlers)
 
 
-def _signatures(text: bytes, handlers: Mapping[str, str | None]) -> dict[str, dict[str, Any]]:
+def _signatures(text: bytes, handlers: Mapping[str, str | None]) -> tuple[dict[str, dict[str, Any]], object]:
     """What the sandbox said of each handler. Tenants' code was there first: it may have written anything."""
     try:
         found = check_outputs({}, text, MAX_SIGNATURE_BYTES)
     except (InvalidInputError, MalformedError, TooLargeError) as error:
         raise InvalidInputError("handler_broken", f"The description of the handlers cannot be read. {error.sentence()}") from error
+    loaded = found.pop("", None)
     if set(found) != set(handlers) or not all(isinstance(one, dict) for one in found.values()):
         raise InvalidInputError(
             "handler_broken",
             "Importing the module wrote out/data.json itself; a module must only define its functions when it is imported.",
         )
-    return found
+    return found, loaded
 
 
 def _testcases(

@@ -120,8 +120,16 @@ def render_version(version: PackageVersion) -> VersionAnswer:
         created_at=moment(version.created_at),
         yanked_at=None,
         build_log=version.build_log,
-        report=version.report,
+        report=_short(version.report),
     )
+
+
+def _short(report: dict[str, Any]) -> dict[str, Any]:
+    """Without the findings of the checks, which have a path of their own: a list of versions stays small."""
+    checks = report.get("checks")
+    if checks is None:
+        return report
+    return {**report, "checks": {name: checks[name] for name in ("checks", "files", "seconds") if name in checks}}
 
 
 def render_deployment(view: PackageView, deployed: Deployed) -> PackageDeployResponse:

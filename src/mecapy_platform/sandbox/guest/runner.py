@@ -24,12 +24,12 @@ class HandlerError(LookupError):
 class Loaded:
     """A handler that was imported ahead of its call, or why that failed: said when the call comes."""
 
-    def __init__(self, handler: str, *, has_site: bool) -> None:
+    def __init__(self, handler: str, *, has_site: bool, is_restricted: bool = False) -> None:
         self.function: Callable[..., object] | None = None
         self.error: BaseException | None = None
         try:
-            _set_paths(has_site=has_site)
-            self.function = find_handler(handler)
+            set_paths(has_site=has_site)
+            self.function = _find_restricted(handler) if is_restricted else find_handler(handler)
         except BaseException as error:  # noqa: BLE001 - raised again by the call
             self.error = error
 
@@ -44,13 +44,14 @@ def run(order: dict[str, Any], loaded: Loaded | None) -> int:
     try:
         _write(f"{OUT}/files/list.json", quickjson.dumps(order["files"]))
         data = quickjson.loads(_read(f"{IN}/data.json"))
-        if order["mode"] == "describe":
-            from _mecapy_guest import describe
+        mode = order["mode"]
+        if mode in {"scan", "imports", "describe"}:
+            from _mecapy_guest import look
 
-            _set_paths(has_site=order["site"])
-            _write(RESULT, quickjson.dumps({name: describe.describe(handler) for name, handler in data.items()}))
+            _write(RESULT, look.answer(mode, data, has_site=order["site"]))
         else:
-            _call(loaded or Loaded(order["handler"], has_site=order["site"]), data)
+            is_restricted = mode == "restricted"
+            _call(loaded or Loaded(order["handler"], has_site=order["site"], is_restricted=is_restricted), data)
         code = 0
     except SystemExit as ended:
         code = _exit_code(ended.code)
@@ -74,7 +75,21 @@ def find_handler(handler: str) -> Callable[..., object]:
     return function  # type: ignore[no-any-return]
 
 
-def _set_paths(*, has_site: bool) -> None:
+def _find_restricted(handler: str) -> Callable[..., object]:
+    """The handler under RestrictedPython's guards, which the worker laid beside the inputs; see scan/restricted.py."""
+    import importlib
+    import json
+
+    policy = f"{IN}/policy"
+    with open(f"{policy}/allowed.json", encoding="utf-8") as file:
+        allowed = tuple(json.load(file))
+    sys.path.insert(0, policy)  # before the package, which may hold modules of these names
+    guards = importlib.import_module("mecapy_restricted")
+    sys.path.remove(policy)
+    return guards.load_handler(handler, "/package", allowed)  # type: ignore[no-any-return]
+
+
+def set_paths(*, has_site: bool) -> None:
     """The package first, then the environment; `.pth` files are honoured where the environment has any."""
     sys.path[:] = [path for path in sys.path if path != "/mecapy"]
     sys.path.insert(0, "/package")

@@ -1,0 +1,1 @@
+"""Looks for sources that are plainly hostile. Advice, not the boundary: that is the sandbox."""

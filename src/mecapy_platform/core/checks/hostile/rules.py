@@ -1,0 +1,321 @@
+"""The rules on hostile sources: each walks one source and names what it finds. `scan_source` runs them all."""
+
+import ast
+from collections.abc import Callable, Iterator
+
+from mecapy_platform.core.checks.decode import Source, read_source
+from mecapy_platform.core.checks.findings import CheckName, Finding, Severity
+from mecapy_platform.core.checks.hostile import calls, looks
+from mecapy_platform.core.checks.hostile.fold import HOLE
+from mecapy_platform.core.checks.hostile.names import Names
+from mecapy_platform.core.checks.hostile.texts import hostile_texts
+
+MAX_NESTED = 4  # exec of a text that execs a text ..
+LEAVE = "Write it as plain code. If a calculation truly needs this, ask an administrator of the organization to relax the check `hostile`."
+Rule = Callable[[Source, Names], Iterator[Finding]]
+
+
+def scan_source(source: Source, names: Names | None = None, depth: int = 0) -> list[Finding]:
+    """Findings of every rule, sorted by line, each rule once a line."""
+    names = names or Names(source.tree)
+    found: dict[tuple[str, int], Finding] = {}
+    for rule in RULES:
+        for finding in rule(source, names):
+            found.setdefault((finding.rule, finding.line), finding)
+    if depth < MAX_NESTED:
+        for finding in _inside_texts(source, names, depth):
+            found.setdefault((finding.rule, finding.line), finding)
+    return sorted(found.values(), key=lambda finding: finding.line)
+
+
+def _finding(source: Source, node: ast.AST, rule: str, why: str, severity: Severity = Severity.HIGH, advice: str = LEAVE) -> Finding:
+    return Finding(CheckName.HOSTILE, rule, severity, source.path, getattr(node, "lineno", 0), why, advice)
+
+
+def _calls(names: Names) -> Iterator[tuple[ast.Call, set[str]]]:
+    for node in names.nodes():
+        if isinstance(node, ast.Call):
+            yield node, names.resolve(node.func)
+
+
+def texts(source: Source, names: Names) -> Iterator[Finding]:
+    """Texts of an attack, also when they are put together from parts; not in docstrings."""
+    shown = {id(node.value) for node in names.nodes() if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)}
+    inner = {id(part) for node in names.nodes() if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in names.nodes():
+        if not isinstance(node, ast.expr) or id(node) in shown or id(node) in inner:
+            continue
+        if isinstance(node, ast.Constant | ast.JoinedStr | ast.BinOp | ast.Call | ast.Subscript | ast.List | ast.Tuple):
+            value = names.folder.fold(node)
+            for text in _spoken(value):
+                for rule, what in hostile_texts(text):
+                    yield _finding(source, node, rule, f"A text that shows that {what}.")
+
+
+def _spoken(value: object) -> Iterator[str]:
+    """A text; the words of an argument list as one line."""
+    if isinstance(value, bytes):
+        yield value.decode("latin-1")
+    elif isinstance(value, str):
+        yield value
+    elif isinstance(value, tuple):
+        yield " ".join(one for one in value if isinstance(one, str))
+
+
+def hidden_calls(source: Source, names: Names) -> Iterator[Finding]:
+    """A dangerous call whose name is hidden: getattr of a text, a subscript of builtins, an import by a made-up name."""
+    for node, called in _calls(names):
+        risky = sorted(called & calls.DANGEROUS)
+        if risky and _is_hidden(node.func, names):
+            yield _finding(source, node, "hidden_call", f"It calls {risky[0]} in a way that hides the name.")
+        elif "builtins.getattr" in called and len(node.args) > 1 and _is_unknown(node.args[1], names):
+            owners = names.resolve(node.args[0]) & calls.GUARDED_OWNERS
+            if owners:
+                is_called = any(isinstance(other, ast.Call) and other.func is node for other in names.nodes())
+                severity = Severity.HIGH if owners - {"builtins"} or is_called else Severity.MEDIUM
+                why = f"It takes an attribute of {min(owners)} by a name that is made up at run time."
+                yield _finding(source, node, "hidden_attribute", why, severity)
+        elif called & {"builtins.__import__", "importlib.import_module"} and node.args and _is_hidden_text(node.args[0], names):
+            yield _finding(source, node, "hidden_import", "It imports a module by a name that is put together from parts.")
+
+
+def _is_hidden(func: ast.expr, names: Names) -> bool:
+    if id(func) in names.hidden:
+        return True
+    return any(id(inner) in names.hidden for inner in ast.walk(func)) or (isinstance(func, ast.Name) and _is_bound_hidden(func.id, names))
+
+
+def _is_bound_hidden(name: str, names: Names) -> bool:
+    """`run = getattr(os, "system")` before `run(..)`."""
+    for node in names.nodes():
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.NamedExpr) else []
+        if any(isinstance(one, ast.Name) and one.id == name for one in targets):
+            value = node.value  # type: ignore[attr-defined]  # both kinds have one
+            if any(id(inner) in names.hidden for inner in ast.walk(value)):
+                return True
+    return False
+
+
+def _is_unknown(node: ast.expr, names: Names) -> bool:
+    text = names.folder.text(node)
+    return text is None or HOLE in text
+
+
+def _is_hidden_text(node: ast.expr, names: Names) -> bool:
+    text = names.folder.text(node)
+    return text is not None and HOLE not in text and not isinstance(node, ast.Constant | ast.Name | ast.JoinedStr)
+
+
+def run_of_hidden_code(source: Source, names: Names) -> Iterator[Finding]:
+    """exec, eval or compile of something decoded, fetched or computed."""
+    if not any(called & (calls.RUNNERS | calls.CODE_MAKERS) for _, called in _calls(names)):
+        return
+    decoded = _names_of(names, _decodes)
+    fetched = _names_of(names, _downloads)
+    for node, called in _calls(names):
+        if called & calls.CODE_MAKERS and node.args and _decodes(node.args[0], names, decoded):
+            yield _finding(source, node, "run_of_bytecode", "It makes a function from compiled code in a text.")
+        if not called & calls.RUNNERS or not node.args:
+            continue
+        argument = node.args[0]
+        if _decodes(argument, names, decoded):
+            yield _finding(source, node, "run_of_decoded_text", "It runs a text that it decodes first: what it does is hidden.")
+        elif _downloads(argument, names, fetched):
+            yield _finding(source, node, "run_of_download", "It runs what it fetches over the network.")
+        elif not isinstance(argument, ast.Constant) and _is_unknown(argument, names):
+            why = "It runs a text as code that is only known at run time."
+            yield _finding(source, node, "run_of_text", why, Severity.MEDIUM, "Prefer functions, ast.literal_eval or a parser of your own.")
+
+
+def _decodes(node: ast.expr, names: Names, known: set[str]) -> bool:
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Name) and inner.id in known:
+            return True
+        if isinstance(inner, ast.Call) and (names.resolve(inner.func) & calls.DECODING or _is_fromhex(inner)):
+            return True
+        if isinstance(inner, ast.Name) and names.resolve(inner) & {"builtins.chr"}:
+            return True
+        if isinstance(inner, ast.Subscript) and _is_backwards(inner) and isinstance(names.folder.fold(inner.value), str | bytes):
+            return True
+    return False
+
+
+def _is_fromhex(node: ast.Call) -> bool:
+    return isinstance(node.func, ast.Attribute) and node.func.attr == "fromhex"
+
+
+def _is_backwards(node: ast.Subscript) -> bool:
+    step = node.slice.step if isinstance(node.slice, ast.Slice) else None
+    return isinstance(step, ast.UnaryOp) and isinstance(step.op, ast.USub)
+
+
+def _downloads(node: ast.expr, names: Names, known: set[str]) -> bool:
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Name) and inner.id in known:
+            return True
+        if isinstance(inner, ast.Call):
+            called = names.resolve(inner.func)
+            if any(name.startswith(calls.DOWNLOADING) for name in called):
+                return True
+            if isinstance(inner.func, ast.Attribute) and inner.func.attr in {"recv", "recvfrom"}:
+                return True
+    return False
+
+
+def _names_of(names: Names, test: Callable[[ast.expr, Names, set[str]], bool]) -> set[str]:
+    """Variables, and functions whose return value, came from such an expression."""
+    known: set[str] = set()
+    for _ in range(3):
+        for node in names.nodes():
+            if (
+                isinstance(node, ast.Assign | ast.NamedExpr | ast.AnnAssign | ast.AugAssign)
+                and node.value
+                and test(node.value, names, known)
+            ):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                known |= {one.id for one in targets if isinstance(one, ast.Name)}
+            elif isinstance(node, ast.For) and test(node.iter, names, known) and isinstance(node.target, ast.Name):
+                known.add(node.target.id)
+            elif isinstance(node, ast.withitem) and isinstance(node.optional_vars, ast.Name) and test(node.context_expr, names, known):
+                known.add(node.optional_vars.id)
+            elif isinstance(node, ast.FunctionDef):
+                returned = [one.value for one in ast.walk(node) if isinstance(one, ast.Return) and one.value]
+                if any(test(one, names, known) for one in returned):
+                    known.add(node.name)
+    return known
+
+
+def shells(source: Source, names: Names) -> Iterator[Finding]:
+    """A socket that becomes the standard streams; a terminal's shell."""
+    has_socket = any(one.partition(".")[0] == "socket" for one in names.modules) or "_socket" in names.modules
+    for node, called in _calls(names):
+        if "pty.spawn" in called:
+            yield _finding(source, node, "reverse_shell", "It opens a shell on a terminal of its own.")
+        elif has_socket and called & {"os.dup2"}:
+            yield _finding(source, node, "reverse_shell", "It puts a socket in the place of a standard stream.")
+        elif called & calls.PROCESS and has_socket:
+            streams = {word.arg for word in node.keywords if word.arg in {"stdin", "stdout"} and _is_socket(word.value, names)}
+            if streams:
+                yield _finding(source, node, "reverse_shell", "It gives a socket to a program as a standard stream.")
+            elif node.args and _downloads(node.args[0], names, _names_of(names, _downloads)):
+                yield _finding(source, node, "remote_command", "It runs commands that come over the network.")
+
+
+def _is_socket(node: ast.expr, names: Names) -> bool:
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in {"fileno", "makefile"}:
+        node = node.func.value
+    return any(name.startswith("socket.") for name in names.resolve(node))
+
+
+def native(source: Source, names: Names) -> Iterator[Finding]:
+    """Functions of the C library that reach into the kernel or into other processes, by ctypes or cffi."""
+    if not {one.partition(".")[0] for one in names.modules} & {"ctypes", "_ctypes", "cffi"}:
+        return
+    for node in names.nodes():
+        name = node.attr if isinstance(node, ast.Attribute) else None
+        if isinstance(node, ast.Call) and "builtins.getattr" in names.resolve(node.func) and len(node.args) > 1:
+            name = names.folder.text(node.args[1])
+        if isinstance(node, ast.Subscript):
+            name = names.folder.text(node.slice)
+        if name in calls.NATIVE_FUNCTIONS and not _is_of_python(node, names):
+            yield _finding(source, node, "native_call", f"It calls {name} of the C library directly.")
+        elif isinstance(node, ast.Attribute) and "ctypes.pythonapi" in names.resolve(node):
+            why = "It reaches into the interpreter by ctypes.pythonapi."
+            yield _finding(source, node, "interpreter_internals", why, Severity.MEDIUM)
+
+
+def _is_of_python(node: ast.AST, names: Names) -> bool:
+    """`os.fork`, `mmap.mmap`: Python's own, judged by other rules."""
+    if not isinstance(node, ast.Attribute):
+        return False
+    return any(name.partition(".")[0] not in {"ctypes", "cffi"} for name in names.resolve(node))
+
+
+def insides(source: Source, names: Names) -> Iterator[Finding]:
+    """Ways from a harmless value to the insides of the interpreter."""
+    for node in names.nodes():
+        name = node.attr if isinstance(node, ast.Attribute) else None
+        owner: ast.expr | None = node.value if isinstance(node, ast.Attribute) else None
+        if isinstance(node, ast.Call) and "builtins.getattr" in names.resolve(node.func) and len(node.args) > 1:
+            name, owner = names.folder.text(node.args[1]), node.args[0]
+        if name not in calls.INSIDES or owner is None:
+            continue
+        walked = {one.attr for one in ast.walk(owner) if isinstance(one, ast.Attribute)}
+        if name == "__subclasses__" and walked & {"__class__", "__bases__", "__base__", "__mro__"}:
+            yield _finding(source, node, "escape_by_subclasses", "It looks for classes of the interpreter from a harmless value.")
+        elif name == "__globals__" and (walked & {"__init__", "__class__", "__func__"} or isinstance(node, ast.Call)):
+            yield _finding(source, node, "escape_by_globals", "It takes the globals of another module from one of its functions.")
+        elif name == "__subclasses__" and names.resolve(owner) & {"builtins.object"}:
+            yield _finding(source, node, "escape_by_subclasses", "It lists every class of the interpreter.")
+
+
+def pickles(source: Source, names: Names) -> Iterator[Finding]:
+    """A class whose pickle runs something when it is loaded."""
+    for node in names.nodes():
+        if isinstance(node, ast.FunctionDef) and node.name in {"__reduce__", "__reduce_ex__"}:
+            for inner in ast.walk(node):
+                if isinstance(inner, ast.Return) and isinstance(inner.value, ast.Tuple) and inner.value.elts:
+                    risky = sorted(names.resolve(inner.value.elts[0]) & (calls.PROCESS | calls.RUNNERS))
+                    if risky:
+                        yield _finding(source, inner, "pickle_that_runs", f"Loading its pickle calls {risky[0]}.")
+
+
+def environment(source: Source, names: Names) -> Iterator[Finding]:
+    """The whole environment, in a file that speaks to the network."""
+    speaks = any(name.startswith(calls.NETWORK) for _, called in _calls(names) for name in called)
+    if not speaks:
+        return
+    parents = {id(child): parent for parent in names.nodes() for child in ast.iter_child_nodes(parent)}
+    for node in names.nodes():
+        if (
+            isinstance(node, ast.Name | ast.Attribute)
+            and isinstance(node.ctx, ast.Load)
+            and names.resolve(node) & {"os.environ", "os.environb"}
+        ):
+            parent = parents.get(id(node))
+            if isinstance(parent, ast.Call) and node in parent.args:
+                yield _finding(source, node, "environment_sent", "It takes the whole environment and speaks to the network.")
+
+
+def forks(source: Source, names: Names) -> Iterator[Finding]:
+    """Processes without end, and files without end."""
+    for node in names.nodes():
+        if isinstance(node, ast.While) and isinstance(node.test, ast.Constant) and node.test.value:
+            for inner in ast.walk(node):
+                if isinstance(inner, ast.Call) and names.resolve(inner.func) & {"os.fork", "os.forkpty"}:
+                    yield _finding(source, inner, "fork_bomb", "It starts processes without end.")
+
+
+def destruction(source: Source, names: Names) -> Iterator[Finding]:
+    for node, called in _calls(names):
+        if called & {"shutil.rmtree", "os.removedirs"} and node.args:
+            text = names.folder.text(node.args[0])
+            if text in {"/", "/*", "~", "/home", "/etc", "/usr", "/var", "/root"}:
+                yield _finding(source, node, "destruction", f"It removes {text}.")
+
+
+RULES: tuple[Rule, ...] = (
+    *(texts, hidden_calls, run_of_hidden_code, shells, native, insides, pickles, environment, forks, destruction),
+    looks.look_alikes,
+)
+
+
+def _inside_texts(source: Source, names: Names, depth: int) -> Iterator[Finding]:
+    """Code in a text that is run: read as a source of its own. The line is that of the call."""
+    for node, called in _calls(names):
+        if not called & calls.RUNNERS or not node.args:
+            continue
+        text = names.folder.text(node.args[0])
+        if text is None or HOLE in text or not text.strip():
+            continue
+        inner, _ = read_source(source.path, text.encode("utf-8", "replace"))
+        for finding in scan_source(inner, depth=depth + 1) if inner is not None else ():
+            yield Finding(
+                finding.check,
+                finding.rule,
+                finding.severity,
+                source.path,
+                node.lineno,
+                f"In a text that it runs: {finding.why}",
+                finding.advice,
+            )

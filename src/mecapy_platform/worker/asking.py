@@ -1,0 +1,56 @@
+"""Asks the sandbox about a package while it is built: a question as data.json, an answer as data.json. Every answer is mistrusted."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from mecapy_platform.sandbox.base import Collected, Ended, Environment, Limits, SandboxSpec
+from mecapy_platform.services.builds import Build
+from mecapy_platform.worker.context import WorkerContext
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How the run ended, what it wrote, what it printed."""
+
+    collected: Collected
+    ended: Ended
+    heard: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """`look`: empty to import the handlers and read their signatures, else one of guest/look.py."""
+
+    body: Any
+    limits: Limits
+    look: str = ""
+
+
+def ask_sandbox(context: WorkerContext, build: Build, question: Question, package: Path, environment: Environment) -> Answer:
+    """One run in a sandbox with the package shown read-only."""
+    inputs = context.work_dir / f"ask-{uuid4()}"
+    (inputs / "files").mkdir(parents=True)
+    (inputs / "data.json").write_text(json.dumps(question.body), "utf-8")
+    inputs.chmod(0o755)
+    (inputs / "files").chmod(0o755)
+    (inputs / "data.json").chmod(0o644)
+    spec = SandboxSpec(
+        task_id=str(build.version.id),
+        attempt=1,
+        package=package,
+        inputs=inputs,
+        limits=question.limits,
+        environment=environment,
+        describe=True,
+        look=question.look,
+    )
+    try:
+        with context.sandbox.start(spec) as run:
+            heard = "".join(getattr(event, "text", "") for event in run.events())
+            return Answer(run.collect(), run.ended(), heard)
+    finally:
+        shutil.rmtree(inputs, ignore_errors=True)

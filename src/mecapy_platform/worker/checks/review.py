@@ -1,0 +1,186 @@
+"""Checks one version before it may run: sources in a sandbox, imports by what they resolve to, requirements by what is known of them."""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mecapy_platform.core.checks.findings import CheckName, Finding, Severity
+from mecapy_platform.core.checks.imports import Import, Origin, Resolved, judge_imports, judge_loaded, judge_shadows
+from mecapy_platform.core.checks.modules import FORMULA
+from mecapy_platform.core.checks.policy import Libraries, Policy
+from mecapy_platform.core.checks.report import Report
+from mecapy_platform.core.errors import InvalidInputError, Problem
+from mecapy_platform.embedded.interpreters import Interpreter
+from mecapy_platform.sandbox.base import Environment, Limits
+from mecapy_platform.services.builds import Build
+from mecapy_platform.worker.asking import Question, ask_sandbox
+from mecapy_platform.worker.checks.audit import Audited, Auditor
+from mecapy_platform.worker.checks.tools import ensure_scanner
+from mecapy_platform.worker.context import WorkerContext
+
+OLDEST_SCANNER = (3, 11)
+SCANNED = (CheckName.SOURCES, CheckName.HOSTILE, CheckName.BANDIT, CheckName.IMPORTS, CheckName.RESTRICTED_PYTHON, CheckName.SECRETS)
+NAMED_PROBLEMS = 50
+
+
+@dataclass
+class Review:
+    """The checks of one build, step by step. `report` holds what is known so far, also when a step raises."""
+
+    context: WorkerContext
+    build: Build
+    package: Path
+    report: Report
+    imports: tuple[Import, ...] = ()
+
+    def sources(self, interpreter: Interpreter) -> None:
+        """Static checks over every file, in a sandbox of their own; what stops a version stops it here, before anything of it runs."""
+        wanted = [str(check) for check in SCANNED if self.report.policy.runs(check)]
+        if not wanted:
+            return
+        with self._timed("sources"):
+            self._scan(interpreter, wanted)
+        self.stop_if_found()
+
+    def environment(self, environment: Environment, audited: "Future[Audited] | None") -> None:
+        """What imports resolve to, the licences of what is installed, and what is known of it."""
+        with self._timed("imports"):
+            self._resolve(environment)
+        if audited is not None:
+            with self._timed("waiting_for_audit"):
+                self._take_audit(audited.result())
+        self.stop_if_found()
+
+    def loaded(self, told: object) -> None:
+        """What importing the handlers really loaded, as the sandbox told it; tenants' code was there and may have lied."""
+        if not self.report.policy.runs(CheckName.IMPORTS) or not isinstance(told, Mapping):
+            return
+        read = {str(name): [str(one) for one in where] for name, where in told.items() if isinstance(where, list) and len(where) == 4}
+        known = {(one.rule, one.why) for one in self.report.findings}
+        found = judge_loaded(read, denied=self.report.policy.imports.denied)
+        self.report.add([one for one in found if (one.rule, one.why) not in known])
+        self.stop_if_found()
+
+    def stop_if_found(self) -> None:
+        """Raise for findings that the policy enforces.
+
+        Raises
+        ------
+        InvalidInputError
+            `checks_failed`, each finding a problem with its file and line.
+        """
+        stopping = self.report.stopping
+        if not stopping:
+            return
+        problems = [Problem(f"{one.file}:{one.line}", one.rule, f"{one.why} {one.advice}") for one in stopping[:NAMED_PROBLEMS]]
+        more = len(stopping) - NAMED_PROBLEMS
+        checks = ", ".join(sorted({str(one.check) for one in stopping}))
+        more_said = f" ({more} more are in the report)" if more > 0 else ""
+        message = f"{len(stopping)} findings of the checks {checks} stop this version{more_said}."
+        raise InvalidInputError("checks_failed", message, problems=problems)
+
+    def _scan(self, interpreter: Interpreter, wanted: list[str]) -> None:
+        context, settings = self.context, self.context.settings
+        scanner = self._scanner_interpreter(interpreter)
+        tools = ensure_scanner(context.cache_dir, scanner)
+        body = {"checks": wanted, "seconds": settings.scan_seconds, "restricted": self._restricted_files(), "formula": FORMULA}
+        limits = Limits(1, settings.scan_memory_mb, settings.scan_seconds + 20, 64 << 20, processes=64)
+        answer = ask_sandbox(context, self.build, Question(body, limits, "scan"), self.package, Environment(scanner.executable, tools))
+        found = self._read(answer.collected.result)
+        if found is None:
+            how = answer.ended.detail or answer.ended.reason
+            why = f"The scan of the sources ended without a result ({how}). {answer.heard[-300:]}".strip()
+            advice = "Deploy again; when it stays, ask the operator, or leave out the file that is large or strange."
+            self.report.add([Finding(CheckName.SOURCES, "scan_ended", Severity.HIGH, "", 0, why, advice)])
+
+    def _read(self, result: bytes | None) -> bool | None:
+        try:
+            told = json.loads(result or b"")
+            findings = [Finding.from_json(one) for one in told["findings"]]
+            imports = tuple(Import(str(one[0]), str(one[1]), int(one[2]), bool(one[3])) for one in told["imports"])
+            self.report.files, self.report.left_out = int(told["files"]), int(told["left_out"])
+        except (ValueError, KeyError, TypeError, IndexError):
+            return None
+        self.report.add(findings)
+        self.imports = imports
+        return True
+
+    def _scanner_interpreter(self, interpreter: Interpreter) -> Interpreter:
+        """The version's own, so that its syntax is read; a newer one where the scanner does not run on it."""
+        if _minor(interpreter) >= OLDEST_SCANNER:
+            return interpreter
+        newer = [one for one in self.context.interpreters.values() if _minor(one) >= OLDEST_SCANNER]
+        return min(newer, key=_minor) if newer else interpreter
+
+    def _restricted_files(self) -> list[str]:
+        """The files of handlers that live under RestrictedPython."""
+        wanted = {
+            function.handler.partition(":")[0]
+            for function in self.build.functions
+            if function.handler and function.options.get("checks", {}).get("restricted_python")
+        }
+        return sorted(f"{module.replace('.', '/')}.py" for module in wanted)
+
+    def _resolve(self, environment: Environment) -> None:
+        policy = self.report.policy
+        if not policy.runs(CheckName.IMPORTS) and not policy.runs(CheckName.LICENCES):
+            return
+        names = sorted({one.module.partition(".")[0] for one in self.imports})
+        limits = Limits(1, 512, 30, 16 << 20, processes=16)
+        answer = ask_sandbox(self.context, self.build, Question({"names": names}, limits, "imports"), self.package, environment)
+        try:
+            told = json.loads(answer.collected.result or b"")
+            resolved = {name: Resolved(Origin(one[0]), str(one[1]), str(one[2]), str(one[3])) for name, one in told["names"].items()}
+            dependencies = [{key: str(one[key])[:200] for key in ("name", "version", "licence")} for one in told["distributions"]]
+        except (ValueError, KeyError, TypeError, IndexError):
+            self.report.not_checked[CheckName.IMPORTS] = f"not checked: {answer.ended.detail or answer.ended.reason}"
+            return
+        self.report.dependencies = dependencies
+        self._licences(dependencies)
+        listed = policy.imports.listed if policy.imports.libraries is Libraries.LISTED else None
+        self.report.add([*judge_imports(self.imports, resolved, denied=policy.imports.denied, listed=listed), *judge_shadows(resolved)])
+
+    def _licences(self, dependencies: list[dict[str, str]]) -> None:
+        own = (self.build.version.manifest.get("package") or {}).get("license") or "none declared"
+        self.report.said[CheckName.LICENCES] = f"the package: {own}; {len(dependencies)} dependencies"
+        for one in dependencies:
+            if not one["licence"]:
+                why = f"{one['name']} {one['version']} names no licence in its metadata."
+                advice = "Look it up at the project before you pass results on."
+                self.report.add([Finding(CheckName.LICENCES, "licence_unknown", Severity.LOW, "requirements.txt", 0, why, advice)])
+
+    def _take_audit(self, audited: Audited) -> None:
+        self.report.add(audited.findings)
+        self.report.said[CheckName.VULNERABILITIES] = audited.said
+        if not audited.is_checked:
+            self.report.not_checked[CheckName.VULNERABILITIES] = audited.said
+
+    @contextmanager
+    def _timed(self, step: str) -> Iterator[None]:
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.report.seconds[step] = time.monotonic() - started
+
+
+def start_audit(context: WorkerContext, policy: Policy, lock: str | None) -> "Future[Audited] | None":
+    """Ask beside the installation of the requirements, which takes longer."""
+    if not policy.runs(CheckName.VULNERABILITIES):
+        return None
+    settings = context.settings
+    auditor = Auditor(context.cache_dir / "audit", settings.audit_seconds, settings.audit_service, settings.audit_database)
+    pool = ThreadPoolExecutor(1, thread_name_prefix="audit")
+    try:
+        return pool.submit(auditor.audit, lock)
+    finally:
+        pool.shutdown(wait=False)
+
+
+def _minor(interpreter: Interpreter) -> tuple[int, int]:
+    major, minor = interpreter.minor.split(".")[:2]
+    return int(major), int(minor)
