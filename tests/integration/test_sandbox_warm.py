@@ -110,8 +110,12 @@ class TestWarm(SandboxContract, ConfinementContract):
                 assert follow(run).result == {"result": 8}
         broken = bench.folder / "package" / "ends.py"
         broken.write_text("import os\n\nif os.path.exists('/workspace/in/data.json'):\n    os._exit(9)\n\n\ndef never():\n    return 1\n")
-        for _ in range(4):
-            with bench.sandbox.start(replace(bench.spec("double", {}), handler="ends:never")) as run:
+        ways = []
+        for _ in range(6):
+            spec = replace(bench.spec("double", {}), handler="ends:never", organization="first", is_warm=True)
+            with bench.sandbox.inner.start(spec) as run:  # type: ignore[attr-defined]  # the one that finds its worker dead goes cold
                 outcome = follow(run)
+            ways.append(type(run))
             assert (outcome.ended.exit_code, outcome.collected.result) == (9, None)
+        assert ways[-1] is WarmRun
         assert bench.run("double", {"value": 5}).result == {"result": 10}

@@ -72,12 +72,13 @@ class Demand:
     """When a function was called lately."""
 
     moments: deque[float] = field(default_factory=lambda: deque(maxlen=AHEAD_CALLS))
+    is_barred: bool = False  # its module ended the worker that loaded it ahead
 
     def note(self, now: float) -> None:
         self.moments.append(now)
 
     def is_hot(self, now: float) -> bool:
-        return len(self.moments) == AHEAD_CALLS and now - self.moments[0] <= AHEAD_SECONDS
+        return not self.is_barred and len(self.moments) == AHEAD_CALLS and now - self.moments[0] <= AHEAD_SECONDS
 
 
 def key_of(spec: SandboxSpec, tools: tuple[str, ...]) -> Key:
@@ -127,6 +128,7 @@ class WarmPool:
         key = key_of(spec, tools)
         with self._lock:
             is_there = key in self._zygotes
+            self._look_after()
         if not is_there:
             self._start_zygote(key)
 
@@ -174,6 +176,8 @@ class WarmPool:
             run.begin(function, inputs)
         except (MecapyError, OSError) as error:
             log.warning("a warm call goes cold: %s", error)
+            with self._lock:
+                self._demand[function].is_barred = slot.ahead is not None
             run.close()
             return None
         return run
