@@ -20,6 +20,7 @@ def main(guest: str, package: str, workspace: str, order: str) -> int:
     runner: Any = importlib.import_module("_mecapy_guest.runner")
     runner.IN = f"{workspace}/in"
     runner.OUT = f"{workspace}/out"
+    runner.RESULT = f"{workspace}/out/data.json"
 
     def set_paths(**_: object) -> None:
         sys.path.insert(0, package)
