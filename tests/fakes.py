@@ -89,6 +89,8 @@ class FakeRun:
         self._workspace = self._root / "workspace"
         for name in ("out/files", "out/artifacts", "scratch"):
             (self._workspace / name).mkdir(parents=True)
+        if spec.write_inputs is not None:
+            spec.write_inputs()
         shutil.copytree(spec.inputs, self._workspace / "in")
         self._copy(spec.package, self._root / "package")
         self._copy(GUEST, self._root / "guest" / "_mecapy_guest")

@@ -3,7 +3,7 @@
 A backend is done when tests/integration/sandbox_contract.py passes on it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -43,7 +43,11 @@ class Environment:
 
 @dataclass(frozen=True)
 class SandboxSpec:
-    """One attempt to run. `inputs` is a directory of ours with data.json and files/; it is shown read-only as /workspace/in."""
+    """One attempt to run. `inputs` is a directory of ours with data.json and files/; it is shown read-only as /workspace/in.
+
+    With `write_inputs` the directory is made by calling it: by the backend, once, if it needs one. `inputs_text` is then the text of
+    data.json, and there are no files.
+    """
 
     task_id: str
     attempt: int
@@ -61,6 +65,8 @@ class SandboxSpec:
     is_warm: bool = False  # it may run in a worker that was made ready before the call
     keep: bool = False  # durable backends hold its run after the end until `remove`, so that a crash before the report loses nothing
     image: str | None = None  # modes B and C: the image, by digest, that backends of containers run
+    inputs_text: str | None = None
+    write_inputs: Callable[[], None] | None = None
     describe: bool = False  # read handlers instead of calling one: in/data.json is {name: "module:function"}, the result {name: signature}
     look: str = ""  # with `describe`: look without importing the package, see guest/look.py; the environment of `scan` is a scanner's
     is_restricted: bool = False  # the handler runs under the guards that lie in in/policy

@@ -153,6 +153,8 @@ class BubblewrapSandbox:
         tools = allow_root_tools(spec.needs)
         if self.warm is not None and spec.is_warm and not spec.describe and (run := self.warm.start(spec, tools)) is not None:
             return run
+        if spec.write_inputs is not None:
+            spec.write_inputs()
         request = make_request(spec, tools)
         connection = self._connect()
         try:

@@ -16,6 +16,7 @@ MAX_REFUSALS = 50
 MAX_ERROR_BYTES = 1 << 20
 BLOCK = 512
 FOLDERS = {"file": "files", "artifact": "artifacts"}
+ERRORS = ("_runner_error.json", "_error.json")
 OURS = frozenset({"files/list.json"})
 FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -49,8 +50,9 @@ def collect_from(out: int, limits: Limits) -> Collected:
     result, error = None, None
     with suppress(FileNotFoundError):
         result, count.over = _read_result(out, limits, count)
-    for name in ("_runner_error.json", "_error.json"):
-        error = error or _read_error(out, name)
+    left = os.listdir(out)
+    for name in ERRORS:
+        error = error or (_read_error(out, name) if name in left else None)
     for kind, folder in FOLDERS.items():
         _walk(out, kind, folder, "", 0, count)
     if count.over:

@@ -53,6 +53,8 @@ class DockerSandbox:
 
     def start(self, spec: SandboxSpec) -> Run:
         daemon = self._daemon()
+        if spec.write_inputs is not None:
+            spec.write_inputs()
         name = f"mecapy-{self._options.platform}-{secrets.token_hex(8)}"
         uid = self._options.first_uid + secrets.randbelow(self._options.uids)
         folder = self._options.home / name

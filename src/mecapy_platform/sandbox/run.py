@@ -134,7 +134,7 @@ class BubblewrapRun:
     def events(self, interval_seconds: float = 0.25) -> Iterator[LogChunk | ProgressLine | Tick]:
         if self._is_closed:
             return
-        with selectors.DefaultSelector() as selector:
+        with selectors.PollSelector() as selector:
             for fd in (*self._streams, self._connection.fileno()):
                 selector.register(fd, selectors.EVENT_READ)
             looked_at = 0.0

@@ -212,6 +212,8 @@ class WarmInputs:
 
 def inputs_of(spec: SandboxSpec) -> WarmInputs | None:
     """The inputs, or None when they are too large to be handed over."""
+    if spec.inputs_text is not None:
+        return WarmInputs(spec.inputs_text) if len(spec.inputs_text) <= ORDER_BYTES else None
     text = (spec.inputs / "data.json").read_text("utf-8")
     folder = spec.inputs / "files"
     files = tuple(sorted(folder.iterdir())) if folder.is_dir() else ()

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from mecapy_platform.core.errors import MecapyError, SandboxError
 from mecapy_platform.sandbox.base import Limits, Run, SandboxSpec
@@ -81,12 +82,18 @@ class Demand:
         return not self.is_barred and len(self.moments) == AHEAD_CALLS and now - self.moments[0] <= AHEAD_SECONDS
 
 
+@lru_cache(maxsize=64)
+def real_path(path: str) -> str:
+    """Of an interpreter, which stays where it is."""
+    return os.path.realpath(path)
+
+
 def key_of(spec: SandboxSpec, tools: tuple[str, ...]) -> Key:
     """With whom a call may share a zygote."""
     environment = spec.environment
     assert environment is not None
     site, vetted = (None if path is None else str(path) for path in (environment.site_packages, environment.vetted))
-    return Key(spec.organization, os.path.realpath(environment.interpreter), site, tools, vetted, environment.libraries)
+    return Key(spec.organization, real_path(str(environment.interpreter)), site, tools, vetted, environment.libraries)
 
 
 class WarmPool:

@@ -14,11 +14,27 @@ from mecapy_platform.worker.packages import ensure_package
 
 @dataclass(frozen=True)
 class Materials:
+    """`directory` is the attempt's own; it is made when somebody needs the inputs in it."""
+
     package: Path
     environment: Environment
-    inputs: Path
     directory: Path
+    text: str  # of in/data.json
     is_kept: bool = False  # a run that outlives this process still reads it; the adopter removes it
+    is_written: bool = False  # the directory is there already
+
+    @property
+    def inputs(self) -> Path:
+        return self.directory / "in"
+
+    def write(self) -> None:
+        """Make the directory with in/data.json, readable for another user."""
+        (self.inputs / "files").mkdir(parents=True)
+        data = self.inputs / "data.json"
+        data.write_text(self.text, "utf-8")
+        data.chmod(0o644)
+        for path in (self.directory, self.inputs, self.inputs / "files"):
+            path.chmod(0o755)
 
     def remove(self) -> None:
         if not self.is_kept:
@@ -31,21 +47,18 @@ def kept_directory(context: WorkerContext) -> Path:
 
 
 def prepare(context: WorkerContext, claim: Claim) -> Materials:
-    """Everything below a directory of the attempt's own, world-readable, as another user reads it."""
+    """The package and the environment, ready on this node, and the inputs: a directory of them only where files or a backend want one."""
     package = ensure_package(context, claim.archive_key, claim.archive_sha256)
     environment = ensure_environment(context, claim.runtime, claim.interpreter, claim.environment_digest, claim.requirements_lock)
     is_kept = context.sandbox_for(claim).is_durable
     directory = kept_directory(context) / f"{claim.task_id}.{claim.number}" if is_kept else context.work_dir / str(claim.token)
-    inputs = directory / "in"
-    (inputs / "files").mkdir(parents=True)
-    (inputs / "data.json").write_text(json.dumps(claim.inputs), "utf-8")
+    materials = Materials(package, environment, directory, json.dumps(claim.inputs), is_kept, bool(claim.files) or is_kept)
+    if materials.is_written:
+        materials.write()
     for port, file in claim.files.items():
         extension = f".{file['extension']}" if file["extension"] else ""
-        with context.storage.open(file["key"]) as source, (inputs / "files" / f"{port}{extension}").open("xb") as target:
+        path = materials.inputs / "files" / f"{port}{extension}"
+        with context.storage.open(file["key"]) as source, path.open("xb") as target:
             shutil.copyfileobj(source, target, 1 << 20)
-    for path in (directory, inputs, inputs / "files"):
-        path.chmod(0o755)
-    for path in inputs.rglob("*"):
-        if path.is_file():
-            path.chmod(0o644)
-    return Materials(package, environment, inputs, directory, is_kept)
+        path.chmod(0o644)
+    return materials

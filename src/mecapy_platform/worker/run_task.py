@@ -131,6 +131,8 @@ def spec_of(context: WorkerContext, claim: Claim, materials: Materials) -> Sandb
         attempt=claim.number,
         package=materials.package,
         inputs=materials.inputs,
+        inputs_text=None if materials.is_written else materials.text,
+        write_inputs=None if materials.is_written else materials.write,
         environment=materials.environment,
         organization=str(claim.organization_id),
         version=str(claim.version_id),
