@@ -109,11 +109,18 @@ def _guards(name: str, allowed: tuple[str, ...]) -> dict[str, Any]:
         "_getiter_": iter,
         "_iter_unpack_sequence_": guarded_iter_unpack_sequence,
         "_unpack_sequence_": guarded_unpack_sequence,
-        "_write_": lambda thing: thing,
+        "_write_": _writable,
         "_inplacevar_": lambda operator, left, right: IN_PLACE[operator](left, right),
         "_print_": _Printer,
         "_apply_": lambda function, *given, **named: function(*given, **named),
     }
+
+
+def _writable(thing: Any) -> Any:
+    """Values may be filled; modules and classes stay as they are."""
+    if isinstance(thing, types.ModuleType | type):
+        raise TypeError(f"A formula may not change {getattr(thing, '__name__', thing)}: it may not set attributes of a module or class.")
+    return thing
 
 
 class _Printer:

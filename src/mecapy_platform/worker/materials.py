@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mecapy_platform.sandbox.base import Environment
 from mecapy_platform.services.claims import Claim
+from mecapy_platform.worker.checks.formulas import is_restricted, lay_guards
 from mecapy_platform.worker.context import WorkerContext
 from mecapy_platform.worker.environments import ensure_environment
 from mecapy_platform.worker.packages import ensure_package
@@ -52,7 +53,8 @@ def prepare(context: WorkerContext, claim: Claim) -> Materials:
     environment = ensure_environment(context, claim.runtime, claim.interpreter, claim.environment_digest, claim.requirements_lock)
     is_kept = context.sandbox_for(claim).is_durable
     directory = kept_directory(context) / f"{claim.task_id}.{claim.number}" if is_kept else context.work_dir / str(claim.token)
-    materials = Materials(package, environment, directory, json.dumps(claim.inputs), is_kept, bool(claim.files) or is_kept)
+    is_written = bool(claim.files) or is_kept or is_restricted(claim.options)
+    materials = Materials(package, environment, directory, json.dumps(claim.inputs), is_kept, is_written)
     if materials.is_written:
         materials.write()
     for port, file in claim.files.items():
@@ -61,4 +63,6 @@ def prepare(context: WorkerContext, claim: Claim) -> Materials:
         with context.storage.open(file["key"]) as source, path.open("xb") as target:
             shutil.copyfileobj(source, target, 1 << 20)
         path.chmod(0o644)
+    if is_restricted(claim.options):
+        lay_guards(materials.inputs)
     return materials

@@ -21,6 +21,7 @@ from mecapy_platform.services.adopt import Adopted
 from mecapy_platform.services.claims import Claim
 from mecapy_platform.services.finish import Outcome
 from mecapy_platform.worker import outputs
+from mecapy_platform.worker.checks.formulas import is_restricted
 from mecapy_platform.worker.context import WorkerContext
 from mecapy_platform.worker.live import LiveAttempt
 from mecapy_platform.worker.materials import Materials, prepare
@@ -136,7 +137,8 @@ def spec_of(context: WorkerContext, claim: Claim, materials: Materials) -> Sandb
         environment=materials.environment,
         organization=str(claim.organization_id),
         version=str(claim.version_id),
-        is_warm=bool(claim.options.get("warm", True)),
+        is_warm=bool(claim.options.get("warm", True)) and not is_restricted(claim.options),  # its guards are laid for each call
+        is_restricted=is_restricted(claim.options),
         handler=claim.handler,
         entrypoint=tuple(claim.entrypoint or ()),
         needs=tuple(claim.options.get("needs") or ()),

@@ -17,6 +17,7 @@ from mecapy_platform.core.values import check_inputs, check_outputs
 from mecapy_platform.db.tables import Function
 from mecapy_platform.sandbox.base import Environment, Limits, SandboxSpec
 from mecapy_platform.services.builds import Build, Ports
+from mecapy_platform.worker.checks.formulas import is_restricted, lay_guards
 from mecapy_platform.worker.context import WorkerContext
 
 
@@ -83,6 +84,8 @@ def _run(bench: Bench, function: Function, case: TestCase) -> tuple[dict[str, An
     directory = bench.context.work_dir / f"case-{uuid4()}"
     try:
         inputs = _workspace(bench, ports, case, directory, units)
+        if is_restricted(function.options):
+            lay_guards(inputs)
         settings = bench.context.settings
         limits = Limits(
             function.cpu, function.memory_mb, function.timeout_seconds, function.memory_mb << 20, grace_seconds=settings.grace_seconds
@@ -96,6 +99,7 @@ def _run(bench: Bench, function: Function, case: TestCase) -> tuple[dict[str, An
             environment=bench.environment,
             handler=function.handler,
             needs=tuple(function.options.get("needs") or ()),
+            is_restricted=is_restricted(function.options),
         )
         with bench.context.sandbox.start(spec) as run:
             heard = "".join(getattr(event, "text", "") for event in run.events())

@@ -9,7 +9,12 @@ PROCESS = frozenset(
         *(f"subprocess.{name}" for name in ("run", "call", "check_call", "check_output", "Popen", "getoutput", "getstatusoutput")),
     )
 )
-RUNNERS = frozenset(("builtins.exec", "builtins.eval", "builtins.compile", "builtins.execfile"))
+RUNNERS = frozenset(
+    (
+        *("builtins.exec", "builtins.eval", "builtins.compile", "builtins.execfile", "timeit.timeit", "timeit.repeat", "cProfile.run"),
+        *("profile.run", "pdb.run", "pdb.runeval", "code.InteractiveInterpreter.runsource", "codeop.compile_command"),
+    )
+)
 CODE_MAKERS = frozenset(("types.FunctionType", "types.CodeType", "builtins.FunctionType"))
 CODE_READERS = frozenset(("marshal.loads", "marshal.load"))
 DANGEROUS = PROCESS | RUNNERS | frozenset(("builtins.__import__", "importlib.import_module"))

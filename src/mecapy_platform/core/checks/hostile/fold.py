@@ -5,7 +5,7 @@ import base64
 import binascii
 import codecs
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 MAX_TEXT = 200_000
 MAX_DEPTH = 60
@@ -37,6 +37,9 @@ DECODERS: Mapping[str, Callable[[bytes], bytes]] = {
     "builtins.bytes.fromhex": lambda data: bytes.fromhex(data.decode("latin-1")),
     "zlib.decompress": _inflate,
 }
+
+
+PATHS = frozenset(("os.path.join", "os.path.expanduser", "pathlib.Path", "pathlib.PurePath", "pathlib.Path.home", "pathlib.PosixPath"))
 
 
 class Folder:
@@ -94,6 +97,8 @@ class Folder:
         left, right = self.fold(node.left, depth + 1), self.fold(node.right, depth + 1)
         if isinstance(node.op, ast.Add):
             return _added(left, right)
+        if isinstance(node.op, ast.Div) and (isinstance(left, str) or isinstance(right, str)):
+            return _path((left, right))
         if isinstance(node.op, ast.Mod) and isinstance(left, str):
             return _filled(left, right)
         if isinstance(node.op, ast.Mult) and isinstance(left, str) and isinstance(right, int):
@@ -136,6 +141,8 @@ class Folder:
                 return self._mapped(node, arguments)
             if name == "builtins.reversed" and isinstance(first, str | tuple):
                 return first[::-1] if isinstance(first, tuple) else tuple(first[::-1])
+            if name in PATHS:
+                return _path([HOLE] if name.endswith("home") else arguments)
             if isinstance(node.func, ast.Attribute):
                 return self._method(node.func, arguments, depth)
         except (ValueError, TypeError, LookupError, zlib.error, OverflowError):
@@ -181,6 +188,11 @@ def _added(left: Constant | None, right: Constant | None) -> Constant | None:
     if isinstance(left, str) or isinstance(right, str):
         return ((left if isinstance(left, str) else HOLE) + (right if isinstance(right, str) else HOLE))[:MAX_TEXT]
     return None
+
+
+def _path(parts: Sequence[Constant | None]) -> str:
+    """Joined as pathlib joins, with unknown parts as holes."""
+    return "/".join(one.rstrip("/") if isinstance(one, str) else HOLE for one in parts)[:MAX_TEXT]
 
 
 def _number(operator: ast.operator, left: int, right: int) -> int | None:

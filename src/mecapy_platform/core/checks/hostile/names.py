@@ -31,9 +31,9 @@ class Names:
         self._nodes = list(ast.walk(self.tree))
         for node in self._nodes:
             self._import(node)
-        assigned = list(self._assignments())
+        self.assigned = list(self._assignments())
         for _ in range(PASSES):
-            for target, value in assigned:
+            for target, value in self.assigned:
                 self._assign(target, value)
         self._memo = {}
         self.folder.memo = {}
@@ -113,7 +113,11 @@ class Names:
         if isinstance(node.func, ast.Attribute) and node.func.attr in {"__getattribute__", "__getattr__"} and node.args:
             owner = node.func.value if len(node.args) == 1 else node.args[0]
             return self._attribute(node, owner, node.args[-1], depth)
-        return {f"{one}()" for one in called if one in {"ctypes.CDLL", "ctypes.PyDLL", "ctypes.cdll.LoadLibrary", "socket.socket"}}
+        return {
+            f"{one}()"
+            for one in called
+            if one in {"ctypes.CDLL", "ctypes.PyDLL", "ctypes.cdll.LoadLibrary", "socket.socket", "socket.create_connection"}
+        }
 
     def _attribute(self, node: ast.AST, owner: ast.expr, name: ast.expr, depth: int) -> set[str]:
         text = self.folder.text(name)
@@ -127,6 +131,9 @@ class Names:
 
     def _member(self, node: ast.AST, owner: ast.expr, key: ast.expr, depth: int) -> set[str]:
         """`sys.modules['os']`, `__builtins__['eval']`, `globals()['__builtins__']`, `os.__dict__['system']`."""
+        if isinstance(owner, ast.List | ast.Tuple | ast.Dict):
+            inner = owner.values if isinstance(owner, ast.Dict) else owner.elts
+            return set().union(*(self.resolve(one, depth + 1) for one in inner))
         text = self.folder.text(key)
         if text is None:
             return set()
@@ -201,6 +208,6 @@ def _joined(base: str, name: str) -> str:
 
 
 def _spelled(name: str) -> str:
-    first, _, rest = name.partition(".")
+    first, _, rest = name.removesuffix(".__call__").partition(".")
     first = SPELLINGS.get(first, first)
     return f"{first}.{rest}" if rest else first

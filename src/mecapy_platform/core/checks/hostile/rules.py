@@ -12,6 +12,7 @@ from mecapy_platform.core.checks.hostile.texts import hostile_texts
 
 MAX_NESTED = 4  # exec of a text that execs a text ..
 LEAVE = "Write it as plain code. If a calculation truly needs this, ask an administrator of the organization to relax the check `hostile`."
+HANDED_ON = frozenset(("builtins.exec", "builtins.eval"))
 Rule = Callable[[Source, Names], Iterator[Finding]]
 
 
@@ -108,9 +109,11 @@ def _is_hidden_text(node: ast.expr, names: Names) -> bool:
 
 def run_of_hidden_code(source: Source, names: Names) -> Iterator[Finding]:
     """exec, eval or compile of something decoded, fetched or computed."""
-    if not any(called & (calls.RUNNERS | calls.CODE_MAKERS) for _, called in _calls(names)):
+    wanted = calls.RUNNERS | calls.CODE_MAKERS
+    if not any(isinstance(node, ast.expr) and names.resolve(node) & wanted for node in names.nodes()):
         return
     decoded = _names_of(names, _decodes)
+    yield from _passed_on(source, names, decoded)
     fetched = _names_of(names, _downloads)
     for node, called in _calls(names):
         if called & calls.CODE_MAKERS and node.args and _decodes(node.args[0], names, decoded):
@@ -125,6 +128,17 @@ def run_of_hidden_code(source: Source, names: Names) -> Iterator[Finding]:
         elif not isinstance(argument, ast.Constant) and _is_unknown(argument, names):
             why = "It runs a text as code that is only known at run time."
             yield _finding(source, node, "run_of_text", why, Severity.MEDIUM, "Prefer functions, ast.literal_eval or a parser of your own.")
+
+
+def _passed_on(source: Source, names: Names, decoded: set[str]) -> Iterator[Finding]:
+    """Exec or eval as a value: handed to map, kept in a list, used as a decorator."""
+    functions = {id(node.func) for node in names.nodes() if isinstance(node, ast.Call)}
+    bound = {id(node.value) for node in names.nodes() if isinstance(node, ast.Assign | ast.Attribute)}
+    for node in names.nodes():
+        if isinstance(node, ast.Name | ast.Attribute) and id(node) not in functions | bound and names.resolve(node) & HANDED_ON:
+            hides = any(_decodes(other, names, decoded) for other in names.nodes() if isinstance(other, ast.Call))
+            why = "It hands exec or eval on as a value" + (", in a file that decodes texts." if hides else ".")
+            yield _finding(source, node, "runner_as_value", why, Severity.HIGH if hides else Severity.MEDIUM)
 
 
 def _decodes(node: ast.expr, names: Names, known: set[str]) -> bool:
@@ -166,18 +180,11 @@ def _names_of(names: Names, test: Callable[[ast.expr, Names, set[str]], bool]) -
     """Variables, and functions whose return value, came from such an expression."""
     known: set[str] = set()
     for _ in range(3):
+        known |= {target.id for target, value in names.assigned if isinstance(target, ast.Name) and test(value, names, known)}
         for node in names.nodes():
-            if (
-                isinstance(node, ast.Assign | ast.NamedExpr | ast.AnnAssign | ast.AugAssign)
-                and node.value
-                and test(node.value, names, known)
-            ):
-                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-                known |= {one.id for one in targets if isinstance(one, ast.Name)}
-            elif isinstance(node, ast.For) and test(node.iter, names, known) and isinstance(node.target, ast.Name):
-                known.add(node.target.id)
-            elif isinstance(node, ast.withitem) and isinstance(node.optional_vars, ast.Name) and test(node.context_expr, names, known):
-                known.add(node.optional_vars.id)
+            if isinstance(node, ast.AugAssign | ast.For) and isinstance(node.target, ast.Name):
+                if test(node.value if isinstance(node, ast.AugAssign) else node.iter, names, known):
+                    known.add(node.target.id)
             elif isinstance(node, ast.FunctionDef):
                 returned = [one.value for one in ast.walk(node) if isinstance(one, ast.Return) and one.value]
                 if any(test(one, names, known) for one in returned):

@@ -25,7 +25,7 @@ TEXTS: tuple[tuple[str, str, re.Pattern[str]], ...] = (
         r"|\bnanopool\.org|\bdonate-level\b", re.IGNORECASE)),
     ("peek_at_processes", "it reads the insides of other processes", re.compile(
         rf"/proc/(?:self|thread-self)/(?:environ|mem\b|root\b|map_files|task/[^/]+/(?:environ|mem))"
-        rf"|/proc/(?:\d+|\*|[^/\s]*[{{%{HOLE}][^/\s]*)/(?:environ|mem\b|maps\b|root\b|fd\b|fdinfo|map_files|task/[^/]+/(?:environ|mem|children)|ns/|exe\b|cwd\b)"
+        rf"|/proc/(?:\d+|\*|[^/\s]*[{{%*?\[{HOLE}][^/\s]*)/(?:environ|mem\b|maps\b|root\b|fd\b|fdinfo|map_files|task/[^/]+/(?:environ|mem|children)|ns/|exe\b|cwd\b)"
         r"|/proc/(?:kcore|kallsyms|sysrq-trigger|sys/kernel|1/)")),
     ("place_of_secrets", "it names a place where credentials lie", re.compile(
         r"/etc/(?:shadow|gshadow|sudoers|krb5\.keytab|ssl/private|mecapy)|\.ssh/(?:id_|authorized_keys|config|known_hosts)|\.aws/(?:credentials|config)"
