@@ -68,7 +68,8 @@ class SandboxSpec:
     inputs_text: str | None = None
     write_inputs: Callable[[], None] | None = None
     describe: bool = False  # read handlers instead of calling one: in/data.json is {name: "module:function"}, the result {name: signature}
-    look: str = ""  # with `describe`: look without importing the package, see guest/look.py; the environment of `scan` is a scanner's
+    look: str = ""  # with `describe`: look without importing the package, see guest/look.py; the environment of `scan` is a scanner's;
+    # or `bytecode`: compile it, see guest/bytecode.py
     is_restricted: bool = False  # the handler runs under the guards that lie in in/policy
 
 

@@ -151,7 +151,8 @@ class BubblewrapSandbox:
                 "kind_not_supported", "The bubblewrap sandbox runs managed Python only; Dockerfile and image packages need Docker."
             )
         tools = allow_root_tools(spec.needs)
-        if self.warm is not None and spec.is_warm and not spec.describe and (run := self.warm.start(spec, tools)) is not None:
+        can_be_warm = spec.is_warm and not spec.describe and not spec.is_restricted
+        if self.warm is not None and can_be_warm and (run := self.warm.start(spec, tools)) is not None:
             return run
         if spec.write_inputs is not None:
             spec.write_inputs()

@@ -23,6 +23,7 @@ from mecapy_platform.services.builds import Build, Built, Ports
 from mecapy_platform.services.checks import effective
 from mecapy_platform.services.release import release
 from mecapy_platform.worker.asking import Question, ask_sandbox
+from mecapy_platform.worker.bytecode import ensure_bytecode
 from mecapy_platform.worker.checks.review import Review, start_audit
 from mecapy_platform.worker.context import WorkerContext
 from mecapy_platform.worker.environments import digest_of, install
@@ -86,6 +87,7 @@ def _build(context: WorkerContext, build: Build, said: BuildLog) -> Built:
     said.say(f"Python {interpreter.version}" + ("" if interpreter.minor == version.runtime else f" in place of {version.runtime}"))
     with _reviewed(context, build, package, said) as review:
         review.sources(interpreter)
+        ensure_bytecode(context.compiler, package, version.archive_sha256, interpreter.executable)
         lock = _lock(context, version.manifest, package, interpreter)
         audited = start_audit(context, review.report.policy, lock)
         digest, environment = _installed(context, lock, interpreter, said)

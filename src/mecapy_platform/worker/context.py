@@ -11,6 +11,7 @@ from mecapy_platform.services.claims import Claim, Worker
 from mecapy_platform.services.release import Sender
 from mecapy_platform.settings import Settings
 from mecapy_platform.storage.base import Storage
+from mecapy_platform.worker.bytecode import Compiler
 from mecapy_platform.worker.fetcher import Fetcher
 from mecapy_platform.worker.probe import Probe, nothing
 
@@ -30,6 +31,10 @@ class WorkerContext:
     probe: Probe = field(default=nothing)
     lane_sandboxes: Mapping[str, Sandbox] = field(default_factory=dict)  # lanes that another backend than `sandbox` serves
     containers: Sandbox | None = None  # runs images: modes B and C, whatever their lane
+
+    @property
+    def compiler(self) -> Compiler:
+        return Compiler(self.sandbox, self.cache_dir / "bytecode", self.work_dir)
 
     def sandbox_for(self, claim: Claim) -> Sandbox:
         """The backend that runs this task."""

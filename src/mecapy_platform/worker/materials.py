@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mecapy_platform.sandbox.base import Environment
 from mecapy_platform.services.claims import Claim
+from mecapy_platform.worker.bytecode import ensure_bytecode
 from mecapy_platform.worker.checks.formulas import is_restricted, lay_guards
 from mecapy_platform.worker.context import WorkerContext
 from mecapy_platform.worker.environments import ensure_environment
@@ -51,6 +52,8 @@ def prepare(context: WorkerContext, claim: Claim) -> Materials:
     """The package and the environment, ready on this node, and the inputs: a directory of them only where files or a backend want one."""
     package = ensure_package(context, claim.archive_key, claim.archive_sha256)
     environment = ensure_environment(context, claim.runtime, claim.interpreter, claim.environment_digest, claim.requirements_lock)
+    if claim.handler:
+        ensure_bytecode(context.compiler, package, claim.archive_sha256, environment.interpreter)
     is_kept = context.sandbox_for(claim).is_durable
     directory = kept_directory(context) / f"{claim.task_id}.{claim.number}" if is_kept else context.work_dir / str(claim.token)
     is_written = bool(claim.files) or is_kept or is_restricted(claim.options)

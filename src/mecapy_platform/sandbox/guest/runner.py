@@ -49,6 +49,10 @@ def run(order: dict[str, Any], loaded: Loaded | None) -> int:
             from _mecapy_guest import look
 
             _write(RESULT, look.answer(mode, data, has_site=order["site"]))
+        elif mode == "bytecode":
+            from _mecapy_guest import bytecode
+
+            _write(RESULT, quickjson.dumps({"modules": bytecode.compile_package()}))
         else:
             is_restricted = mode == "restricted"
             _call(loaded or Loaded(order["handler"], has_site=order["site"], is_restricted=is_restricted), data)
