@@ -3,8 +3,9 @@
 import json
 import os
 import socket
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -123,8 +124,28 @@ class Attacked:
             told = self.ended(task_id)
             self.told.update({key_of(function, attack): told for attack in group})
 
+    def left(self) -> set[str]:
+        """What is on the machine that was not there before. Warm sandboxes stay; of their calls only the next worker and its init may."""
+        found = traces(self.running) - self.before
+        if not self.backend.is_warm:
+            return found
+        pids = {int(line.split()[1]) for line in found if line.startswith("process")}
+        calls = Counter(space for pid in pids if (space := call_namespace(pid)) is not None)
+        return {line for line in found if not line.startswith("process") and " groups below " not in line} | {
+            f"{count} processes in one call's namespace" for count in calls.values() if count > 2
+        }
+
     def told_of(self, case: Case) -> Told:
         return self.told[key_of(case.function, case.attack)]
+
+
+def call_namespace(pid: int) -> int | None:
+    """The PID namespace of a call in a warm sandbox, which lies below the sandbox's own; None for other processes."""
+    with suppress(OSError):
+        status = Path(f"/proc/{pid}/status").read_text()
+        depth = next(len(line.split()) - 1 for line in status.splitlines() if line.startswith("NSpid"))
+        return Path(f"/proc/{pid}/ns/pid").stat().st_ino if depth >= 3 else None
+    return None
 
 
 def key_of(function: str, attack: str) -> str:

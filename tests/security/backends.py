@@ -23,4 +23,7 @@ class Backend:
     missing: Callable[[], str] = _present
 
 
-BACKENDS = (Backend("bubblewrap-cold", missing=_needs_bubblewrap),)
+BACKENDS = (
+    Backend("bubblewrap-cold", missing=_needs_bubblewrap),
+    Backend("bubblewrap-warm", is_warm=True, missing=_needs_bubblewrap),
+)

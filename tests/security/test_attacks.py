@@ -5,7 +5,6 @@ import os
 import pytest
 
 from embedded_process import wait_for
-from left_behind import traces
 from security.attack_platform import CANARY, Attacked, Told
 from security.attack_table import Table
 from security.cases import CASES, Case
@@ -66,7 +65,7 @@ def test_every_process_of_the_platform_is_the_one_it_was(under_attack: Attacked)
 
 
 def test_nothing_of_any_attack_is_left(under_attack: Attacked) -> None:
-    left = wait_for(lambda: [] if traces(under_attack.running) - under_attack.before else ["nothing"], "nothing of any attack is left", 20)
+    left = wait_for(lambda: [] if under_attack.left() else ["nothing"], "nothing of any attack is left", 20)
     assert left == ["nothing"]
 
 

@@ -13,13 +13,8 @@ from dataclasses import dataclass
 from mecapy_platform.sandbox import seccomp_tables
 
 LOAD, JUMP, EQUAL, AT_LEAST, SOME_BITS, RETURN = 0x20, 0x05, 0x15, 0x35, 0x45, 0x06
-NUMBER_AT, ARCHITECTURE_AT, FIRST_ARGUMENT_AT, SECOND_ARGUMENT_AT, THIRD_ARGUMENT_AT = (
-    0,
-    4,
-    16,
-    24,
-    32,
-)  # low halves of the arguments, little-endian
+NUMBER_AT, ARCHITECTURE_AT = 0, 4
+FIRST_ARGUMENT_AT, SECOND_ARGUMENT_AT, THIRD_ARGUMENT_AT = 16, 24, 32  # low halves, little-endian
 ALLOW, KILL = 0x7FFF0000, 0x80000000
 DENY = 0x00050000 | errno.EPERM
 UNKNOWN = 0x00050000 | errno.ENOSYS

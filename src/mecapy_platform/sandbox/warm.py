@@ -131,6 +131,7 @@ class Zygote:
     calls: int = 0
     used_at: float = field(default_factory=time.monotonic)
     is_closed: bool = False
+    is_retired: bool = False  # takes no more calls, and is closed after its last
     packages: dict[str, str] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 

@@ -174,6 +174,7 @@ class WarmPool:
             if slot is None:
                 self._leave(zygote)
                 return None
+            self._fit(slot, function, needs_files=bool(inputs.files))
             run = WarmRun(slot, spec, self._give_back)
         except (MecapyError, OSError) as error:
             log.warning("a warm call goes cold: %s", error)
@@ -197,14 +198,15 @@ class WarmPool:
                 zygote.free.remove(best)
             elif zygote.busy > self._limits.slots:
                 return None
-        if best is None:
-            best = zygote.open_slot(function.limits)
-        elif best.ahead is not None and (best.ahead != function or needs_files):
-            best.renew()
-        zygote.limit(best, function.limits)
-        best.worker()
-        best.last = function
-        return best
+        return zygote.open_slot(function.limits) if best is None else best
+
+    def _fit(self, slot: Slot, function: Function, *, needs_files: bool) -> None:
+        """Let the slot be what the call needs; what goes wrong here costs this slot alone, not its neighbours' calls."""
+        if slot.ahead is not None and (slot.ahead != function or needs_files):
+            slot.renew()
+        slot.zygote.limit(slot, function.limits)
+        slot.worker()
+        slot.last = function
 
     def _give_back(self, slot: Slot, is_clean: bool) -> None:
         zygote = slot.zygote
@@ -216,16 +218,20 @@ class WarmPool:
         with self._lock:
             zygote.calls += 1
             zygote.used_at = time.monotonic()
-            zygote.busy -= 1
-            if not zygote.is_closed:
+            if not zygote.is_closed and not zygote.is_retired:
+                zygote.busy -= 1
                 zygote.free.append(slot)
                 self._wake.set()
                 return
         slot.close()
+        self._leave(zygote)
 
     def _leave(self, zygote: Zygote) -> None:
         with self._lock:
             zygote.busy -= 1
+            is_over = zygote.is_retired and zygote.busy == 0
+        if is_over:
+            zygote.close()
 
     def _lose(self, zygote: Zygote, slot: Slot | None) -> None:
         """A slot about which there is any doubt is killed; a zygote that does not answer goes with it."""
@@ -239,10 +245,14 @@ class WarmPool:
         self._throw_away(zygote)
 
     def _throw_away(self, zygote: Zygote) -> None:
+        """It takes no more calls; those that run in it come to their end first."""
         with self._lock:
             if self._zygotes.get(zygote.key) is zygote:
                 del self._zygotes[zygote.key]
-        zygote.close()
+            zygote.is_retired = True
+            is_over = zygote.busy == 0
+        if is_over:
+            zygote.close()
 
     def _look_after(self) -> None:
         if self._thread is None:
@@ -288,11 +298,12 @@ class WarmPool:
             self._lose(slot.zygote, slot)
             return
         with self._lock:
-            slot.zygote.busy -= 1
-            if not slot.zygote.is_closed:
+            if not slot.zygote.is_closed and not slot.zygote.is_retired:
+                slot.zygote.busy -= 1
                 slot.zygote.free.append(slot)
                 return
         slot.close()
+        self._leave(slot.zygote)
 
     def _start_wanted(self, key: Key) -> None:
         try:

@@ -1,11 +1,11 @@
 """The handlers of the attack package: many cases in one task, each in a child of its own, or one case as the task itself."""
 
 import importlib
-import json
 import os
 import select
 import signal
 import time
+from json import dumps, loads  # by name: an attack may patch the module
 from typing import Any
 
 from report import Report
@@ -15,14 +15,14 @@ CASE_SECONDS = 8.0
 
 def batch(cases: list[str], world: dict[str, Any]) -> dict[str, str]:
     """Run `module:function` cases one after the other; a case that dies is reported with what killed it."""
-    return {"reports": json.dumps({case: _apart(case, world) for case in cases})}
+    return {"reports": dumps({case: _apart(case, world) for case in cases})}
 
 
 def alone(case: str, world: dict[str, Any]) -> dict[str, str]:
     """Run one case as the task's own process; what it tries is printed at once, as it may never return."""
     report = Report(world, echo=True)
     _find(case)(report)
-    return {"reports": json.dumps({case: report.tries})}
+    return {"reports": dumps({case: report.tries})}
 
 
 def _find(case: str) -> Any:
@@ -44,7 +44,7 @@ def _apart(case: str, world: dict[str, Any]) -> list[dict[str, Any]]:
     except (ProcessLookupError, ChildProcessError):
         status = 0
     try:
-        tries: list[dict[str, Any]] = json.loads(told)
+        tries: list[dict[str, Any]] = loads(told)
     except ValueError:
         return [{"what": "the case itself", "answer": f"ended by {os.waitstatus_to_exitcode(status)}", "escaped": False, "lost": True}]
     return tries
@@ -57,7 +57,7 @@ def _child(case: str, world: dict[str, Any], write: int) -> None:
     except BaseException as error:  # noqa: BLE001 - told to the test, which fails
         report.tries.append({"what": "the case itself", "answer": f"broke: {error!r}", "escaped": False, "lost": True})
     finally:
-        raw = json.dumps(report.tries).encode()
+        raw = dumps(report.tries).encode()
         while raw:
             raw = raw[os.write(write, raw) :]
         os._exit(0)

@@ -1,10 +1,10 @@
 """What an attack tried and how it was answered. Runs inside the sandbox under test, nowhere else."""
 
 import errno
-import json
 import select
 import sys
 from collections.abc import Callable
+from json import dumps  # by name: an attack may patch the module
 from typing import Any
 
 
@@ -20,7 +20,7 @@ class Report:
         entry = {"what": what[:200], "answer": answer[:300], "escaped": escaped}
         self.tries.append(entry)
         if self._echo:
-            sys.stdout.write(f"TRY {json.dumps(entry)}\n")
+            sys.stdout.write(f"TRY {dumps(entry)}\n")
             sys.stdout.flush()
 
     def refused(self, what: str, call: Callable[..., object], *arguments: Any) -> None:

@@ -86,7 +86,7 @@ def _leave_processes() -> None:
         if os.fork() == 0:
             os.setsid()
             if os.fork() == 0:
-                signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
+                signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
                 libc.prctl(15, MARK[:15].encode(), 0, 0, 0)
                 while True:
                     pause(60)

@@ -29,7 +29,7 @@ def ignores_every_signal(report: Report) -> None:
             signal.signal(number, signal.SIG_IGN)
         except (OSError, ValueError):
             continue
-    signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     report.note("all signals ignored and blocked", "sleeping")
     while True:
         pause(60)
@@ -54,7 +54,7 @@ def leaves_a_daemon(report: Report) -> None:
         if os.fork() == 0:
             os.setsid()
             if os.fork() == 0:
-                signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
+                signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
                 while True:
                     pause(60) if number else None
             os._exit(0)
@@ -120,6 +120,6 @@ def sleeps_for_ever(report: Report) -> None:
 
 
 def kills_its_parent(report: Report) -> None:
-    """Its parent is init: every signal it may send is ignored or refused, and the task reports."""
+    """Its parent is init, or lies outside (0, which would be its own group): every signal it may send is ignored or refused, and the task reports."""
     for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV, signal.SIGCHLD, signal.SIGHUP):
-        report.refused(f"kill(parent, {int(number)})", os.kill, os.getppid(), number)
+        report.refused(f"kill({os.getppid() or 1}, {int(number)})", os.kill, os.getppid() or 1, number)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from _mecapy_guest.confine import FileRules
 
-CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x08000000, 0x20000000, 0x40000000
+CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x02000000, 0x08000000, 0x20000000, 0x40000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 0x1, 0x2, 0x4, 0x8, 0x20, 0x1000
 MNT_DETACH = 2
 PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 1, 22, 24, 38, 47
@@ -25,6 +25,7 @@ CAPABILITY_VERSION = 0x20080522
 SMALLEST = b"size=1m,nr_inodes=64,mode=0755"
 FOLDERS = ("in", "in/files", "out", "out/files", "out/artifacts", "scratch", "tmp", "shm")
 SHOWN = (("out", "/workspace/out"), ("scratch", "/workspace/scratch"), ("tmp", "/tmp"), ("shm", "/dev/shm"))  # noqa: S108 - inside
+COVERS = "/etc/covers"  # what is read instead of counters of the whole machine
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -67,13 +68,15 @@ def return_to(pid_namespace: int) -> None:
 def enter() -> int:
     """Mounts, message queues and a small workspace of one call. Gives a descriptor of the workspace's top."""
     os.umask(0o022)
-    _call("unshare", _libc.unshare(CLONE_NEWNS | CLONE_NEWIPC))
+    _call("unshare", _libc.unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWCGROUP))
     _mount(b"tmpfs", b"/mnt", b"tmpfs", MS_NOSUID | MS_NODEV, SMALLEST)
     for folder in FOLDERS:
         os.mkdir(f"/mnt/{folder}", 0o755)
     for name, place in SHOWN:
         _mount(f"/mnt/{name}".encode(), place.encode(), None, MS_BIND)
     _mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    for name in os.listdir(COVERS):
+        _mount(f"{COVERS}/{name}".encode(), f"/proc/{name}".encode(), None, MS_BIND)
     return os.open("/mnt", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
@@ -81,6 +84,8 @@ def seal(options: bytes, package: bytes, rules: FileRules, program: bytes, first
     """See native.seal."""
     _mount(None, b"/mnt", None, MS_REMOUNT | MS_NOSUID | MS_NODEV, options)
     _mount(package, b"/package", None, MS_BIND)
+    kept = os.statvfs("/package").f_flag & MS_NOEXEC  # of the host's mount: it cannot be taken off
+    _mount(None, b"/package", None, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | kept)
     _call("umount", _libc.umount2(b"/packages", MNT_DETACH))
     _mount(b"/mnt/in", b"/workspace/in", None, MS_BIND)
     _mount(None, b"/workspace/in", None, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV)

@@ -90,9 +90,7 @@ class RunCgroup:
 
     def limit(self, *, memory_bytes: int, processes: int, cpu: int) -> None:
         if self.version == 1:
-            _write(f"{self.folders['memory']}/memory.limit_in_bytes", memory_bytes)
-            with suppress(OSError):  # no swap accounting: the limit above is the whole limit
-                _write(f"{self.folders['memory']}/memory.memsw.limit_in_bytes", memory_bytes)
+            self._limit_memory(memory_bytes)
             _write(f"{self.folders['pids']}/pids.max", processes)
             _write(f"{self.folders['cpu']}/cpu.cfs_quota_us", cpu * 100_000)
         elif self.version == 2:
@@ -104,6 +102,16 @@ class RunCgroup:
                 _write(f"{folder}/memory.oom.group", 1)
             _write(f"{folder}/pids.max", processes)
             _write(f"{folder}/cpu.max", f"{cpu * 100_000} 100000")
+
+    def _limit_memory(self, memory_bytes: int) -> None:
+        """Memory, and memory with swap: the kernel refuses a moment in which the first is above the second, so a rise begins with that."""
+        folder = self.folders["memory"]
+        names = ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"]
+        if memory_bytes > int(_read(f"{folder}/memory.limit_in_bytes")):
+            names.reverse()
+        for name in names:
+            with suppress(FileNotFoundError):  # no swap accounting: the first is the whole limit
+                _write(f"{folder}/{name}", memory_bytes)
 
     def watch_oom(self) -> int | None:
         """A descriptor that becomes readable when the group runs out of memory, where version 1 offers one."""

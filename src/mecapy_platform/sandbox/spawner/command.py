@@ -59,10 +59,14 @@ def write_etc(folder: Path) -> None:
 
 
 def _write_covers(folder: Path) -> None:
-    """What is read instead: nothing, but for the two that libraries count processors by."""
-    (folder / "empty").mkdir(parents=True, exist_ok=True)
+    """What is read instead: nothing, but for the two that libraries count processors by. A warm call is covered by all that lies here."""
+    folder.mkdir(exist_ok=True)
     for name in TELLING_FILES:
-        (folder / name).write_text("")
+        if Path("/proc", name).exists():
+            (folder / name).write_text("")
+    for name in TELLING_FOLDERS:
+        if Path("/proc", name).is_dir():
+            (folder / name).mkdir(exist_ok=True)
     processors = [f"cpu{number} 0 0 0 0 0 0 0 0 0 0" for number in sorted(os.sched_getaffinity(0))]
     lines = ("cpu  0 0 0 0 0 0 0 0 0 0", *processors, "intr 0", "ctxt 0", "btime 0", "processes 0", "procs_running 1", "procs_blocked 0")
     (folder / "stat").write_text("\n".join(lines) + "\n")
@@ -144,10 +148,8 @@ def _ro(source: str, target: str) -> list[str]:
 
 
 def _covers(etc: str) -> list[str]:
-    command = [word for name in TELLING_FILES if Path("/proc", name).exists() for word in _ro(f"{etc}/covers/{name}", f"/proc/{name}")]
-    return command + [
-        word for name in TELLING_FOLDERS if Path("/proc", name).is_dir() for word in _ro(f"{etc}/covers/empty", f"/proc/{name}")
-    ]
+    names = (name for name in (*TELLING_FILES, *TELLING_FOLDERS) if Path("/proc", name).exists())
+    return [word for name in names for word in _ro(f"{etc}/covers/{name}", f"/proc/{name}")]
 
 
 def _libraries() -> list[str]:

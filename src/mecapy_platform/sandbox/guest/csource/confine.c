@@ -1,5 +1,6 @@
 /* What confines a warm call: its mounts, the last locks. See guest/fallback.py for the same in Python. */
 #include "guest.h"
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
@@ -7,11 +8,13 @@
 #include <net/if.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 
 #ifndef SYS_landlock_create_ruleset
@@ -60,6 +63,27 @@ static int show(const char *source, const char *target)
 	return mount(source, target, NULL, MS_BIND, NULL);
 }
 
+/* Counters of the whole machine would tell when others work: each file of /etc/covers is read instead of its namesake in /proc. */
+static int cover_counters(void)
+{
+	DIR *covers = opendir("/etc/covers");
+	struct dirent *entry;
+	char source[300], target[300];
+	int answer = 0;
+
+	if (covers == NULL)
+		return -1;
+	while (answer == 0 && (entry = readdir(covers)) != NULL) {
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(source, sizeof source, "/etc/covers/%s", entry->d_name);
+		snprintf(target, sizeof target, "/proc/%s", entry->d_name);
+		answer = show(source, target);
+	}
+	closedir(covers);
+	return answer;
+}
+
 /* In the worker, before its order: mounts and message queues of its own, a small workspace. Gives a descriptor of its top. */
 int enter_workspace(void)
 {
@@ -68,7 +92,7 @@ int enter_workspace(void)
 	int top;
 
 	umask(022);
-	TRY("unshare(mount, ipc)", unshare(CLONE_NEWNS | CLONE_NEWIPC));
+	TRY("unshare(mount, ipc, cgroup)", unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWCGROUP));
 	TRY("mount(workspace)", mount("tmpfs", "/mnt", "tmpfs", MOUNT_FLAGS, SMALLEST));
 	for (unsigned i = 0; i < sizeof folders / sizeof *folders; i++)
 		TRY(folders[i], mkdir(folders[i], 0755));
@@ -77,6 +101,7 @@ int enter_workspace(void)
 	TRY("show(tmp)", show("/mnt/tmp", "/tmp"));
 	TRY("show(shm)", show("/mnt/shm", "/dev/shm"));
 	TRY("mount(proc)", mount("proc", "/proc", "proc", MOUNT_FLAGS | MS_NOEXEC, NULL));
+	TRY("cover(proc)", cover_counters());
 	TRY("open(workspace)", top = open("/mnt", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 	return top;
 }
@@ -117,7 +142,7 @@ static int allow(int ruleset, const char *path, uint64_t access)
 /* `files`, `read`, `write`: sets of rights; `scopes` 0 for a kernel without them, `files` 0 for one without Landlock. */
 static int restrict_files(uint64_t files, uint64_t read, uint64_t write, uint64_t scopes)
 {
-	static const char *const writable[] = {"/workspace/out", "/workspace/scratch", "/tmp", "/dev", "/proc"};
+	static const char *const writable[] = {"/workspace/out", "/workspace/scratch", "/tmp", "/dev"};
 	struct ruleset wanted = {files, 0, scopes};
 	size_t size = scopes ? sizeof wanted : sizeof wanted.files;
 	int ruleset;
@@ -146,11 +171,15 @@ static int drop_capabilities(void)
 VISIBLE int mecapy_seal(const char *workspace_options, const char *package, uint64_t files, uint64_t read, uint64_t write,
 			uint64_t scopes, const void *filter, unsigned short instructions, unsigned first_closed)
 {
+	struct statvfs seen;
 	struct sock_fprog program = {instructions, (struct sock_filter *)(uintptr_t)filter};
 	int answer;
 
 	TRY("remount(workspace)", mount(NULL, "/mnt", NULL, MS_REMOUNT | MOUNT_FLAGS, workspace_options));
 	TRY("show(package)", show(package, "/package"));
+	TRY("stat(package)", statvfs("/package", &seen));
+	TRY("remount(package)",
+	    mount(NULL, "/package", NULL, MS_BIND | MS_REMOUNT | MS_RDONLY | MOUNT_FLAGS | (seen.f_flag & ST_NOEXEC), NULL));
 	TRY("hide(packages)", umount2("/packages", MNT_DETACH));
 	TRY("show(in)", show("/mnt/in", "/workspace/in"));
 	TRY("remount(in)", mount(NULL, "/workspace/in", NULL, MS_BIND | MS_REMOUNT | MS_RDONLY | MOUNT_FLAGS, NULL));

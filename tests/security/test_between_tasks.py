@@ -1,0 +1,78 @@
+"""What two tasks may know of each other: at once (channels), and one after the other in what may be the same warm worker (residue)."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+import httpx2
+import pytest
+
+from security.attack_platform import Attacked, Told
+from security.attack_table import Table
+
+SECONDS = 3.0
+PAIRS = (("speaker", "listener"), ("reader_of_shared_files", "watcher_of_shared_files"))
+LOOKS = [
+    f"residue:{name}"
+    for name in (
+        *("files", "processes_and_threads", "environment", "patched_modules", "settings_of_the_interpreter", "settings_of_the_process"),
+        *("kernel_objects", "memory", "random_state"),
+    )
+]
+ROUNDS = 3
+
+
+@pytest.mark.parametrize("is_rival", [False, True], ids=["of-one-function", "of-two-companies"])
+@pytest.mark.parametrize(("says", "looks"), PAIRS, ids=[looks for _says, looks in PAIRS])
+def test_two_that_run_at_once_have_no_channel(under_attack: Attacked, table: Table, says: str, looks: str, is_rival: bool) -> None:
+    client, rival = under_attack.client, under_attack.rival if is_rival else under_attack.client
+    (said,) = under_attack.submit([under_attack.request("roomy", [f"channels:{says}"], seconds=2 * SECONDS)], rival)
+    (looked,) = under_attack.submit([under_attack.request("roomy", [f"channels:{looks}"], seconds=SECONDS)], client)
+    told, other = under_attack.ended(looked, client), under_attack.ended(said, rival)
+    tries = told.reports[f"channels:{looks}"]
+    table.add(f"channels-{looks}-{'rival' if is_rival else 'own'}", tries, told.end)
+    assert (told.end, other.end) == (("completed", ""), ("completed", ""))
+    assert overlap_seconds(told, other) > 1
+    assert len(tries) > 3
+    assert not [one for one in tries if one["escaped"]], tries
+
+
+def overlap_seconds(one: Told, other: Told) -> float:
+    spans = [tuple(datetime.fromisoformat(told.task["attempts"][0][name]) for name in ("started_at", "ended_at")) for told in (one, other)]
+    return (min(span[1] for span in spans) - max(span[0] for span in spans)).total_seconds()
+
+
+@pytest.mark.parametrize("first", ["leave_everything", "fill_memory"])
+@pytest.mark.parametrize("is_rival", [False, True], ids=["of-one-function", "of-two-companies"])
+def test_the_second_task_finds_nothing_of_the_first(under_attack: Attacked, table: Table, first: str, is_rival: bool) -> None:
+    second = under_attack.rival if is_rival else under_attack.client
+    for round_number in range(ROUNDS):
+        left = under_attack.run("one", f"residue:{first}")
+        assert left.end == ("completed", ""), (left.sentence, left.log)
+        for look in LOOKS if round_number == 0 else LOOKS[:1]:
+            _finds_nothing(under_attack.run("one", look, client=second), look, table)
+
+
+def _finds_nothing(told: Told, look: str, table: Table) -> None:
+    tries = told.reports[look]
+    table.add(look.replace(":", "-"), tries, told.end)
+    assert told.end == ("completed", ""), (told.sentence, told.log)
+    assert tries
+    assert not [one for one in tries if one["escaped"]], tries
+
+
+def test_no_two_tasks_draw_the_same_random_numbers(under_attack: Attacked) -> None:
+    drawn = [_drawn(under_attack, client) for client in (under_attack.client, under_attack.client, under_attack.rival)]
+    assert len({one["random"][0] for one in drawn}) == 3
+    assert len({one["urandom"] for one in drawn}) == 3
+
+
+def _drawn(under_attack: Attacked, client: httpx2.Client) -> dict[str, Any]:
+    tries = under_attack.run("one", "residue:random_state", client=client).reports["residue:random_state"]
+    found: dict[str, Any] = json.loads(next(one["answer"] for one in tries if one["what"] == "random numbers"))
+    return found
+
+
+def test_two_companies_never_share_a_hash_seed(under_attack: Attacked) -> None:
+    mine, theirs = (_drawn(under_attack, client) for client in (under_attack.client, under_attack.rival))
+    assert mine["hash"] != theirs["hash"]
