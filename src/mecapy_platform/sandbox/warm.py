@@ -74,6 +74,7 @@ class Slot:
 
     zygote: "Zygote"
     number: int
+    pid: int  # of its stem
     channel: socket.socket
     limits: Limits
     serial: int = 0
@@ -145,7 +146,7 @@ class Zygote:
             raise SandboxError("warm_slot_lost", "A warm slot came without its channel.")
         channel = socket.socket(fileno=descriptors[0])
         channel.settimeout(ANSWER_SECONDS)
-        return Slot(self, int(answer["slot"]), channel, limits)
+        return Slot(self, int(answer["slot"]), int(answer["pid"]), channel, limits)
 
     def limit(self, slot: Slot, limits: Limits) -> None:
         if any(getattr(slot.limits, name) != getattr(limits, name) for name in SLOT_LIMITS):

@@ -458,3 +458,8 @@ def uses_loaded_numpy(size: int) -> dict[str, Any]:
     threads = Path("/proc/self/status").read_text().split("Threads:")[1].split()[0]
     random = float(np.random.rand())  # noqa: NPY002 - the state that all of a process share is what is looked at
     return {"loaded_ahead": loaded_ahead, "trace": float(square.trace()), "random": random, "threads": int(threads)}
+
+
+def double_slowly() -> str:
+    pause(1.5)
+    return "slowly"

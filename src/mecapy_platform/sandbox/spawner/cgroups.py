@@ -187,15 +187,29 @@ class RunCgroup:
                 os.rmdir(folder)  # noqa: PTH106 - strings throughout
 
 
-def remove_stale(base: CgroupBase) -> None:
-    """Kill and remove what a dead predecessor of the same name left behind. Groups of other names are not touched."""
+def remove_stale(base: CgroupBase, name: str = "") -> None:
+    """Kill and remove what a dead predecessor left behind, or, by `name`, one dead supervisor of ours. Others' groups are not touched."""
     for folder in base.folders.values():
         for entry in os.listdir(folder):  # noqa: PTH208 - strings throughout
             path = f"{folder}/{entry}"
-            if not os.path.isdir(path):  # noqa: PTH112
+            is_meant = not name or entry == name or entry.startswith(f"{name}-slot-")
+            if not is_meant or not os.path.isdir(path):  # noqa: PTH112
                 continue
+            _kill_and_remove(path)
+
+
+def _kill_and_remove(path: str) -> None:
+    """A group cannot be removed before the last of its processes is gone."""
+    for _round in range(KILL_ROUNDS):
+        with suppress(FileNotFoundError):
             for pid in _read(f"{path}/cgroup.procs").split():
                 with suppress(OSError):
                     os.kill(int(pid), signal.SIGKILL)
-            with suppress(OSError):
-                os.rmdir(path)  # noqa: PTH106
+        try:
+            os.rmdir(path)  # noqa: PTH106 - strings throughout
+        except FileNotFoundError:
+            return
+        except OSError:
+            time.sleep(KILL_SECONDS)
+        else:
+            return

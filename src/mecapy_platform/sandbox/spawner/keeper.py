@@ -95,7 +95,7 @@ class Keeper:
         if not isinstance(hello, dict):
             raise RequestError("the warm sandbox did not start; its messages are in the spawner's log")
         self._control = ours
-        _send(connection, {"started": hello})
+        _send(connection, {"started": {**hello, "keeper": os.getpid(), "bwrap": parts.stem.pid}})
 
     def serve(self, connection: socket.socket, stopping: list[bool]) -> None:
         """Obey until the pool is gone, the zygote is, or we are told to stop."""
@@ -164,7 +164,7 @@ class Keeper:
         self._slots[self._count] = slot
         if slot.oom is not None:
             self._selector.register(slot.oom, selectors.EVENT_READ)
-        return {"slot": self._count}, [ours]
+        return {"slot": self._count, "pid": pid}, [ours]
 
     def _limit(self, values: Any) -> tuple[dict[str, object], list[socket.socket]]:
         _apply(self._slots[values["slot"]].group, parse_limits(values["limits"]))

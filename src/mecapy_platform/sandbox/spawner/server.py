@@ -54,6 +54,7 @@ class Server:
         self._is_root = os.geteuid() == 0
         self._idle: dict[int, int] = {}  # descriptor that tells "taken" -> pid
         self._slots: dict[int, int] = {}  # pid -> slot
+        self._names: dict[int, str] = {}  # pid -> name of its control groups
         self._count = 0
         self._broken_until: float | None = None
         self._fault = ""
@@ -115,6 +116,7 @@ class Server:
         taken_read, taken_write = os.pipe2(os.O_CLOEXEC)
         self._count += 1
         parent = os.getpid()
+        name = f"run-{parent}-{self._count}"
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # until the child has its own handler
         pid = os.fork()
         if pid == 0:
@@ -124,7 +126,7 @@ class Server:
                 self._selector.close()
                 system.die_with(parent)
                 uid = self._config.slot_uid_base + slot if self._is_root else None
-                supervisor = Supervisor(self._config, self._base, f"run-{parent}-{self._count}", uid)
+                supervisor = Supervisor(self._config, self._base, name, uid)
                 supervisor.serve(self._listener, taken_write, self._point, self._etc)
                 code = 0
             except Exception as error:  # noqa: BLE001 - the child's last words, then it ends
@@ -137,6 +139,7 @@ class Server:
         os.close(taken_write)
         self._idle[taken_read] = pid
         self._slots[pid] = slot
+        self._names[pid] = name
         self._selector.register(taken_read, selectors.EVENT_READ)
 
     def _was_taken(self, fd: int) -> None:
@@ -161,10 +164,13 @@ class Server:
 
     def _reap(self) -> None:
         while self._slots:
-            pid, _status = os.waitpid(-1, os.WNOHANG)
+            pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
             self._slots.pop(pid, None)
+            name = self._names.pop(pid, None)
+            if status != 0 and name is not None:  # killed: it could not take its groups away
+                cgroups.remove_stale(self._base, name)
 
     def _end(self) -> None:
         """Closing every supervisor closes its runs: each is told to die with us, and its run with it."""

@@ -1,0 +1,171 @@
+"""What is killed below a warm call ends that call as a lost machine, no other, and the next one starts all the same."""
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from integration.sandbox_contract import PACKAGE, Bench, Outcome, follow, wait_until
+from mecapy_platform.sandbox.base import EndReason, LogChunk, Run
+from mecapy_platform.sandbox.bubblewrap import BubblewrapSandbox
+from mecapy_platform.sandbox.warm import Slot, WarmRun, Zygote
+from mecapy_platform.sandbox.warm_pool import WarmLimits, WarmPool
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    sandbox = BubblewrapSandbox(warm=WarmLimits(slots=4))
+    folder = Path(tempfile.mkdtemp())
+    shutil.copytree(PACKAGE, folder / "package", ignore=shutil.ignore_patterns("__pycache__"))
+    yield Bench(sandbox, folder, Path(sys.executable).resolve())
+    sandbox.close()
+    shutil.rmtree(folder)
+
+
+def pool_of(bench: Bench) -> WarmPool:
+    assert isinstance(bench.sandbox, BubblewrapSandbox)
+    assert bench.sandbox.warm is not None
+    return bench.sandbox.warm
+
+
+def zygote_of(bench: Bench) -> Zygote:
+    return next(iter(pool_of(bench).held().values()))
+
+
+def start(bench: Bench, function: str, organization: str = "first") -> Run:
+    spec = replace(bench.spec(function, {"value": 21} if function == "double" else None), organization=organization, is_warm=True)
+    return bench.sandbox.start(spec)
+
+
+def start_warm(bench: Bench, function: str) -> WarmRun:
+    spec = replace(bench.spec(function), organization="first", is_warm=True)
+    pool_of(bench).make_ready(spec, ())
+    run = start(bench, function)
+    assert isinstance(run, WarmRun)
+    return run
+
+
+def follow_and(run: Run, act: object) -> Outcome:
+    """Follow a run that says "ready"; then do it."""
+    acted: list[bool] = []
+
+    def once(event: object) -> None:
+        if isinstance(event, LogChunk) and not acted:
+            acted.append(True)
+            act()  # type: ignore[operator]
+
+    return follow(run, once)
+
+
+def slot_of(run: WarmRun) -> Slot:
+    return run._slot
+
+
+@pytest.mark.parametrize("victim", ["keeper", "bwrap"])
+def test_a_killed_warm_sandbox_ends_its_calls_and_the_next_call_starts(bench: Bench, victim: str) -> None:
+    with start_warm(bench, "waits_for_stop") as run:
+        pid = int(zygote_of(bench).facts[victim])
+        outcome = follow_and(run, lambda: os.kill(pid, signal.SIGKILL))
+    assert outcome.ended.reason is EndReason.MACHINE
+    with start(bench, "double") as again:
+        assert follow(again).result == {"result": 42}
+    wait_until(lambda: not Path(f"/proc/{pid}").exists())
+    with start(bench, "double") as again:
+        assert follow(again).result == {"result": 42}
+
+
+def test_a_killed_slot_ends_its_own_call_alone(bench: Bench) -> None:
+    first, second = start_warm(bench, "waits_for_stop"), start_warm(bench, "double_slowly")
+    with first, second:
+        assert slot_of(first).zygote is slot_of(second).zygote
+        outcome = follow_and(first, lambda: os.kill(slot_of(first).pid, signal.SIGKILL))
+        assert outcome.ended.reason is EndReason.MACHINE
+        assert follow(second).result == {"result": "slowly"}
+    with start(bench, "double") as again:
+        assert isinstance(again, WarmRun)
+        assert follow(again).result == {"result": 42}
+
+
+def test_a_call_that_ends_by_its_memory_limit_ends_alone(bench: Bench) -> None:
+    neighbour = start_warm(bench, "double_slowly")
+    spec = replace(bench.spec("takes_memory", {"megabytes": 400}, memory_mb=128), organization="first", is_warm=True)
+    with neighbour, bench.sandbox.start(spec) as hungry:
+        assert isinstance(hungry, WarmRun)
+        assert follow(hungry).ended.reason is EndReason.OUT_OF_MEMORY
+        assert follow(neighbour).result == {"result": "slowly"}
+
+
+def test_a_killed_spawner_takes_warm_calls_along_and_they_come_back(bench: Bench) -> None:
+    assert isinstance(bench.sandbox, BubblewrapSandbox)
+    with start_warm(bench, "waits_for_stop") as run:
+        assert bench.sandbox._local is not None
+        spawner = bench.sandbox._local.process
+        outcome = follow_and(run, spawner.kill)
+    assert outcome.ended.reason is EndReason.MACHINE
+    with start(bench, "double") as again:
+        assert follow(again).result == {"result": 42}
+    with start_warm(bench, "prints") as warm:
+        assert follow(warm).text("stderr") == "oops\n"
+
+
+def test_organizations_share_no_warm_sandbox(bench: Bench) -> None:
+    for organization in ("first", "second"):
+        spec = replace(bench.spec("double", {"value": 1}), organization=organization, is_warm=True)
+        pool_of(bench).make_ready(spec, ())
+    runs = [start(bench, "double", organization) for organization in ("first", "second")]
+    zygotes = [slot_of(run).zygote for run in runs if isinstance(run, WarmRun)]
+    assert len({int(zygote.facts["bwrap"]) for zygote in zygotes}) == 2
+    for run in runs:
+        with run:
+            assert follow(run).result == {"result": 42}
+
+
+def test_a_killed_keeper_leaves_no_group(bench: Bench) -> None:
+    assert isinstance(bench.sandbox, BubblewrapSandbox)
+    with start_warm(bench, "waits_for_stop") as run:
+        assert bench.sandbox._local is not None
+        name = Path(bench.sandbox._local.directory).name
+        keeper = int(zygote_of(bench).facts["keeper"])
+        slots = list(Path("/sys/fs/cgroup").glob(f"**/mecapy-{name}/*-slot-*"))
+        follow_and(run, lambda: os.kill(keeper, signal.SIGKILL))
+    wait_until(lambda: not any(group.exists() for group in slots))
+    assert slots
+    assert not any(group.exists() for group in slots)
+
+
+def test_closing_the_backend_leaves_no_process_and_no_group(bench: Bench) -> None:
+    assert isinstance(bench.sandbox, BubblewrapSandbox)
+    with start_warm(bench, "prints") as run:
+        follow(run)
+    assert bench.sandbox._local is not None
+    name = Path(bench.sandbox._local.directory).name
+    pids = [int(zygote_of(bench).facts[part]) for part in ("keeper", "bwrap")]
+    bench.sandbox.close()
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert not list(Path("/sys/fs/cgroup").glob(f"**/mecapy-{name}"))
+
+
+def test_hundreds_of_calls_leave_no_descriptor_behind(bench: Bench) -> None:
+    with start_warm(bench, "prints") as first:
+        follow(first)
+    keeper = int(zygote_of(bench).facts["keeper"])
+
+    def descriptors() -> tuple[int, int]:
+        return len(list(Path("/proc/self/fd").iterdir())), len(list(Path(f"/proc/{keeper}/fd").iterdir()))
+
+    for _ in range(50):
+        with start(bench, "double") as run:
+            follow(run)
+    before = descriptors()
+    for _ in range(300):
+        with start(bench, "double") as run:
+            assert follow(run).result == {"result": 42}
+    after = descriptors()
+    assert all(late - early <= 8 for early, late in zip(before, after, strict=True)), (before, after)
