@@ -154,7 +154,14 @@ def docker_options(settings: Settings, node: str) -> DockerOptions:
 def warm_limits(settings: Settings) -> WarmLimits | None:
     if settings.warm_sandboxes < 1:
         return None
-    return WarmLimits(settings.warm_sandboxes, settings.warm_slots, settings.warm_calls, settings.warm_idle_seconds)
+    physical_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
+    return WarmLimits(
+        sandboxes=settings.warm_sandboxes,
+        slots=settings.warm_slots,
+        calls=settings.warm_calls,
+        idle_seconds=settings.warm_idle_seconds,
+        ahead_memory_mb=settings.warm_ahead_memory_mb or physical_mb // 16,
+    )
 
 
 def remove_leftovers(work: Path) -> None:

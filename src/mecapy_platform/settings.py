@@ -81,6 +81,7 @@ class Settings(BaseSettings):
     warm_slots: int = 4  # calls at once in one of them
     warm_calls: int = 20_000  # then it is thrown away
     warm_idle_seconds: float = 300.0  # and after so long without a call
+    warm_ahead_memory_mb: int = 0  # for workers that load a function before its call; 0: a sixteenth of what the machine has
     fault_probe: Path | None = None  # for fault tests alone: a directory, see worker/probe.py and docs/reference/faults.md
 
     # checks of packages on deploy, see docs/reference/checks.md

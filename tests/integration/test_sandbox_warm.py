@@ -4,6 +4,7 @@ import shutil
 import sys
 import sysconfig
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -119,3 +120,14 @@ class TestWarm(SandboxContract, ConfinementContract):
             assert (outcome.ended.exit_code, outcome.collected.result) == (9, None)
         assert ways[-1] is WarmRun
         assert bench.run("double", {"value": 5}).result == {"result": 10}
+
+    def test_what_waits_loaded_keeps_within_its_memory(self, bench: Bench) -> None:
+        """No claim has reserved it: a function that needs more than is set aside is loaded when it is called."""
+        pool = bench.sandbox.inner.warm  # type: ignore[attr-defined]
+        for value in range(4):
+            assert bench.run("double", {"value": value}, memory_mb=2048).result == {"result": 2 * value}
+        waiter = threading.Event()
+        for _ in range(20):
+            waiter.wait(0.02)
+            waiting = [slot.ahead for zygote in pool.held().values() for slot in tuple(zygote.free) if slot.ahead is not None]
+            assert sum(one.limits.memory_mb for one in waiting) <= 1024

@@ -34,7 +34,8 @@ class WarmLimits:
     slots: int = 4
     calls: int = 20_000
     idle_seconds: float = 300.0
-    memory_mb: int = 512  # of a zygote itself; its calls are limited one by one
+    memory_mb: int = 192  # of a zygote itself; its calls are limited one by one
+    ahead_memory_mb: int = 1024  # of workers that have loaded a function and wait: no claim has reserved it for them
 
 
 @dataclass(frozen=True)
@@ -274,7 +275,17 @@ class WarmPool:
         """Free slots of functions in demand, taken out of their zygote; and those that waited with a function too long."""
         now = time.monotonic()
         with self._lock:
-            chosen = [slot for zygote in self._zygotes.values() for slot in zygote.free if self._should_change(slot, now)]
+            free = [slot for zygote in self._zygotes.values() for slot in zygote.free]
+            room_mb = self._limits.ahead_memory_mb - sum(slot.ahead.limits.memory_mb for slot in free if slot.ahead is not None)
+            chosen = []
+            for slot in free:
+                if not self._should_change(slot, now):
+                    continue
+                if slot.ahead is None and slot.last is not None:
+                    if slot.last.limits.memory_mb > room_mb:
+                        continue
+                    room_mb -= slot.last.limits.memory_mb
+                chosen.append(slot)
             for slot in chosen:
                 slot.zygote.free.remove(slot)
                 slot.zygote.busy += 1
