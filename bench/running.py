@@ -62,13 +62,15 @@ class Platform:
 
 
 @contextmanager
-def started() -> Iterator[Platform]:
+def started(module: str | None = None) -> Iterator[Platform]:
+    """`mecapy up`, or a module that starts another kind of platform with the same arguments."""
     folder = Path(tempfile.mkdtemp(prefix="mecapy-bench-"))
     folder.chmod(0o755)
     ready_file = folder / "ready.json"
     began = time.monotonic()
     environment = {**os.environ, "MECAPY_ALLOW_NEWER_PYTHON": "1"}
-    command = [MECAPY, "up", "--data", str(folder / "data"), "--ready-file", str(ready_file)]
+    program = [MECAPY, "up"] if module is None else [sys.executable, "-m", module]
+    command = [*program, "--data", str(folder / "data"), "--ready-file", str(ready_file)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
     try:
         while not ready_file.exists():

@@ -44,3 +44,10 @@ def worker_address(data: Path, role: str = "mecapy_worker") -> str:
     if values is None:
         raise RuntimeError(f"{data} holds no platform")
     return f"host={layout.postgres_run} port={SOCKET_PORT} dbname={DATABASE} user={role} password={values.passwords[role]}"
+
+
+def broker_address(data: Path) -> str:
+    """Valkey's address with its password, from its own configuration."""
+    lines = (Layout(data).valkey / "valkey.conf").read_text().splitlines()
+    values = dict(line.split(" ", 1) for line in lines)
+    return f"redis://:{values['requirepass']}@127.0.0.1:{values['port']}/0"
