@@ -36,6 +36,7 @@ class Organization(Base):
     weight: Mapped[float] = mapped_column(server_default=text("1"))
     limits: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))  # overrides of settings, by setting name
     checks: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))  # what differs from the default policy, see core/checks
+    catalog: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))  # counts changes of what its names mean
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
 

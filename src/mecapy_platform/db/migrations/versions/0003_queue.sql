@@ -1,0 +1,165 @@
+-- The short ways of the queue: submit and read in the scope of a tenant, and the claim in which everything that waits fits.
+-- One function ends at each line that is "$$;" alone.
+
+-- Counts what a name may mean in an organization: who looked something up knows by it whether that still holds.
+CREATE FUNCTION mecapy_catalog_changed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+BEGIN
+    UPDATE organizations SET catalog = catalog + 1
+        WHERE id = CASE WHEN TG_OP = 'DELETE' THEN OLD.organization_id ELSE NEW.organization_id END;
+    RETURN NULL;
+END
+$$;
+
+-- Tasks of several callers in one statement. Each group is inserted in the scope of its own caller, so row-level security judges it.
+-- What does not come back was not accepted: its names mean something else by now, the queue is full, or no worker is large enough.
+CREATE FUNCTION mecapy_submit(batch json, max_queued bigint) RETURNS TABLE (task_id uuid, created timestamptz)
+    LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$
+#variable_conflict use_column
+DECLARE
+    g record;
+BEGIN
+    FOR g IN SELECT * FROM json_to_recordset(batch) AS g (
+        scope text, visible uuid[], catalog bigint, organization_id uuid, user_id uuid, function_id uuid, package_version_id uuid,
+        cpu int, memory_mb int, retries json, package_digest text, environment_digest text, interpreter text, tasks json)
+    LOOP
+        PERFORM set_config('mecapy.organizations', g.scope, true), set_config('mecapy.user_id', g.user_id::text, true);
+        CONTINUE WHEN g.catalog IS DISTINCT FROM (SELECT sum(o.catalog) FROM organizations o WHERE o.id = ANY (g.visible));
+        CONTINUE WHEN max_queued <= (
+            SELECT coalesce(sum(s.queued), 0) FROM lane_shares s
+            WHERE s.lane IN ('high_priority', 'default', 'long_running') AND s.organization_id = g.organization_id);
+        CONTINUE WHEN NOT EXISTS (
+            SELECT FROM nodes n WHERE n.seen_at > now() - interval '60 seconds' AND g.cpu <= n.cpu AND g.memory_mb <= n.memory_mb
+        ) AND EXISTS (SELECT FROM nodes n WHERE n.seen_at > now() - interval '60 seconds');
+        RETURN QUERY WITH made AS (
+            INSERT INTO tasks (id, organization_id, user_id, function_id, package_version_id, name, state, lane, priority, rank, claimable,
+                inputs, files, inputs_digest, cpu, memory_mb, timeout_seconds, retries, package_digest, environment_digest, interpreter)
+            SELECT t.id, g.organization_id, g.user_id, g.function_id, g.package_version_id, t.name, 'queued', t.lane, t.priority, t.rank,
+                true, t.inputs, '{}', t.inputs_digest, g.cpu, g.memory_mb, t.timeout_seconds, g.retries, g.package_digest,
+                g.environment_digest, g.interpreter
+            FROM json_to_recordset(g.tasks) AS t (
+                id uuid, name text, lane text, priority smallint, rank smallint, inputs json, inputs_digest text, timeout_seconds float8)
+            RETURNING id, lane, created_at
+        ), noted AS (
+            INSERT INTO events (organization_id, task_id, kind, data)
+            SELECT g.organization_id, made.id, 'TaskQueued', json_build_object('lane', made.lane) FROM made
+        )
+        SELECT made.id, made.created_at FROM made;
+    END LOOP;
+END
+$$;
+
+-- Tasks as their callers may see them; each question is asked in the scope of its caller.
+CREATE FUNCTION mecapy_tasks(batch json) RETURNS TABLE (place int, task json)
+    LANGUAGE plpgsql SET search_path = pg_catalog, public SET timezone = 'UTC' AS $$
+#variable_conflict use_column
+DECLARE
+    q record;
+BEGIN
+    FOR q IN SELECT * FROM json_to_recordset(batch) AS q (place int, scope text, visible uuid[], user_id text, id uuid)
+    LOOP
+        PERFORM set_config('mecapy.organizations', q.scope, true), set_config('mecapy.user_id', q.user_id, true);
+        RETURN QUERY SELECT q.place, json_build_object(
+            'id', t.id, 'name', t.name, 'state', t.state, 'lane', t.lane, 'priority', t.priority,
+            'package', json_build_object('id', p.id, 'name', p.name, 'version', v.version, 'owner', o.slug),
+            'function', f.name, 'version_id', t.package_version_id, 'function_id', t.function_id, 'inputs', t.inputs, 'files', t.files,
+            'created_at', t.created_at, 'started_at', t.started_at, 'completed_at', t.completed_at,
+            'cancel_requested_at', t.cancel_requested_at, 'progress', t.progress, 'error_code', t.error_code,
+            'error_message', t.error_message, 'wall_seconds', t.runtime_seconds, 'cpu_seconds', t.cpu_seconds,
+            'peak_memory_mb', t.peak_memory_mb, 'result', t.result, 'cpu', t.cpu, 'memory_mb', t.memory_mb,
+            'timeout_seconds', t.timeout_seconds, 'retry_of', t.retry_of, 'parked', t.parked, 'package_digest', t.package_digest,
+            'environment_digest', t.environment_digest, 'interpreter', t.interpreter, 'inputs_digest', t.inputs_digest,
+            'user_id', t.user_id,
+            'attempts', (
+                SELECT json_agg(json_build_object(
+                    'number', a.number, 'state', coalesce(a.state, 'running'), 'node', a.node, 'backend', a.backend,
+                    'started_at', a.started_at, 'ended_at', a.ended_at, 'error_code', a.error_code, 'error_message', a.error_message,
+                    'wall_seconds', a.wall_seconds, 'cpu_seconds', a.cpu_seconds, 'peak_memory_mb', a.peak_memory_mb
+                ) ORDER BY a.number)
+                FROM attempts a WHERE a.task_id = t.id AND a.organization_id = ANY (q.visible)))
+            FROM tasks t JOIN functions f ON f.id = t.function_id JOIN package_versions v ON v.id = t.package_version_id
+            JOIN packages p ON p.id = v.package_id JOIN organizations o ON o.id = p.organization_id
+            WHERE t.id = q.id AND t.organization_id = ANY (q.visible)
+                AND t.state NOT IN ('queued', 'running');
+    END LOOP;
+END
+$$;
+
+-- Claims every task of a lane, when all of them together fit: then core/quotas.pick would take them all, and only their order and the
+-- passes are left to compute. `verdict` says what came of it: none (nothing waits), all (claimed), pick (somebody must choose).
+CREATE FUNCTION mecapy_claim_all(
+    lane_ text, slots_ int, tokens_ uuid[], node_ text, worker_ text, backend_ text, lease_seconds_ float8,
+    kept_mb_ int, is_short_ boolean, organization_max_ int
+) RETURNS TABLE (verdict text, claims json) LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$
+#variable_conflict use_column
+DECLARE
+    nobody CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
+    lane_passed float8;
+    room record;
+    wanted record;
+    blocked boolean;
+BEGIN
+    IF NOT EXISTS (SELECT FROM tasks t WHERE t.claimable AND t.lane = lane_) THEN
+        RETURN QUERY SELECT 'none', NULL::json;
+        RETURN;
+    END IF;
+    SELECT passed INTO lane_passed FROM lane_shares s WHERE s.lane = lane_ AND s.organization_id = nobody FOR UPDATE;
+    PERFORM FROM nodes n WHERE n.name = node_ FOR UPDATE;
+    SELECT count(*) AS tasks, coalesce(sum(t.cpu), 0) AS cpu, coalesce(sum(t.memory_mb), 0) AS memory_mb, array_agg(t.id) AS ids
+        INTO wanted FROM (SELECT id, cpu, memory_mb FROM tasks t WHERE t.claimable AND t.lane = lane_ LIMIT slots_ + 1) t;
+    IF wanted.tasks = 0 THEN
+        RETURN QUERY SELECT 'none', NULL::json;
+        RETURN;
+    END IF;
+    SELECT n.cpu - coalesce(sum(a.cpu), 0) AS cpu, n.memory_mb - coalesce(sum(a.memory_mb), 0) AS memory_mb, n.accepts_work,
+        least(kept_mb_, n.memory_mb / 8) AS kept_mb INTO room
+        FROM nodes n LEFT JOIN attempts a ON a.node = n.name AND a.ended_at IS NULL WHERE n.name = node_ GROUP BY n.name;
+    IF lane_passed IS NULL OR room IS NULL OR NOT room.accepts_work OR wanted.tasks > slots_
+        OR (wanted.cpu > room.cpu AND NOT is_short_)
+        OR wanted.memory_mb > room.memory_mb - (CASE WHEN is_short_ THEN 0 ELSE room.kept_mb END)
+    THEN
+        RETURN QUERY SELECT 'pick', NULL::json;
+        RETURN;
+    END IF;
+    SELECT bool_or(w.tasks + (SELECT count(*) FROM attempts a WHERE a.ended_at IS NULL AND a.organization_id = w.organization_id)
+            > coalesce((o.limits ->> 'max_running')::int, organization_max_)) INTO blocked
+        FROM (SELECT organization_id, count(*) AS tasks FROM tasks t WHERE t.id = ANY (wanted.ids) GROUP BY organization_id) w
+        JOIN organizations o ON o.id = w.organization_id;
+    IF blocked IS DISTINCT FROM false THEN
+        RETURN QUERY SELECT 'pick', NULL::json;
+        RETURN;
+    END IF;
+    RETURN QUERY WITH turn AS (
+        SELECT t.id, t.organization_id, o.weight, o.limits,
+            greatest(coalesce(s.passed, 0), lane_passed)
+                + (row_number() OVER (PARTITION BY t.organization_id ORDER BY t.rank, t.sequence) - 1) / o.weight AS passed
+        FROM tasks t JOIN organizations o ON o.id = t.organization_id
+        LEFT JOIN lane_shares s ON s.lane = lane_ AND s.organization_id = t.organization_id
+        WHERE t.id = ANY (wanted.ids) AND t.claimable AND t.state = 'queued'
+    ), ordered AS (
+        SELECT turn.*, row_number() OVER (ORDER BY passed, organization_id) AS place FROM turn
+    ), passes AS (
+        INSERT INTO lane_shares (lane, organization_id, passed)
+        SELECT lane_, organization_id, max(passed + 1 / weight) FROM ordered GROUP BY organization_id
+        UNION ALL SELECT lane_, nobody, max(passed) FROM ordered HAVING max(passed) IS DISTINCT FROM lane_passed
+        ON CONFLICT (lane, organization_id) DO UPDATE SET passed = excluded.passed
+    ), claimed AS (
+        UPDATE tasks t SET state = 'running', claimable = false, held = NULL, not_before = NULL, attempts = t.attempts + 1,
+            attempt_token = tokens_[w.place], node = node_, started_at = coalesce(t.started_at, clock_timestamp()), progress = NULL
+        FROM ordered w WHERE t.id = w.id
+        RETURNING t.*, w.place, w.limits
+    ), attempt AS (
+        INSERT INTO attempts (organization_id, task_id, number, token, node, worker, backend, cpu, memory_mb, lane, lease_until)
+        SELECT organization_id, id, attempts, attempt_token, node_, worker_, backend_, cpu, memory_mb, lane,
+            clock_timestamp() + make_interval(secs => lease_seconds_)
+        FROM claimed
+    ), started AS (
+        INSERT INTO events (organization_id, task_id, kind, data)
+        SELECT organization_id, id, 'TaskStarted', json_build_object('attempt', attempts, 'node', node_) FROM claimed
+    )
+    SELECT 'all', json_agg(json_build_object(
+        'task_id', c.id, 'organization_id', c.organization_id, 'number', c.attempts, 'token', c.attempt_token, 'lane', c.lane,
+        'cpu', c.cpu, 'memory_mb', c.memory_mb, 'timeout_seconds', c.timeout_seconds, 'inputs', c.inputs, 'files', c.files,
+        'limits', c.limits, 'function_id', c.function_id) ORDER BY c.place)
+    FROM claimed c;
+END
+$$;
