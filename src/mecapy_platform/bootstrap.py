@@ -63,7 +63,7 @@ def run_api(settings: Settings, listener: socket.socket) -> None:
 
     def hints(*lanes: str) -> None:
         probe("committed", None)
-        sender([Lane(lane) for lane in lanes] or list(Lane))
+        sender.quickly([Lane(lane) for lane in lanes] or list(Lane))
 
     context = ApiContext(
         settings=settings,

@@ -9,6 +9,7 @@ import pytest
 
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.settings import Settings
+from mecapy_platform.worker.bell import QuietBell
 from mecapy_platform.worker.capacity import Capacity
 from mecapy_platform.worker.engine import Engine
 from mecapy_platform.worker.heartbeat import Heartbeat
@@ -34,7 +35,11 @@ def test_a_thread_of_the_worker_tries_again_after_any_error(tmp_path: Path, kind
     live = LiveAttempts()
     thread: Engine | Heartbeat
     if kind == "engine":
-        thread = Engine(context, Lane.DEFAULT, live, run_task, clear_hint=lambda _lane: None)
+        finisher: Any = SimpleNamespace()
+        thread = Engine(
+            context, Lane.LONG_RUNNING, live, run_task,
+            bell=QuietBell(), finisher=finisher, clear_hint=lambda _lane: None, pass_on=lambda _lanes: None,
+        )  # fmt: skip
     else:
         thread = Heartbeat(context, live, Capacity(1, 512))
     thread.start()

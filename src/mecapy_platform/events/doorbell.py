@@ -98,7 +98,7 @@ class Doorbell:
             self._stop.set()
 
     def _ring(self, key: str | None) -> None:
-        """None, after a reconnect: wake everybody, as anything may have ended meanwhile."""
-        rings = self._rings.get(key, set()) if key is not None else {ring for waiting in self._rings.values() for ring in waiting}
-        for ring in tuple(rings):
-            ring.ring()
+        """A payload names one key or several. None, after a reconnect: wake everybody, as anything may have ended meanwhile."""
+        for one in tuple(self._rings) if key is None else key.split(","):
+            for ring in tuple(self._rings.get(one, ())):
+                ring.ring()

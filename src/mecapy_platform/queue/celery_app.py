@@ -19,7 +19,7 @@ def make_app(broker_url: str) -> Celery:
         task_acks_late=False,
         task_ignore_result=True,
         task_serializer="json",
-        task_queues=[Queue(lane, routing_key=lane) for lane in Lane],  # type: ignore[no-untyped-call]
+        task_queues=[Queue(lane, routing_key=lane, no_ack=True) for lane in Lane],  # type: ignore[no-untyped-call]
         task_default_queue=Lane.DEFAULT,
         worker_prefetch_multiplier=1,
         worker_send_task_events=False,

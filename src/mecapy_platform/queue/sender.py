@@ -3,6 +3,7 @@
 import logging
 import secrets
 import threading
+import time
 from collections.abc import Iterable
 
 from redis import Redis
@@ -12,46 +13,96 @@ from redis.retry import Retry
 
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.queue.celery_app import POKE, make_app
+from mecapy_platform.queue.resp import Resp, command
 
 log = logging.getLogger(__name__)
+RETRY_SECONDS = 0.5  # after a broker that did not answer, nobody is held up by it for so long
 
-# One round trip: set the flag, and only where it was not set, push the message.
-HINT = "if redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[2]) then redis.call('LPUSH', KEYS[2], ARGV[1]) end return 1"
+# One message: where a worker lingers, into its list, which it empties before it looks; else set the flag, and only where it was not
+# set, push Celery's message. The flag is cleared before a worker looks.
+HINT = """
+if ARGV[3] == '0' and redis.call('EXISTS', KEYS[3]) == 1 then
+  if redis.call('LLEN', KEYS[4]) == 0 then redis.call('LPUSH', KEYS[4], '1') end
+elseif redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[2]) then
+  redis.call('LPUSH', KEYS[2], ARGV[1])
+end
+"""
 
 
 class HintSender:
-    """Callable with the lanes that have work. Never raises and never waits long: the sweep heals a hint that was lost."""
+    """Callable with the lanes that have work. Never raises and never waits long: the sweep heals a hint that was lost.
+
+    No answer is awaited: the connection is told to send none, so whatever there is to read on it is its end.
+    """
 
     def __init__(self, broker_url: str, *, hint_seconds: float) -> None:
+        self._url = broker_url
         self._redis = connect(broker_url)
         self._app = make_app(broker_url)
         self._hint_ms = int(hint_seconds * 1000)
+        self._connection: Resp | None = None
+        self._hints: dict[tuple[Lane, bool], bytes] = {}
         self._message: bytes | None = None
+        self._retry_at = 0.0
         self._lock = threading.Lock()
 
     def __call__(self, lanes: Iterable[Lane]) -> None:
-        try:
+        """By Celery, also where a worker lingers, for it may be the one that has no room."""
+        self._send(lanes, by_celery=True)
+
+    def quickly(self, lanes: Iterable[Lane]) -> None:
+        """To a worker that lingers; by Celery where none does. For work that is new."""
+        self._send(lanes, by_celery=False)
+
+    def _send(self, lanes: Iterable[Lane], *, by_celery: bool) -> None:
+        with self._lock:
+            if time.monotonic() < self._retry_at:
+                return
+            try:
+                hints = b"".join(self._hint(lane, by_celery) for lane in lanes)
+                self._connected().send(hints)
+            except (RedisError, OSError) as error:
+                self._forget()
+                self._retry_at = time.monotonic() + RETRY_SECONDS
+                log.warning("hint not sent, the sweep will see to it: %s", error)
+
+    def _connected(self) -> Resp:
+        if self._connection is not None and self._connection.is_over:
+            self._forget()
+        if self._connection is None:
+            self._connection = Resp(self._url)
+            self._connection.send(command("CLIENT", "REPLY", "OFF"))
+        return self._connection
+
+    def _hint(self, lane: Lane, by_celery: bool) -> bytes:
+        found = self._hints.get((lane, by_celery))
+        if found is None:
             message = self._message or self._take_message()
-            for lane in lanes:
-                self._redis.eval(HINT, 2, flag_key(lane), lane, message, self._hint_ms)
-        except (RedisError, OSError) as error:
-            log.warning("hint not sent, the sweep will see to it: %s", error)
+            keys = (flag_key(lane), lane, linger_key(lane), list_key(lane))
+            found = command("EVAL", HINT, 4, *keys, message, self._hint_ms, int(by_celery))
+            self._hints[lane, by_celery] = found
+        return found
+
+    def _forget(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
 
     def close(self) -> None:
+        with self._lock:
+            self._forget()
         self._redis.close()
         self._app.close()
 
     def _take_message(self) -> bytes:
         """Let Celery make its message once, in a queue nobody reads, and take it from there."""
-        with self._lock:
-            if self._message is None:
-                scratch = f"mecapy-template-{secrets.token_hex(8)}"
-                self._app.send_task(POKE, queue=scratch, expires=None, retry=False)
-                raw = self._redis.lpop(scratch)
-                assert isinstance(raw, bytes)
-                self._message = raw
-                self._redis.srem(f"_kombu.binding.{scratch}", *(self._redis.smembers(f"_kombu.binding.{scratch}") or [b""]))
-            return self._message
+        scratch = f"mecapy-template-{secrets.token_hex(8)}"
+        self._app.send_task(POKE, queue=scratch, expires=None, retry=False)
+        raw = self._redis.lpop(scratch)
+        assert isinstance(raw, bytes)
+        self._message = raw
+        self._redis.srem(f"_kombu.binding.{scratch}", *(self._redis.smembers(f"_kombu.binding.{scratch}") or [b""]))
+        return raw
 
 
 def connect(broker_url: str) -> Redis:
@@ -61,3 +112,12 @@ def connect(broker_url: str) -> Redis:
 
 def flag_key(lane: Lane) -> str:
     return f"mecapy:hint:{lane}"
+
+
+def linger_key(lane: Lane) -> str:
+    """Lives while a worker listens to the lane's list."""
+    return f"mecapy:linger:{lane}"
+
+
+def list_key(lane: Lane) -> str:
+    return f"mecapy:poke:{lane}"

@@ -21,12 +21,13 @@ from mecapy_platform.services.adopt import Adopted
 from mecapy_platform.worker.context import WorkerContext
 from mecapy_platform.worker.live import LiveAttempt, LiveAttempts
 from mecapy_platform.worker.materials import kept_directory
+from mecapy_platform.worker.report import Report, report_alone
 
 log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 MOST = 64  # runs followed at once
 
-Resume = Callable[[WorkerContext, Adopted, LiveAttempt], None]
+Resume = Callable[[WorkerContext, Adopted, LiveAttempt], Report | None]
 
 
 class Adopter(threading.Thread):
@@ -77,7 +78,9 @@ class Adopter(threading.Thread):
     def _follow(self, adopted: Adopted, live: LiveAttempt) -> None:
         try:
             self._context.probe("adopted", adopted.claim)
-            self._resume(self._context, adopted, live)
+            report = self._resume(self._context, adopted, live)
+            if report is not None:
+                report_alone(self._context, report)
         except Exception:
             log.exception("task %s ended without a report; its lease will run out", adopted.claim.task_id)
         finally:

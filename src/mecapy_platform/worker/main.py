@@ -5,7 +5,8 @@ It tests its own confinement first and takes no work, saying why, when that does
 
 import logging
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 from celery import Celery
 from celery.signals import worker_shutting_down
@@ -13,18 +14,22 @@ from redis.exceptions import RedisError
 
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.queue.celery_app import POKE, make_app
+from mecapy_platform.queue.linger import LingerBell
 from mecapy_platform.queue.sender import connect, flag_key
 from mecapy_platform.sandbox.base import StopReason
+from mecapy_platform.services.release import Sender
 from mecapy_platform.worker.adopter import Adopter
 from mecapy_platform.worker.builder import Builder
 from mecapy_platform.worker.capacity import capacity_of
 from mecapy_platform.worker.context import WorkerContext
 from mecapy_platform.worker.engine import Engine
+from mecapy_platform.worker.finisher import Finisher
 from mecapy_platform.worker.heartbeat import Heartbeat
 from mecapy_platform.worker.live import LiveAttempts
 from mecapy_platform.worker.run_task import resume_task, run_task
 
 log = logging.getLogger(__name__)
+PASS_ON_SECONDS = 0.25
 
 
 def serve(context: WorkerContext, lanes: Sequence[Lane]) -> None:
@@ -32,7 +37,8 @@ def serve(context: WorkerContext, lanes: Sequence[Lane]) -> None:
     live = LiveAttempts()
     heartbeat = Heartbeat(context, live, capacity_of(context.settings))
     heartbeat.refusal = refusal_of(context)
-    engines = [] if heartbeat.refusal else _engines(context, lanes, live)
+    finisher = Finisher(context, pass_on(context.send))
+    engines = [] if heartbeat.refusal else _engines(context, lanes, live, finisher)
     adopter = Adopter(context, lanes, live, resume_task) if context.durable_sandboxes() else None
     heartbeat.start()
     if adopter is not None:
@@ -48,6 +54,7 @@ def serve(context: WorkerContext, lanes: Sequence[Lane]) -> None:
         if adopter is not None:
             live.stop([one.claim.token for one in live.all()], StopReason.DRAIN)
             adopter.end()
+        finisher.close()
         heartbeat.end()
         context.database.dispose()
 
@@ -63,7 +70,21 @@ def refusal_of(context: WorkerContext) -> str | None:
     return None
 
 
-def _engines(context: WorkerContext, lanes: Sequence[Lane], live: LiveAttempts) -> list[Engine]:
+def pass_on(send: Sender) -> Callable[[Sequence[Lane]], None]:
+    """Tells others of lanes that have work, each lane only now and then: also of work that nobody has room for, for long."""
+    told_at: dict[Lane, float] = {}
+
+    def tell(lanes: Sequence[Lane]) -> None:
+        now = time.monotonic()
+        due = [lane for lane in lanes if now - told_at.get(lane, float("-inf")) >= PASS_ON_SECONDS]
+        told_at.update(dict.fromkeys(due, now))
+        if due:
+            send(due)
+
+    return tell
+
+
+def _engines(context: WorkerContext, lanes: Sequence[Lane], live: LiveAttempts, finisher: Finisher) -> list[Engine]:
     redis = connect(context.settings.broker_url)
 
     def clear_hint(lane: Lane) -> None:
@@ -72,7 +93,22 @@ def _engines(context: WorkerContext, lanes: Sequence[Lane], live: LiveAttempts) 
         except (RedisError, OSError) as error:
             log.info("hint flag of %s not cleared, it expires by itself: %s", lane, error)
 
-    engines = [Engine(context, lane, live, run_task, clear_hint=clear_hint) for lane in lanes]
+    def broken(error: OSError) -> None:
+        log.info("hints come by Celery alone: %s", error)
+
+    engines = [
+        Engine(
+            context,
+            lane,
+            live,
+            run_task,
+            bell=LingerBell(context.settings.broker_url, lane, broken),
+            finisher=finisher,
+            clear_hint=clear_hint,
+            pass_on=pass_on(context.send),
+        )
+        for lane in lanes
+    ]
     for engine in engines:
         if engine.lane is Lane.DEFAULT:
             engine.builds = Builder(context).look

@@ -4,6 +4,7 @@ import json
 import logging
 import time
 from collections import deque
+from collections.abc import Sequence
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -17,6 +18,7 @@ from mecapy_platform.worker.context import WorkerContext
 log = logging.getLogger(__name__)
 FLUSH_SECONDS = 0.5
 FLUSH_CHARACTERS = 64 * 1024
+FEW_LINES = 200
 KEPT_CHARACTERS = 4000
 HELD_LINES = 20_000  # while the database is away; what comes after is dropped and said
 
@@ -72,6 +74,17 @@ class Pump:
         lines = [Line(self._next + offset, kind, text) for offset, (kind, text) in enumerate(self._pending)]
         logs.append(session, self._claim.task_id, self._claim.token, lines)
         return self._next + len(lines)
+
+    def few_lines(self) -> Sequence[Line] | None:
+        """What is pending, numbered, when it may ride with the end of the attempt; None when it is much or its numbers are not known."""
+        if not self._pending:
+            return ()
+        if self._next is None and self._claim.number == 1:
+            self._next = 0
+        has_progress = any(kind == "progress" for kind, _ in self._pending)
+        if self._next is None or has_progress or self._dropped or len(self._pending) > FEW_LINES or self._characters > FLUSH_CHARACTERS:
+            return None
+        return [Line(self._next + offset, kind, text) for offset, (kind, text) in enumerate(self._pending)]
 
     def last_lines(self, count: int) -> str:
         """The end of stderr, for a failure without a message of its own."""

@@ -3,12 +3,11 @@
 import json
 import logging
 import re
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from mecapy_platform.core.errors import InvalidInputError, MalformedError, MecapyError, StorageFullError, TooLargeError
 from mecapy_platform.core.retries import Interruption
@@ -16,7 +15,7 @@ from mecapy_platform.core.states import FailureKind, Usage
 from mecapy_platform.core.units import UnitSystem
 from mecapy_platform.core.values import check_outputs
 from mecapy_platform.sandbox.base import Collected, Ended, EndReason, Limits, Run, SandboxSpec, StopReason
-from mecapy_platform.services import adopt, finish
+from mecapy_platform.services import adopt
 from mecapy_platform.services.adopt import Adopted
 from mecapy_platform.services.claims import Claim
 from mecapy_platform.services.finish import Outcome
@@ -26,10 +25,10 @@ from mecapy_platform.worker.context import WorkerContext
 from mecapy_platform.worker.live import LiveAttempt
 from mecapy_platform.worker.materials import Materials, prepare
 from mecapy_platform.worker.pump import Pump
+from mecapy_platform.worker.report import Report
 
 log = logging.getLogger(__name__)
 NOTHING_USED = Usage(0.0, None, None)
-REPORT_FOR_SECONDS = 120.0  # how long a finished result is offered to a database that is away
 LAST_LINES = 20
 CODE = re.compile("[a-z][a-z0-9_]{1,63}")
 
@@ -47,18 +46,19 @@ LIMITS_HIT = {
 }
 
 
-def run_task(context: WorkerContext, claim: Claim, live: LiveAttempt) -> None:
-    """One attempt from claim to report. Never raises for what a task does; a database that is away is waited for."""
-    _report_of(context, claim, Pump(context, claim), lambda pump: _attempt(context, claim, live, pump))
+def run_task(context: WorkerContext, claim: Claim, live: LiveAttempt) -> Report | None:
+    """One attempt from claim to what is to be reported. Never raises for what a task does."""
+    return _report_of(claim, Pump(context, claim), lambda pump: _attempt(context, claim, live, pump))
 
 
-def resume_task(context: WorkerContext, adopted: Adopted, live: LiveAttempt) -> None:
-    """Go on with a run that outlived its worker, to its report."""
+def resume_task(context: WorkerContext, adopted: Adopted, live: LiveAttempt) -> Report | None:
+    """Go on with a run that outlived its worker, to what is to be reported."""
     pump = Pump(context, adopted.claim, adopted.next_index)
-    _report_of(context, adopted.claim, pump, lambda pump: _go_on(context, adopted, live, pump))
+    return _report_of(adopted.claim, pump, lambda pump: _go_on(context, adopted, live, pump))
 
 
-def _report_of(context: WorkerContext, claim: Claim, pump: Pump, work: Callable[[Pump], Outcome | None]) -> None:
+def _report_of(claim: Claim, pump: Pump, work: Callable[[Pump], Outcome | None]) -> Report | None:
+    """None: the run goes on without us, and there is nothing to report."""
     try:
         outcome = work(pump)
     except StorageFullError as error:
@@ -67,8 +67,7 @@ def _report_of(context: WorkerContext, claim: Claim, pump: Pump, work: Callable[
         log.exception("attempt %s of task %s could not be run", claim.number, claim.task_id)
         code = error.code if isinstance(error, MecapyError) else "platform_error"
         outcome = Outcome(FailureKind.LOST_MACHINE, NOTHING_USED, code, f"The platform could not run it: {error}")
-    if outcome is not None:
-        _report(context, claim, outcome, pump)
+    return None if outcome is None else Report(claim, outcome, pump)
 
 
 def _attempt(context: WorkerContext, claim: Claim, live: LiveAttempt, pump: Pump) -> Outcome | None:
@@ -99,9 +98,9 @@ def _follow(context: WorkerContext, claim: Claim, run: Run, pump: Pump, live: Li
     """To the end of the run; None when it goes on without us, and nothing is to be reported."""
     for event in run.events():
         pump.take(event)
-    pump.flush()
     ended = run.ended()
     if ended.reason is EndReason.DETACHED:
+        pump.flush()
         if ended.stop is StopReason.DRAIN:
             with suppress(SQLAlchemyError), context.database.transaction() as session:
                 adopt.let_go(session, claim.token)
@@ -238,29 +237,6 @@ def _completed(context: WorkerContext, claim: Claim, run: Run, ended: Ended, col
     key = outputs.store_large_result(context, claim, result)
     context.probe("stored", claim)
     return Outcome(None, ended.usage, result=None if key else result, result_key=key, files=files)
-
-
-def _report(context: WorkerContext, claim: Claim, outcome: Outcome, pump: Pump) -> None:
-    """Offer the end, with lines not yet written, until the database takes it. A token that no longer counts changes nothing."""
-    deadline = time.monotonic() + REPORT_FOR_SECONDS
-    wait_seconds = 0.05
-    while True:
-        try:
-            with context.database.transaction() as session:
-                pump.write(session)
-                state = finish.finish(session, claim.token, outcome, context.settings)
-        except (DBAPIError, SQLAlchemyError):
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(wait_seconds)
-            wait_seconds = min(2.0, wait_seconds * 2)
-            continue
-        if state is None:
-            log.info("attempt %s of task %s no longer counts; nothing was changed", claim.number, claim.task_id)
-            context.probe("late", claim)
-        else:
-            context.probe("finished", claim)
-        return
 
 
 def _error_code(error: Mapping[str, object]) -> str:

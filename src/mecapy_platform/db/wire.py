@@ -1,0 +1,153 @@
+"""Prepared statements straight over libpq, for the few statements that every task needs. Text in, text out; no transaction but each call.
+
+One connection, made when it is first needed and again after it was lost. Everything else goes through db/session.
+"""
+
+import asyncio
+import threading
+from collections.abc import Mapping, Sequence
+
+import psycopg
+from psycopg import errors, pq
+
+Row = tuple[bytes | None, ...]
+OPTIONS = "-c statement_timeout=30000 -c plan_cache_mode=force_generic_plan"
+CONNECT_SECONDS = 5
+LOST = "the connection to the database was lost"
+GOOD = frozenset({pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK})
+
+
+def plain_url(url: str) -> str:
+    """Libpq's form of SQLAlchemy's URL."""
+    return url.replace("postgresql+psycopg:", "postgresql:", 1)
+
+
+class _Prepared:
+    """A connection and the statements prepared on it."""
+
+    def __init__(self, url: str, statements: Mapping[str, str]) -> None:
+        self._url = plain_url(url)
+        self._statements = statements
+        self._connection: psycopg.Connection | None = None
+        self._names: set[str] = set()
+
+    def connected(self) -> pq.abc.PGconn:
+        """The connection with every statement prepared; blocks while it is made."""
+        if self._connection is None or self._connection.pgconn.status != pq.ConnStatus.OK:
+            self.close()
+            self._connection = psycopg.connect(
+                self._url, autocommit=True, connect_timeout=CONNECT_SECONDS, application_name="mecapy-wire", options=OPTIONS
+            )
+            for name, statement in self._statements.items():
+                checked(self._connection.pgconn.prepare(name.encode(), statement.encode()))
+        return self._connection.pgconn
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+class Wire:
+    """Blocks its thread for each call; calls of several threads follow each other."""
+
+    def __init__(self, url: str, statements: Mapping[str, str]) -> None:
+        self._prepared = _Prepared(url, statements)
+        self._lock = threading.Lock()
+
+    def call(self, name: str, *parameters: bytes) -> list[Row]:
+        """The rows of one prepared statement. Raises psycopg.Error; after a lost connection nobody knows whether it was committed."""
+        with self._lock:
+            connection = self._prepared.connected()
+            result = connection.exec_prepared(name.encode(), parameters)
+            if connection.status != pq.ConnStatus.OK:
+                raise psycopg.OperationalError(LOST)
+            return checked(result)
+
+    def close(self) -> None:
+        with self._lock:
+            self._prepared.close()
+
+
+class AsyncWire:
+    """The same inside an event loop. One call at a time: who has several to make puts them into one, see db/gate."""
+
+    def __init__(self, url: str, statements: Mapping[str, str]) -> None:
+        self._prepared = _Prepared(url, statements)
+        self._connection: pq.abc.PGconn | None = None
+        self._waiter: asyncio.Future[list[Row]] | None = None
+        self._results: list[pq.abc.PGresult] = []
+
+    async def connect(self) -> None:
+        """Return at once where a good connection is; make one in a thread otherwise."""
+        if self._connection is not None:
+            if self._connection.status == pq.ConnStatus.OK:
+                return
+            self._drop()
+        connection = await asyncio.to_thread(self._prepared.connected)
+        asyncio.get_running_loop().add_reader(connection.socket, self._readable)
+        self._connection = connection
+
+    async def call(self, name: bytes, parameters: Sequence[bytes]) -> list[Row]:
+        """As Wire.call, on a connection that `connect` has just found good."""
+        connection = self._connection
+        if connection is None or self._waiter is not None:
+            raise psycopg.InterfaceError("the connection is not made, or in use")
+        waiter: asyncio.Future[list[Row]] = asyncio.get_running_loop().create_future()
+        self._waiter = waiter
+        try:
+            connection.send_query_prepared(name, parameters)
+            return await waiter
+        except asyncio.CancelledError:
+            self._drop()  # its answer is still to come and must not be taken for the next one's
+            raise
+        finally:
+            self._waiter = None
+
+    def close(self) -> None:
+        self._drop()
+
+    def _readable(self) -> None:
+        connection, waiter = self._connection, self._waiter
+        if connection is None:
+            return
+        try:
+            connection.consume_input()
+            while not connection.is_busy():
+                result = connection.get_result()
+                if result is None:
+                    break
+                self._results.append(result)
+            else:
+                return
+        except psycopg.Error:
+            self._lose(waiter)
+            return
+        results, self._results = self._results, []
+        if connection.status != pq.ConnStatus.OK:
+            self._lose(waiter)
+        elif results and waiter is not None and not waiter.done():
+            try:
+                waiter.set_result(checked(results[-1]))
+            except psycopg.Error as error:
+                waiter.set_exception(error)
+
+    def _lose(self, waiter: "asyncio.Future[list[Row]] | None") -> None:
+        self._drop()
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(psycopg.OperationalError(LOST))
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        self._results = []
+        if connection is not None:
+            asyncio.get_running_loop().remove_reader(connection.socket)
+        self._prepared.close()
+
+
+def checked(result: pq.abc.PGresult) -> list[Row]:
+    """The rows, or the error that PostgreSQL reports."""
+    if result.status not in GOOD:
+        raise errors.error_from_result(result)
+    columns = range(result.nfields)
+    return [tuple(result.get_value(row, column) for column in columns) for row in range(result.ntuples)]

@@ -1,0 +1,36 @@
+"""What wakes an engine: a hint by Celery, an end in its own process, a clock; for a while after work, a list in the broker."""
+
+import threading
+from typing import Protocol
+
+
+class Bell(Protocol):
+    """One engine waits; anybody rings, at any time. A ring between two waits is kept."""
+
+    def ring(self) -> None:
+        """Wake the engine, or let its next wait return at once."""
+
+    def wait(self, seconds: float, *, lingers: bool) -> bool:
+        """Return when rung, or after `seconds`. With `lingers`, hints come without Celery meanwhile; True says that one came."""
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+
+
+class QuietBell:
+    """Hints come by `ring` alone."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def ring(self) -> None:
+        self._event.set()
+
+    def wait(self, seconds: float, *, lingers: bool) -> bool:
+        del lingers
+        self._event.wait(seconds)
+        self._event.clear()
+        return False
+
+    def close(self) -> None:
+        """Nothing is held."""
