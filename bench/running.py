@@ -31,14 +31,13 @@ functions:
     outputs: {answer: Integer, namespace: String}
     resources: {tier: nano, timeout: 5}
 """
-# The kernel gives the inode of a namespace that has ended to the next one: with the start of its PID 1 the pair is unique.
+# The kernel gives the inode of a namespace that has ended to the next one: with the moment of the call the pair is unique.
 CODE = """import os
+import time
 
 
 def answer(nonce):
-    with open("/proc/1/stat") as file:
-        started = file.read().rpartition(")")[2].split()[19]
-    return {"answer": nonce * 3 + 1, "namespace": f"{os.stat('/proc/self/ns/pid').st_ino} {started}"}
+    return {"answer": nonce * 3 + 1, "namespace": f"{os.stat('/proc/self/ns/pid').st_ino} {time.monotonic_ns()}"}
 """
 
 

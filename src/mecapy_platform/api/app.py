@@ -15,9 +15,11 @@ from mecapy_platform.api.answers import PROBLEM_SCHEMAS
 from mecapy_platform.api.auth import Authenticator
 from mecapy_platform.api.context import ApiContext
 from mecapy_platform.api.guards import BodyGuard, ErrorGuard
+from mecapy_platform.api.hot import HotTasks
 from mecapy_platform.api.issuer import issuer_router
 from mecapy_platform.api.published import auth, jobs, organizations, packages, registry, types, uploads
 from mecapy_platform.api.task_models import BulkTaskBody
+from mecapy_platform.services.tasks.quick import QuickTasks
 
 __all__ = ["ApiContext", "create_app"]
 THREADS = 28  # as many as there are database connections, nearly
@@ -43,6 +45,8 @@ def create_app(context: ApiContext) -> FastAPI:
     authenticator = Authenticator(context.settings, context.database)
     app.state.authenticator = authenticator
     problems.install(app)
+    app.state.quick = QuickTasks(context.settings.database_url, context.settings)
+    app.add_middleware(HotTasks)
     app.add_middleware(BodyGuard, settings=context.settings, identify=authenticator.claims)
     app.add_middleware(ErrorGuard)
     for router in ROUTERS:
@@ -75,3 +79,4 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         context.doorbell.stop()
+        await app.state.quick.close()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
@@ -36,6 +36,7 @@ from mecapy_platform.core.states import TaskState
 from mecapy_platform.db.tables import Artifact, Task
 from mecapy_platform.services.tasks import cancel as cancelling
 from mecapy_platform.services.tasks import read, submit
+from mecapy_platform.services.tasks.quick import catalog_of
 from mecapy_platform.services.tasks.read import LogPage, TaskFilter
 from mecapy_platform.services.tasks.requests import Submitted
 
@@ -57,12 +58,15 @@ IndexMax = 2**31 - 1
 async def submit_task(
     body: TaskBody,
     caller: OwnCaller,
+    request: Request,
     response: Response,
     wait: Wait = 0.0,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=KEY_LENGTH)] = None,
 ) -> TaskAnswer:
     """Submit a task. With `wait`, answer when it has ended or when the seconds are over."""
-    submitted, answer = await run_in_threadpool(_submit, caller, body, idempotency_key)
+    submitted, answer, catalog = await run_in_threadpool(_submit, caller, body, idempotency_key)
+    if submitted.view is not None:
+        request.app.state.quick.remember(caller.actor, caller.scope, body.request(), submitted.view, catalog)
     if submitted.replayed:
         response.status_code = 200
     return await _waited(caller, submitted.task.id, wait) if wait > 0 else answer
@@ -102,7 +106,7 @@ async def get_task(task_id: UUID, caller: OwnCaller, wait: Wait = 0.0) -> TaskAn
     """Look at a task. With `wait`, answer when it has ended or when the seconds are over."""
     if wait > 0:
         return await _waited(caller, task_id, wait)
-    return await run_in_threadpool(_task, caller, task_id)
+    return await run_in_threadpool(one_task, caller, task_id)
 
 
 @router.get("/{task_id}/result", operation_id="get_task_result", responses=problems(409, schema="Problem"))
@@ -120,7 +124,7 @@ def cancel_task(task_id: UUID, caller: OwnCaller) -> TaskAnswer:
     with caller.session() as session:
         cancelling.cancel(session, caller.actor, task_id)
     caller.context.hints()
-    return _task(caller, task_id)
+    return one_task(caller, task_id)
 
 
 @router.post(
@@ -174,12 +178,13 @@ class _Ended:
     artifacts: Sequence[Artifact] | None
 
 
-def _submit(caller: Caller, body: TaskBody, key: str | None) -> tuple[Submitted, TaskAnswer]:
+def _submit(caller: Caller, body: TaskBody, key: str | None) -> tuple[Submitted, TaskAnswer, int | None]:
     with caller.accepting() as session:
+        catalog = catalog_of(session, caller.actor)
         submitted = submit.submit(session, caller.actor, body.request(), limits=caller.context.settings, idempotency_key=key)
         answer = render_task(submitted.view or read.get(session, caller.actor, submitted.task.id), with_result=True)
     caller.context.hints(submitted.task.lane)
-    return submitted, answer
+    return submitted, answer, catalog
 
 
 def _submit_bulk(caller: Caller, members: Sequence[object]) -> BulkAnswer:
@@ -212,7 +217,7 @@ def _refused(index: int, error: MecapyError) -> BulkVerdict:
     return BulkVerdict(index=index, task=None, error=fault)
 
 
-def _task(caller: Caller, task_id: UUID) -> TaskAnswer:
+def one_task(caller: Caller, task_id: UUID) -> TaskAnswer:
     with caller.session() as session:
         view = read.get(session, caller.actor, task_id)
         attempts = read.attempts(session, caller.actor, task_id)
@@ -237,7 +242,7 @@ async def _until_ended(caller: Caller, task_id: UUID, wait: float) -> _Ended:
 
 async def _waited(caller: Caller, task_id: UUID, wait: float) -> TaskAnswer:
     await _until_ended(caller, task_id, wait)
-    return await run_in_threadpool(_task, caller, task_id)
+    return await run_in_threadpool(one_task, caller, task_id)
 
 
 def _result(caller: Caller, task: Task, artifacts: Sequence[Artifact]) -> ResultAnswer:

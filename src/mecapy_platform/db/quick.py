@@ -49,3 +49,9 @@ FROM live HAVING count(*) > 0
 FINISH_MOST = 100  # a NOTIFY holds 8,000 bytes
 
 WORKER_STATEMENTS = {"claim_all": CLAIM_ALL, "facts": FACTS, "finish_many": FINISH_MANY}
+
+# In the role of the tenants: both functions set the scope of each caller before they touch a row.
+APP_STATEMENTS = {
+    "submit": "SELECT task_id, created FROM mecapy_submit($1, $2)",
+    "tasks": "SELECT place, task FROM mecapy_tasks($1)",
+}

@@ -107,8 +107,12 @@ def retry(session: Session, actor: Actor, task_id: UUID, *, limits: Settings) ->
 
 
 def build_task(session: Session, actor: Actor, request: TaskRequest, resolved: Resolved) -> Task:
+    return Task(**columns_of(actor, request, resolved, _files(session, actor, resolved[0], request)), **UNTRIED)
+
+
+def columns_of(actor: Actor, request: TaskRequest, resolved: Resolved, files: dict[str, Any]) -> dict[str, Any]:
+    """A new task's columns, with its inputs checked and converted. Looks at nothing but what it is given."""
     function, version, package = resolved
-    files = _files(session, actor, function, request)
     timeout_seconds = _timeout(function, request)
     _check_extensions(function, files)
     lane = lane_for(timeout_seconds, function.p95_seconds, function.completed_runs)
@@ -118,30 +122,29 @@ def build_task(session: Session, actor: Actor, request: TaskRequest, resolved: R
             function.inputs, inputs, files, free=function.free_inputs, units=function.options.get("units") or UnitSystem.SI
         )
     is_ready = version.status == VersionStatus.READY
-    return Task(
-        organization_id=package.organization_id,
-        user_id=actor.user_id,
-        function_id=function.id,
-        package_version_id=version.id,
-        name=request.name or f"{package.name}:{function.name}",
-        state=TaskState.QUEUED,
-        lane=lane,
-        priority=request.priority,
-        rank=0 if lane is Lane.HIGH_PRIORITY else 9 - request.priority,
-        claimable=is_ready,
-        held=None if is_ready else "building",
-        inputs=inputs,
-        files=files,
-        inputs_digest=digest_of({"inputs": inputs, "files": {port: file["sha256"] for port, file in files.items()}}),
-        cpu=function.cpu,
-        memory_mb=function.memory_mb,
-        timeout_seconds=timeout_seconds,
-        retries=function.options.get("retries") or {},
-        package_digest=version.archive_sha256,
-        environment_digest=version.environment_digest,
-        interpreter=version.interpreter,
-        **UNTRIED,
-    )
+    return {
+        "organization_id": package.organization_id,
+        "user_id": actor.user_id,
+        "function_id": function.id,
+        "package_version_id": version.id,
+        "name": request.name or f"{package.name}:{function.name}",
+        "state": TaskState.QUEUED,
+        "lane": lane,
+        "priority": request.priority,
+        "rank": 0 if lane is Lane.HIGH_PRIORITY else 9 - request.priority,
+        "claimable": is_ready,
+        "held": None if is_ready else "building",
+        "inputs": inputs,
+        "files": files,
+        "inputs_digest": digest_of({"inputs": inputs, "files": {port: file["sha256"] for port, file in files.items()}}),
+        "cpu": function.cpu,
+        "memory_mb": function.memory_mb,
+        "timeout_seconds": timeout_seconds,
+        "retries": function.options.get("retries") or {},
+        "package_digest": version.archive_sha256,
+        "environment_digest": version.environment_digest,
+        "interpreter": version.interpreter,
+    }
 
 
 def add_task(session: Session, task: Task) -> Task:
