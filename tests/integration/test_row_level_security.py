@@ -231,12 +231,64 @@ def test_the_application_s_role_owns_nothing_and_can_become_nobody_else(owner: E
             session.execute(text(statement))
 
 
-def test_one_function_alone_runs_with_another_s_rights(owner: Engine) -> None:
-    """mecapy_sign_in is reviewed; a second one, or a view, would be a way around the policies."""
-    functions = "SELECT proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'public'"
+def test_two_functions_alone_run_with_another_s_rights(owner: Engine) -> None:
+    """mecapy_sign_in and the trigger that counts a catalog's changes are reviewed; another one, or a view, would be a way around."""
+    functions = (
+        "SELECT proname, prosecdef, prorettype = 'trigger'::regtype AS fires, "
+        "has_function_privilege('mecapy_app', p.oid, 'EXECUTE') AS open "
+        "FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'public'"
+    )
     views = (
         "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'public' AND relkind IN ('v', 'm')"
     )
     with owner.connect() as connection:
-        assert set(connection.scalars(text(functions))) == {"mecapy_sign_in"}
+        found = connection.execute(text(functions)).all()
+        assert {one.proname for one in found if one.prosecdef} == {"mecapy_sign_in", "mecapy_catalog_changed"}
+        assert {one.proname for one in found if one.prosecdef and not one.fires} == {"mecapy_sign_in"}
+        assert {one.proname for one in found if one.open} == {"mecapy_sign_in", "mecapy_submit", "mecapy_tasks"}
         assert connection.scalars(text(views)).all() == []
+
+
+def a_group(world: tenancy_world.World, scope: UUID, catalog: int) -> dict[str, object]:
+    """What the short submit is handed for one task of a world's function, in a scope."""
+    ids = {"user_id": world.user_id, "function_id": world.package.functions["size"], "package_version_id": world.package.version_id}
+    task = {
+        "id": str(uuid4()), "name": "n", "lane": "default", "priority": 5, "rank": 4, "inputs": {}, "inputs_digest": "d",
+        "timeout_seconds": 60,
+    }  # fmt: skip
+    return {
+        "scope": str(scope), "visible": [str(world.organization_id)], "catalog": catalog, "organization_id": str(world.organization_id),
+        **{name: str(one) for name, one in ids.items()}, "cpu": 1, "memory_mb": 512, "retries": {}, "tasks": [task],
+    }  # fmt: skip
+
+
+def submitted(app: Database, groups: list[dict[str, object]]) -> int:
+    with app.transaction() as session:
+        return len(session.execute(text("SELECT * FROM mecapy_submit(cast(:batch AS json), 1000)"), {"batch": json.dumps(groups)}).all())
+
+
+def test_the_short_submit_is_judged_by_the_policies_in_each_caller_s_scope(
+    app: Database, platform: ApiPlatform, worlds: tuple[tenancy_world.World, ...]
+) -> None:
+    mine, _ = worlds
+    with platform.worker_database.transaction() as session:
+        read = text("SELECT catalog FROM organizations WHERE id = :id")
+        catalogs = [session.scalar(read, {"id": world.organization_id}) for world in worlds]
+    groups = [a_group(world, world.organization_id, int(catalog or 0)) for world, catalog in zip(worlds, catalogs, strict=True)]
+    assert submitted(app, groups) == 2
+    assert submitted(app, [{**groups[1], "scope": str(mine.organization_id)}]) == 0, "its catalog is not visible in another's scope"
+    shared = {"visible": [str(mine.organization_id)], "catalog": catalogs[0], "scope": str(mine.organization_id)}
+    with refused():
+        submitted(app, [groups[0], {**groups[1], **shared}])
+
+
+def test_the_short_look_shows_nothing_outside_of_its_scope(app: Database, worlds: tuple[tenancy_world.World, ...]) -> None:
+    mine, other = worlds
+    both = [str(mine.organization_id), str(other.organization_id)]
+    questions = [
+        {"place": place, "scope": str(mine.organization_id), "visible": both, "user_id": str(mine.user_id), "id": world.ended}
+        for place, world in enumerate((mine, other))
+    ]
+    with app.transaction() as session:
+        found = session.execute(text("SELECT place FROM mecapy_tasks(cast(:batch AS json))"), {"batch": json.dumps(questions)}).all()
+    assert [one.place for one in found] == [0]
