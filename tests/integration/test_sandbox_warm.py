@@ -75,6 +75,7 @@ class TestWarm(SandboxContract, ConfinementContract):
         found = bench.sandbox.self_test()
         assert [check for check in found.checks if not check.holds] == []
         assert {"warm: no capabilities", "warm: memory limit", "warm: no network"} <= {check.name for check in found.checks}
+        assert bench.sandbox.inner.warm.held() == {}  # type: ignore[attr-defined]
 
     def test_a_vetted_library_is_loaded_ahead_with_a_random_state_and_threads_of_each_call(self, bench: Bench) -> None:
         site = Path(sysconfig.get_paths()["purelib"])

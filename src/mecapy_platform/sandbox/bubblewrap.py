@@ -140,6 +140,7 @@ class BubblewrapSandbox:
         if self.warm is None or not cold.holds:
             return cold
         warm = run_self_test(_WarmAlone(self, self.warm))
+        self.warm.clear()
         if not warm.holds:
             self.warm.close()
             self.warm = None

@@ -144,6 +144,11 @@ class WarmPool:
         with self._lock:
             return dict(self._zygotes)
 
+    def clear(self) -> None:
+        """Throw away what is kept now; the pool goes on."""
+        for zygote in self.held().values():
+            self._throw_away(zygote)
+
     def close(self) -> None:
         self._closing.set()
         self._wake.set()
