@@ -1,0 +1,38 @@
+"""The backends on which real packages run, cold and warm. One more backend is one more entry."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from docker_daemon import daemon
+from running_platform import Running, platform
+
+
+@dataclass(frozen=True)
+class Backend:
+    """`shown_by`: what stands in the command line of the process that runs a call."""
+
+    sandbox: str
+    is_warm: bool
+    shown_by: str
+
+    def __str__(self) -> str:
+        return f"{self.sandbox}-{'warm' if self.is_warm else 'cold'}"
+
+    @contextmanager
+    def platform(self) -> Iterator[Running]:
+        """A platform whose every lane uses it."""
+        if self.sandbox != "docker":
+            with platform({"MECAPY_SANDBOX_BACKEND": self.sandbox}) as running:
+                yield running
+            return
+        with daemon() as engine:
+            engine.directory.chmod(0o711)
+            with platform({"MECAPY_SANDBOX_BACKEND": self.sandbox, "MECAPY_DOCKER_HOST": engine.address}) as running:
+                yield running
+
+
+BACKENDS = (
+    Backend("bubblewrap", is_warm=False, shown_by="init.py"),
+    Backend("bubblewrap", is_warm=True, shown_by="zygote.py"),
+)
