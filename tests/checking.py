@@ -86,6 +86,7 @@ def _loaded(result: bytes | None) -> object:
 @contextmanager
 def reviewer(directory: Path, sandbox: Sandbox | None = None, **settings: object) -> Iterator[Reviewer]:
     """`settings` change the platform's."""
+    directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o755)
     work, cache = directory / "work", directory / "cache"
     for folder in (work, cache):

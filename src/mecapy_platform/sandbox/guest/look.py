@@ -108,6 +108,7 @@ class Watch:
     def __init__(self) -> None:
         self._seen: dict[str, tuple[str, int]] = {}
         self._own = (SITE + "/", "/mecapy/", os.path.dirname(os.__file__) + "/")
+        self._standard = tuple(f"{path}/" for path in _standard_paths() if path)
         sys.addaudithook(self._hear)
         sys.meta_path.insert(0, self)
 
@@ -139,7 +140,7 @@ class Watch:
             return "package", place
         if place.startswith(SITE + "/"):
             return "library", place
-        if place in {"", "frozen"} or any(place.startswith(path + "/") for path in _standard_paths() if path):
+        if place in {"", "frozen"} or place.startswith(self._standard):
             return ("standard" if place else "nowhere"), place
         return "elsewhere", place
 

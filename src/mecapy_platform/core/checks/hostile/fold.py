@@ -4,11 +4,13 @@ import ast
 import base64
 import binascii
 import codecs
+import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 
 MAX_TEXT = 200_000
 MAX_DEPTH = 60
+WIDE = re.compile(r"%[^%a-zA-Z]*(?:\d{4}|\*)")  # a format that asks for gigabytes
 HOLE = "\ufffc"  # stands for the part of a text that is not known
 Constant = str | bytes | int | tuple["Constant", ...]
 
@@ -204,6 +206,8 @@ def _number(operator: ast.operator, left: int, right: int) -> int | None:
 
 
 def _filled(pattern: str, values: Constant | None) -> str | None:
+    if WIDE.search(pattern):
+        return None
     given = values if isinstance(values, tuple) else (values,)
     try:
         return str(pattern % tuple(HOLE if one is None else one for one in given))[:MAX_TEXT] if len(pattern) < 10_000 else None

@@ -43,13 +43,15 @@ def texts(source: Source, names: Names) -> Iterator[Finding]:
     """Texts of an attack, also when they are put together from parts; not in docstrings."""
     shown = {id(node.value) for node in names.nodes() if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)}
     inner = {id(part) for node in names.nodes() if isinstance(node, ast.JoinedStr) for part in node.values}
+    known: dict[str, list[tuple[str, str]]] = {}
     for node in names.nodes():
         if not isinstance(node, ast.expr) or id(node) in shown or id(node) in inner:
             continue
         if isinstance(node, ast.Constant | ast.JoinedStr | ast.BinOp | ast.Call | ast.Subscript | ast.List | ast.Tuple):
-            value = names.folder.fold(node)
-            for text in _spoken(value):
-                for rule, what in hostile_texts(text):
+            for text in _spoken(names.folder.fold(node)):
+                if text not in known:
+                    known[text] = list(hostile_texts(text))
+                for rule, what in known[text]:
                     yield _finding(source, node, rule, f"A text that shows that {what}.")
 
 
