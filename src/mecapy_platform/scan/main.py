@@ -29,7 +29,7 @@ from mecapy_platform.scan.restricted import violations
 MAX_FINDINGS = 2_000
 MAX_READ = 8 << 20
 STACK_BYTES = 64 << 20
-FILE_SECONDS = 15.0
+FILE_SECONDS = 30.0
 
 
 @dataclass

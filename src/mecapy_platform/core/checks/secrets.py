@@ -36,7 +36,7 @@ PATTERNS: tuple[tuple[str, Severity, str, re.Pattern[str]], ...] = (
     ("url_password", Severity.MEDIUM, "a password in an address", re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@'\"<>]{1,80}:([^\s:/@'\"<>]{4,80})@[\w.-]+\.\w+")),
     (
         *("assigned_secret", Severity.MEDIUM, "a password or key in the code"),
-        re.compile(r"(?i)\b[\w.-]{0,30}(?:password|passwd|secret|api_?key|access_?token|auth_?token)\b['\"]?\s*[:=]\s*['\"]([^'\"\s]{8,120})['\"]"),
+        re.compile(r"(?i)(?<![/\w.-])[\w.-]{0,30}(?:password|passwd|secret|api_?key|access_?token|auth_?token)\b['\"]?\s*[:=]\s*['\"]([^'\"\s]{8,120})['\"]"),
     ),
 )  # fmt: skip
 PEM = re.compile(_B + r"(?:[A-Z0-9]+ )*PRIVATE KEY" + _E)
@@ -79,8 +79,8 @@ def _text(data: bytes) -> str | None:
 
 def _has_key(line: str, following: list[str]) -> bool:
     """The first lines of base64 below the header, or beside it in one text."""
-    body = "".join(following) + line.partition("PRIVATE KEY" + _E)[2].replace("\\n", "")
-    return len(re.sub(r"[^A-Za-z0-9+/=]", "", body)) >= 60
+    body = line.partition("PRIVATE KEY" + _E)[2] + "".join(following)
+    return re.search(r"[A-Za-z0-9+/=]{48}", re.sub(r"\\n|[\s\"',]", "", body)) is not None
 
 
 def _is_real(rule: str, value: str) -> bool:

@@ -112,7 +112,7 @@ def _is_hidden_text(node: ast.expr, names: Names) -> bool:
 def run_of_hidden_code(source: Source, names: Names) -> Iterator[Finding]:
     """exec, eval or compile of something decoded, fetched or computed."""
     wanted = calls.RUNNERS | calls.CODE_MAKERS
-    if not any(isinstance(node, ast.expr) and names.resolve(node) & wanted for node in names.nodes()):
+    if not any(isinstance(node, ast.Name | ast.Attribute | ast.Call) and names.resolve(node) & wanted for node in names.nodes()):
         return
     decoded = _names_of(names, _decodes)
     yield from _passed_on(source, names, decoded)
