@@ -35,4 +35,5 @@ class Backend:
 BACKENDS = (
     Backend("bubblewrap", is_warm=False, shown_by="init.py"),
     Backend("bubblewrap", is_warm=True, shown_by="zygote.py"),
+    Backend("docker", is_warm=False, shown_by="container.py"),
 )
