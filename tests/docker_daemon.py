@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from mecapy_platform.sandbox.docker_seccomp import profile_json
+
 SCRIPT = Path(__file__).parents[1] / "deploy" / "ci" / "dockerd.sh"
 
 
@@ -20,12 +22,14 @@ class TestDaemon:
 
     address: str
     directory: Path
+    options: str
 
     def stop(self) -> None:
         subprocess.run([SCRIPT, "stop", self.directory], check=True, capture_output=True, timeout=120)
 
     def start(self) -> None:
-        subprocess.run([SCRIPT, "start", self.directory], check=True, capture_output=True, timeout=120)
+        environment = {**os.environ, "DOCKERD_OPTIONS": self.options}
+        subprocess.run([SCRIPT, "start", self.directory], check=True, capture_output=True, timeout=120, env=environment)
 
     @property
     def pid(self) -> int:
@@ -33,18 +37,18 @@ class TestDaemon:
 
 
 @contextmanager
-def daemon() -> Iterator[TestDaemon]:
-    """Skips where there is none; with MECAPY_REQUIRE_SERVICES=1 that is a failure."""
+def daemon(*, has_profile: bool = False) -> Iterator[TestDaemon]:
+    """Skips where there is none; with MECAPY_REQUIRE_SERVICES=1 that is a failure. `has_profile`: builds run under our filter."""
     if os.geteuid() != 0 or shutil.which("dockerd") is None:
         missing = "needs root and dockerd (deploy/ci/install-debian.sh)"
         if os.environ.get("MECAPY_REQUIRE_SERVICES") == "1":
             pytest.fail(missing)
         pytest.skip(missing)
     directory = Path(tempfile.mkdtemp(prefix="mecapy-docker-"))
-    started = subprocess.run([SCRIPT, "start", directory], capture_output=True, text=True, timeout=120, check=False)
-    assert started.returncode == 0, started.stderr
-    made = TestDaemon(started.stdout.strip(), directory)
+    (directory / "seccomp.json").write_text(profile_json())
+    made = TestDaemon(f"unix://{directory}/docker.sock", directory, f"--seccomp-profile {directory}/seccomp.json" if has_profile else "")
     try:
+        made.start()
         yield made
     finally:
         made.stop()

@@ -2,7 +2,7 @@
 # A Docker daemon of the tests' own: no bridge, no firewall rules, one unix socket, everything below one directory, ended by pid.
 #   dockerd.sh start DIRECTORY    prints the address once the daemon answers; does nothing when it runs already
 #   dockerd.sh stop DIRECTORY     ends it with its containers and removes the directory
-# DOCKERD_RUNTIMES: more arguments for the daemon, such as "--add-runtime runsc=/path/runsc".
+# DOCKERD_OPTIONS: more arguments for the daemon, such as "--add-runtime runsc=/path/runsc".
 set -eu
 
 usage() {
@@ -38,7 +38,7 @@ start() {
 		rm -f "$socket" "$pidfile"
 		# shellcheck disable=SC2086 # a list of arguments
 		setsid dockerd --host "unix://$socket" --data-root "$directory/data" --exec-root "$directory/exec" --pidfile "$pidfile" \
-			--bridge=none --iptables=false --live-restore ${DOCKERD_RUNTIMES:-} >"$directory/log" 2>&1 </dev/null &
+			--bridge=none --iptables=false --live-restore ${DOCKERD_OPTIONS:-} >"$directory/log" 2>&1 </dev/null &
 	fi
 	for _ in $(seq 300); do
 		if answers 2>/dev/null; then

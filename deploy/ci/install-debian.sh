@@ -1,9 +1,9 @@
 #!/bin/sh
 # Install from Debian what the tests need and cannot get from a package index: CalculiX with its test decks, Docker, and what
-# makes images out of Debian's packages. Idempotent; starts nothing.
+# makes images out of Debian's packages or stands in for one. Idempotent; starts nothing.
 set -eu
 
-PACKAGES="calculix-ccx calculix-ccx-test docker.io mmdebstrap"
+PACKAGES="calculix-ccx calculix-ccx-test busybox-static docker.io mmdebstrap"
 
 missing=""
 for package in $PACKAGES; do

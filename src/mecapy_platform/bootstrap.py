@@ -114,7 +114,7 @@ def make_worker_context(settings: Settings, lanes: Sequence[Lane]) -> WorkerCont
     effective(settings, {})  # as above
     slots = sum(settings.slots.values())
     node = settings.worker_name or socket.gethostname()
-    names = dict.fromkeys([*(settings.backend_of(lane) for lane in lanes), *([settings.images_backend] if settings.images_backend else [])])
+    names = dict.fromkeys([*(settings.backend_of(lane) for lane in lanes), *(["docker"] if settings.runs_images else [])])
     options = docker_options(settings, node)
     sandboxes = {name: make_sandbox(name, socket=settings.spawner_socket, warm=warm_limits(settings), docker=options) for name in names}
     cache = settings.data_dir / "cache"
@@ -128,7 +128,8 @@ def make_worker_context(settings: Settings, lanes: Sequence[Lane]) -> WorkerCont
         storage=make_storage(settings),
         sandbox=sandboxes[settings.backend_of(lanes[0])],
         lane_sandboxes={lane: sandboxes[settings.backend_of(lane)] for lane in lanes},
-        containers=sandboxes.get("docker"),
+        containers=(containers := sandboxes.get("docker") if settings.runs_images else None),
+        images=getattr(containers, "images", None),
         send=HintSender(settings.broker_url, hint_seconds=settings.hint_seconds),
         worker=Worker(node, process_name(node), settings.backend_of(lanes[0])),
         work_dir=work,
@@ -148,6 +149,7 @@ def docker_options(settings: Settings, node: str) -> DockerOptions:
         runtime=settings.docker_runtime,
         first_uid=settings.docker_first_uid,
         uids=settings.docker_uids,
+        builds_under_default_filter=settings.docker_build_default_filter,
     )
 
 

@@ -77,6 +77,8 @@ class Settings(BaseSettings):
     docker_runtime: str = ""  # such as runsc; empty: the daemon's own
     docker_first_uid: int = 1_950_000_000  # each running container has a uid of its own, from here on
     docker_uids: int = 100_000_000
+    docker_build_default_filter: bool = False  # build Dockerfiles also under the daemon's own default system call filter
+    image_bytes: int = 4096 * MIB  # of one package's image
     warm_sandboxes: int = 8  # kept ready by each worker process; 0: every call starts cold
     warm_slots: int = 4  # calls at once in one of them
     warm_calls: int = 20_000  # then it is thrown away
@@ -101,6 +103,11 @@ class Settings(BaseSettings):
     def backend_of(self, lane: str) -> str:
         """The sandbox backend that runs managed Python in a lane."""
         return self.sandbox_backends.get(lane, self.sandbox_backend)
+
+    @property
+    def runs_images(self) -> bool:
+        """Every worker can run packages that are images: modes B and C."""
+        return "docker" in {self.images_backend, self.sandbox_backend} and "docker" in self.backends()
 
     def backends(self) -> tuple[str, ...]:
         """Every backend that this deployment uses, each once."""

@@ -22,6 +22,7 @@ from mecapy_platform.sandbox.docker_config import (
 )
 from mecapy_platform.sandbox.docker_daemon import Daemon, socket_path
 from mecapy_platform.sandbox.docker_image import root_image
+from mecapy_platform.sandbox.docker_images import DockerImages
 from mecapy_platform.sandbox.docker_link import Link
 from mecapy_platform.sandbox.docker_options import DockerOptions
 from mecapy_platform.sandbox.docker_program import image_program, managed_program
@@ -43,6 +44,7 @@ class DockerSandbox:
         self._options = options
         self._daemon_made: Daemon | None = None
         self._root: str | None = None
+        self.images = DockerImages(self._daemon, needs_own_filter=not options.builds_under_default_filter)
         self._lock = threading.Lock()
         self._removals: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._remover: threading.Thread | None = None

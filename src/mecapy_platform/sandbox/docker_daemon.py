@@ -1,9 +1,11 @@
 """The only file that speaks with the Docker daemon. Every failure becomes a SandboxError; nothing is retried here."""
 
+import json
+import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
@@ -45,6 +47,12 @@ class Daemon:
             except NotFound:
                 return None
 
+    def written_bytes(self, container: str) -> int:
+        """What a container has written to its own layer; 0 once it is gone."""
+        with _translated("Docker did not tell the size of the container"):
+            answer = self._api._get(self._api._url("/containers/{0}/json", container), params={"size": True})  # noqa: SLF001
+            return 0 if answer.status_code == 404 else int(answer.json().get("SizeRw") or 0)
+
     def remove(self, container: str) -> None:
         """Kill and remove; one that is gone or going already is no error."""
         with _translated("Docker did not remove the container"):
@@ -73,13 +81,78 @@ class Daemon:
             except ImageNotFound:
                 return None
 
-    def load(self, archive: bytes) -> None:
+    def load(self, archive: bytes | BinaryIO) -> None:
         with _translated("Docker did not load the image"):
             for _line in self._api.load_image(archive):
                 pass
 
+    def save(self, image: str) -> Iterator[bytes]:
+        with _translated("Docker did not give the image"):
+            yield from self._api.get_image(image)
+
+    def pull(self, name: str) -> None:
+        with _translated("Docker did not pull the image"):
+            for message in self._api.pull(*_repository(name), stream=True, decode=True):
+                if "error" in message:
+                    raise SandboxError("docker_refused", str(message["error"]))
+
+    def remove_image(self, image: str) -> None:
+        with _translated("Docker did not remove the image"), suppress(NotFound):
+            self._api.remove_image(image, force=True)
+
+    def build(self, context: BinaryIO, dockerfile: str, *, labels: Mapping[str, str], network: str, memory_bytes: int) -> "BuildStream":
+        """By the classic builder, which needs no front end from a registry; nothing of another build is used again."""
+        params = {
+            "dockerfile": dockerfile,
+            "networkmode": network,
+            "labels": json.dumps(dict(labels)),
+            "memory": memory_bytes,
+            "memswap": memory_bytes,
+            "nocache": True,
+            "rm": True,
+            "forcerm": True,
+            "pull": False,
+        }
+        with _translated("Docker did not start the build"):
+            url = self._api._url("/build")  # noqa: SLF001 - the library's own build() gives no way to end one
+            answer = self._api._post(  # noqa: SLF001
+                url, data=context, params=params, headers={"Content-Type": "application/tar"}, stream=True, timeout=None
+            )
+            self._api._raise_for_status(answer)  # noqa: SLF001
+            return BuildStream(answer, self._api._get_raw_response_socket(answer))  # noqa: SLF001
+
     def close(self) -> None:
         self._api.close()
+
+
+class BuildStream:
+    """The messages of one build. `cut` ends it from another thread: the daemon stops a build whose client is gone."""
+
+    def __init__(self, answer: Any, connection: Any) -> None:
+        self._answer = answer
+        self._connection = getattr(connection, "_sock", connection)  # a socket below its file
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        with suppress(RequestException, OSError, ValueError):
+            for line in self._answer.iter_lines():
+                if line:
+                    yield json.loads(line)
+
+    def cut(self) -> None:
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._answer.close()
+
+
+def _repository(name: str) -> tuple[str, str]:
+    """A name and its tag or digest, as the pull takes them."""
+    if "@" in name:
+        repository, _, digest = name.partition("@")
+        return repository, digest
+    repository, _, tag = name.rpartition(":")
+    return (repository, tag) if repository and "/" not in tag else (name, "latest")
 
 
 @contextmanager

@@ -15,3 +15,4 @@ class DockerOptions:
     runtime: str = ""  # such as runsc; empty: the daemon's own
     first_uid: int = 1_950_000_000  # each running container gets one of these, above what other programs hand out
     uids: int = 100_000_000
+    builds_under_default_filter: bool = False  # also where the daemon has no profile of ours for what builds run

@@ -7,6 +7,7 @@ with a mask over that half.
 import errno
 import json
 import platform
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -94,3 +95,7 @@ def _deny(names: tuple[str, ...], number: int) -> Rule:
 
 def _masked(index: int, mask: int, value: int) -> Rule:
     return {"index": index, "value": mask, "valueTwo": value, "op": "SCMP_CMP_MASKED_EQ"}
+
+
+if __name__ == "__main__":
+    sys.stdout.write(profile_json() + "\n")  # for the daemon's --seccomp-profile

@@ -70,6 +70,11 @@ def claim_build(session: Session, settings: Settings) -> Build | None:
     return Build(token, version, functions, checks)
 
 
+def organization_limits(session: Session, organization_id: UUID) -> Mapping[str, Any]:
+    """What the organization's row says beyond the settings."""
+    return session.get_one(Organization, organization_id).limits
+
+
 def renew_build(session: Session, token: UUID, settings: Settings) -> bool:
     return session.scalar(queue.RENEW_BUILD, {"token": token, "lease_seconds": settings.lease_seconds}) is not None
 

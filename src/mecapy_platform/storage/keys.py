@@ -33,6 +33,11 @@ def package_key(organization_id: UUID, package_id: UUID, version_id: UUID) -> st
     return f"org/{organization_id}/package/{package_id}/{version_id}.zip"
 
 
+def image_key(organization_id: UUID, version_id: UUID) -> str:
+    """The image that a version was built to, for nodes that do not have it."""
+    return f"org/{organization_id}/image/{version_id}.tar"
+
+
 def upload_key(organization_id: UUID, upload_id: UUID) -> str:
     return f"org/{organization_id}/upload/{upload_id}"
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mecapy_platform.core.checks.report import Report
 from mecapy_platform.core.errors import InvalidInputError, MalformedError, MecapyError, Problem, TooLargeError, UnavailableError
-from mecapy_platform.core.manifest import ports_from_signature
+from mecapy_platform.core.manifest import RuntimeKind, ports_from_signature
 from mecapy_platform.core.values import check_outputs
 from mecapy_platform.embedded.interpreters import Interpreter
 from mecapy_platform.sandbox.base import Environment, Limits
@@ -23,6 +23,7 @@ from mecapy_platform.services.builds import Build, Built, Ports
 from mecapy_platform.services.checks import effective
 from mecapy_platform.services.release import release
 from mecapy_platform.worker.asking import Question, ask_sandbox
+from mecapy_platform.worker.build_image import make_image
 from mecapy_platform.worker.bytecode import ensure_bytecode
 from mecapy_platform.worker.checks.review import Review, start_audit
 from mecapy_platform.worker.context import WorkerContext
@@ -83,6 +84,8 @@ def build_next(context: WorkerContext) -> bool:
 def _build(context: WorkerContext, build: Build, said: BuildLog) -> Built:
     version = build.version
     package = ensure_package(context, version.archive_key, version.archive_sha256)
+    if version.manifest["runtime"]["kind"] != RuntimeKind.PYTHON:
+        return _build_image(context, build, package, said)
     interpreter = choose(context.interpreters, version.runtime, allow_newer=context.settings.allow_newer_python)
     said.say(f"Python {interpreter.version}" + ("" if interpreter.minor == version.runtime else f" in place of {version.runtime}"))
     with _reviewed(context, build, package, said) as review:
@@ -93,10 +96,17 @@ def _build(context: WorkerContext, build: Build, said: BuildLog) -> Built:
         digest, environment = _installed(context, lock, interpreter, said)
         review.environment(environment, audited)
         ports = _ports(context, build, package, environment, said, review)
-    said.report |= _testcases(context, build, package, environment, ports, said)
+    said.report |= _testcases(Bench(context, build, package, environment, ports), said)
     return Built(
         log=said.text(), interpreter=interpreter.version, environment_digest=digest, requirements_lock=lock, ports=ports, report=said.report
     )
+
+
+def _build_image(context: WorkerContext, build: Build, package: Path, said: BuildLog) -> Built:
+    """Modes B and C: ports are declared, so nothing is read from code."""
+    image = make_image(context, build, package, said.say)
+    report = _testcases(Bench(context, build, package, None, {}, image), said)
+    return Built(log=said.text(), environment_digest=image, report=report)
 
 
 @contextmanager
@@ -193,13 +203,11 @@ def _signatures(text: bytes, handlers: Mapping[str, str | None]) -> tuple[dict[s
     return found, loaded
 
 
-def _testcases(
-    context: WorkerContext, build: Build, package: Path, environment: Environment, ports: Mapping[str, Ports], said: BuildLog
-) -> dict[str, Any]:
-    quality = build.version.manifest.get("quality", {}).get("validation_testcases", {})
+def _testcases(bench: Bench, said: BuildLog) -> dict[str, Any]:
+    quality = bench.build.version.manifest.get("quality", {}).get("validation_testcases", {})
     if not quality.get("on_deployment", True):
         return {}
-    report = run_testcases(Bench(context, build, package, environment, ports))
+    report = run_testcases(bench)
     for case in report["cases"]:
         said.say(f"{case['function']} / {case['name']}: {'passed' if case['passed'] else 'failed: ' + '; '.join(case['differences'])}")
     if report["failed"] and quality.get("fail_on_error", False):

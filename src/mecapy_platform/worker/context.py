@@ -7,6 +7,7 @@ from pathlib import Path
 from mecapy_platform.db.session import Database
 from mecapy_platform.embedded.interpreters import Interpreter
 from mecapy_platform.sandbox.base import DurableSandbox, Sandbox
+from mecapy_platform.sandbox.images import Images
 from mecapy_platform.services.claims import Claim, Worker
 from mecapy_platform.services.release import Sender
 from mecapy_platform.settings import Settings
@@ -31,6 +32,7 @@ class WorkerContext:
     probe: Probe = field(default=nothing)
     lane_sandboxes: Mapping[str, Sandbox] = field(default_factory=dict)  # lanes that another backend than `sandbox` serves
     containers: Sandbox | None = None  # runs images: modes B and C, whatever their lane
+    images: Images | None = None  # builds and keeps them
 
     @property
     def compiler(self) -> Compiler:

@@ -13,6 +13,7 @@ from mecapy_platform.db import queue
 from mecapy_platform.sandbox.base import StopReason
 from mecapy_platform.sandbox.tools import installed_tools
 from mecapy_platform.services import claims
+from mecapy_platform.services.packages.deploy import CONTAINERS
 from mecapy_platform.worker.capacity import Capacity
 from mecapy_platform.worker.context import WorkerContext
 from mecapy_platform.worker.live import LiveAttempts
@@ -30,7 +31,7 @@ class Heartbeat(threading.Thread):
         self._live = live
         self._capacity = capacity
         self._ended = threading.Event()
-        self._tools = json.dumps(installed_tools())
+        self._tools = json.dumps([*installed_tools(), *([CONTAINERS] if context.settings.runs_images else [])])
         self.refusal: str | None = None  # why this node takes no work, None when it does
 
     def run(self) -> None:

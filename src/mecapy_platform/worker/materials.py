@@ -11,6 +11,7 @@ from mecapy_platform.worker.bytecode import ensure_bytecode
 from mecapy_platform.worker.checks.formulas import is_restricted, lay_guards
 from mecapy_platform.worker.context import WorkerContext
 from mecapy_platform.worker.environments import ensure_environment
+from mecapy_platform.worker.image_store import ensure_image
 from mecapy_platform.worker.packages import ensure_package
 
 
@@ -19,7 +20,7 @@ class Materials:
     """`directory` is the attempt's own; it is made when somebody needs the inputs in it."""
 
     package: Path
-    environment: Environment
+    environment: Environment | None  # None: an image brings its own
     directory: Path
     text: str  # of in/data.json
     is_kept: bool = False  # a run that outlives this process still reads it; the adopter removes it
@@ -51,8 +52,12 @@ def kept_directory(context: WorkerContext) -> Path:
 def prepare(context: WorkerContext, claim: Claim) -> Materials:
     """The package and the environment, ready on this node, and the inputs: a directory of them only where files or a backend want one."""
     package = ensure_package(context, claim.archive_key, claim.archive_sha256)
-    environment = ensure_environment(context, claim.runtime, claim.interpreter, claim.environment_digest, claim.requirements_lock)
-    if claim.handler:
+    environment = None
+    if claim.entrypoint:
+        ensure_image(context, claim)
+    else:
+        environment = ensure_environment(context, claim.runtime, claim.interpreter, claim.environment_digest, claim.requirements_lock)
+    if claim.handler and environment is not None:
         ensure_bytecode(context.compiler, package, claim.archive_sha256, environment.interpreter)
     is_kept = context.sandbox_for(claim).is_durable
     directory = kept_directory(context) / f"{claim.task_id}.{claim.number}" if is_kept else context.work_dir / str(claim.token)

@@ -141,6 +141,7 @@ def spec_of(context: WorkerContext, claim: Claim, materials: Materials) -> Sandb
         handler=claim.handler,
         entrypoint=tuple(claim.entrypoint or ()),
         needs=tuple(claim.options.get("needs") or ()),
+        image=claim.environment_digest if claim.entrypoint else None,
         keep=context.sandbox_for(claim).is_durable,
         required_files=tuple(name for name, port in files.items() if port.get("required", True)),
         optional_files=tuple(name for name, port in files.items() if not port.get("required", True)),

@@ -28,8 +28,9 @@ class Bench:
     context: WorkerContext
     build: Build
     package: Path
-    environment: Environment
+    environment: Environment | None
     ports: Mapping[str, Ports]
+    image: str | None = None
 
     def ports_of(self, function: Function) -> Ports:
         if function.name in self.ports:
@@ -97,11 +98,13 @@ def _run(bench: Bench, function: Function, case: TestCase) -> tuple[dict[str, An
             inputs=inputs,
             limits=limits,
             environment=bench.environment,
+            image=bench.image,
+            entrypoint=tuple(function.entrypoint or ()),
             handler=function.handler,
             needs=tuple(function.options.get("needs") or ()),
             is_restricted=is_restricted(function.options),
         )
-        with bench.context.sandbox.start(spec) as run:
+        with (bench.context.containers if bench.image and bench.context.containers else bench.context.sandbox).start(spec) as run:
             heard = "".join(getattr(event, "text", "") for event in run.events())
             ended, collected = run.ended(), run.collect()
     finally:

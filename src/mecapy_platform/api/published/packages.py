@@ -161,7 +161,8 @@ async def _deploy(caller: Caller, file: BinaryIO, names: list[str] | None, organ
     """Read and check the archive, store it, write the rows. No session is open while bytes move."""
     tier_cap = await run_in_threadpool(_tier_cap, caller, organization_id, package_id)
     async with caller.context.readers:
-        new = await run_in_threadpool(_read, file, caller.context.settings.archive_bytes, tier_cap)
+        settings = caller.context.settings
+        new = await run_in_threadpool(_read, file, settings.archive_bytes, tier_cap, runs_images=settings.runs_images)
     if names is not None:
         new = deploy.selected(new, names)
     return await run_in_threadpool(_store, caller, file, new, organization_id, package_id)
@@ -188,7 +189,7 @@ def _store(caller: Caller, file: BinaryIO, new: NewVersion, organization_id: UUI
     return deployed
 
 
-def _read(file: BinaryIO, limit_bytes: int, tier_cap: str) -> NewVersion:
+def _read(file: BinaryIO, limit_bytes: int, tier_cap: str, *, runs_images: bool) -> NewVersion:
     size_bytes = file.seek(0, 2)
     if size_bytes > limit_bytes:
         raise TooLargeError("archive_too_large", f"The archive has {size_bytes} bytes, the limit is {limit_bytes}.")
@@ -197,7 +198,7 @@ def _read(file: BinaryIO, limit_bytes: int, tier_cap: str) -> NewVersion:
         manifest = parse_manifest(read_manifest(file), tier_cap=tier_cap)
     except InvalidInputError as error:
         raise MalformedError(error.code, error.message, problems=error.problems) from error
-    return deploy.from_manifest(manifest, sha256)
+    return deploy.from_manifest(manifest, sha256, runs_images=runs_images)
 
 
 async def _built(caller: Caller, deployed: Deployed) -> PackageDeployResponse:

@@ -106,7 +106,7 @@ def render_function_detail(view: PackageView, function: Function) -> FunctionVer
         **render_function(function, view.version).model_dump(),
         package_id=str(view.package.id),
         package_name=view.package.name,
-        runtime=f"python{view.version.runtime.replace('.', '')}",
+        runtime=f"python{view.version.runtime.replace('.', '')}" if view.version.runtime[:1].isdigit() else view.version.runtime,
         memory_mb=function.memory_mb,
         timeout=max(1, round(function.timeout_seconds)),
     )

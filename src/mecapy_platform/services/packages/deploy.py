@@ -21,6 +21,7 @@ from mecapy_platform.services.packages.lifecycle import check_visibility
 from mecapy_platform.services.packages.read import find, require_owner
 from mecapy_platform.storage import keys
 
+CONTAINERS = "docker"  # named among a node's tools
 LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 
 
@@ -74,10 +75,11 @@ class Deployed:
     functions_updated: int
 
 
-def from_manifest(manifest: Manifest, archive_sha256: str) -> NewVersion:
-    """What is stored of a manifest. Only managed Python runs on this platform so far."""
-    if manifest.runtime.kind is not RuntimeKind.PYTHON:
-        message = f"This platform runs `kind: python` so far, not `{manifest.runtime.kind}`."
+def from_manifest(manifest: Manifest, archive_sha256: str, *, runs_images: bool = False) -> NewVersion:
+    """What is stored of a manifest. `runs_images`: this platform has workers for Dockerfiles and images."""
+    is_image = manifest.runtime.kind is not RuntimeKind.PYTHON
+    if is_image and not runs_images:
+        message = f"This platform runs `kind: python`, not `{manifest.runtime.kind}`: none of its workers runs containers."
         raise InvalidInputError("runtime_unsupported", message, problems=[Problem("runtime.kind", "runtime_unsupported", message)])
     functions = [
         NewFunction(
@@ -90,13 +92,18 @@ def from_manifest(manifest: Manifest, archive_sha256: str) -> NewVersion:
             cpu=function.resources.cpu,
             memory_mb=function.resources.memory_mb,
             timeout_seconds=function.resources.timeout_seconds,
-            options=function.options,
+            options=_needing_containers(function.options) if is_image else function.options,
         )
         for function in manifest.functions.values()
     ]
     package = manifest.package
-    version = manifest.runtime.version or ""
+    version = manifest.runtime.version or manifest.runtime.kind
     return NewVersion(package.name, package.version, package.visibility, version, manifest.as_dict(), functions, archive_sha256)
+
+
+def _needing_containers(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A task of an image goes only to platforms where a node has what runs it, and says so at submit."""
+    return {**options, "needs": [*options.get("needs", ()), CONTAINERS]}
 
 
 def tier_cap(session: Session, actor: Actor, organization_id: UUID, package_id: UUID | None, *, default: str) -> str:
