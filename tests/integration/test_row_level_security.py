@@ -270,16 +270,20 @@ def submitted(app: Database, groups: list[dict[str, object]]) -> int:
 def test_the_short_submit_is_judged_by_the_policies_in_each_caller_s_scope(
     app: Database, platform: ApiPlatform, worlds: tuple[tenancy_world.World, ...]
 ) -> None:
-    mine, _ = worlds
+    mine, other = worlds
     with platform.worker_database.transaction() as session:
         read = text("SELECT catalog FROM organizations WHERE id = :id")
         catalogs = [session.scalar(read, {"id": world.organization_id}) for world in worlds]
-    groups = [a_group(world, world.organization_id, int(catalog or 0)) for world, catalog in zip(worlds, catalogs, strict=True)]
-    assert submitted(app, groups) == 2
-    assert submitted(app, [{**groups[1], "scope": str(mine.organization_id)}]) == 0, "its catalog is not visible in another's scope"
-    shared = {"visible": [str(mine.organization_id)], "catalog": catalogs[0], "scope": str(mine.organization_id)}
+    numbers = {world.slug: int(catalog or 0) for world, catalog in zip(worlds, catalogs, strict=True)}
+
+    def group(world: tenancy_world.World, **changes: object) -> dict[str, object]:
+        return {**a_group(world, world.organization_id, numbers[world.slug]), **changes}
+
+    assert submitted(app, [group(mine), group(other)]) == 2
+    assert submitted(app, [group(other, scope=str(mine.organization_id))]) == 0, "its catalog is not to be seen in another's scope"
+    shared = {"visible": [str(mine.organization_id)], "catalog": numbers[mine.slug], "scope": str(mine.organization_id)}
     with refused():
-        submitted(app, [groups[0], {**groups[1], **shared}])
+        submitted(app, [group(mine), group(other, **shared)])
 
 
 def test_the_short_look_shows_nothing_outside_of_its_scope(app: Database, worlds: tuple[tenancy_world.World, ...]) -> None:
