@@ -95,8 +95,8 @@ class NoRun:
         self.close()
 
 
-def inputs_of(spec: SandboxSpec) -> str:
-    return (spec.inputs / "data.json").read_text("utf-8")
+def inputs_of(spec: SandboxSpec) -> str | bytes:
+    return spec.inputs_text or (spec.inputs / "data.json").read_text("utf-8")
 
 
 class Program:

@@ -8,7 +8,8 @@ from typing import Any
 from mecapy_platform.services.tasks.quick import Draft
 
 TIMES = ("created_at", "started_at", "completed_at", "cancel_requested_at")
-COPIED = ("id", "name", "state", "lane", "priority", "function", "version_id", "function_id", "inputs")
+FIRST = ("id", "name", "state", "lane", "priority")
+SECOND = ("function", "version_id", "function_id", "inputs")
 
 
 def render_draft(draft: Draft, created_at: datetime) -> bytes:
@@ -39,8 +40,9 @@ def render_ended(task: Mapping[str, Any]) -> bytes:
 def _text(task: Mapping[str, Any]) -> bytes:
     get = task.get
     answer = {
-        **{name: task[name] for name in COPIED},
+        **{name: task[name] for name in FIRST},
         "package": {**task["package"], "owner": task["package"]["owner"].removeprefix("user:")},
+        **{name: task[name] for name in SECOND},
         "files": {port: {name: value for name, value in file.items() if name != "key"} for port, file in task["files"].items()},
         **{name: _time(get(name)) for name in TIMES},
         "progress": get("progress"),

@@ -1,4 +1,4 @@
-"""The short way of a claim: one statement when everything that waits in a lane fits. Where it does not, services/claims chooses."""
+"""The short way of a claim: one statement when the next tasks fit as they come. Where one does not, services/claims chooses."""
 
 import json
 from collections import OrderedDict
@@ -21,7 +21,7 @@ class ClaimAll:
         self._facts: OrderedDict[str, dict[str, Any]] = OrderedDict()
 
     def claim(self, lane: Lane, slots: int) -> list[Claim] | None:
-        """Up to `slots` tasks; None when not all that wait fit, or fit the quotas, so that somebody must choose between them."""
+        """Up to `slots` tasks; None when one of the next does not fit, or stands against a quota, so that somebody must choose."""
         if lane is Lane.LONG_RUNNING:
             return None  # its throttle looks at all nodes
         settings, worker = self._settings, self._worker

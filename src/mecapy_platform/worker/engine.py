@@ -71,6 +71,10 @@ class Engine(threading.Thread):
         self._hinted = True
         self._bell.ring()
 
+    def freed(self) -> None:
+        """A slot, or room, is free, and there is work for it."""
+        self._bell.ring()
+
     def run(self) -> None:
         hinted = False
         while not self._draining.is_set():
@@ -142,7 +146,6 @@ class Engine(threading.Thread):
             self._live.remove(claim.token)
             with self._lock:
                 self._open.discard(key)
-            self._bell.ring()
 
         report = None
         try:
@@ -153,6 +156,7 @@ class Engine(threading.Thread):
             self._started_at.pop(key, None)
         if report is None:
             done()
+            self.freed()
         else:
             self._finisher.offer(report, done)
 

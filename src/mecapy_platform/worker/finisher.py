@@ -21,6 +21,7 @@ from mecapy_platform.worker.report import REPORT_FOR_SECONDS, WAIT_MAX_SECONDS, 
 log = logging.getLogger(__name__)
 ALONE_THREADS = 4
 Done = Callable[[], None]
+Tell = Callable[[Sequence[Lane]], None]
 Waiting = tuple[Report, Ended, Done]
 
 
@@ -28,12 +29,13 @@ class Finisher:
     """Shared by all slots. The thread that brings an end takes along what others have brought meanwhile.
 
     So a batch is what came while the one before it was on its way: no thread of its own and no timer waits for one to fill.
-    `waiting` is told in which lanes something waits, after each batch.
+    After each batch `ring` wakes this process' engines of the lanes in which something waits that may have room now, and `pass_on` tells
+    others.
     """
 
-    def __init__(self, context: WorkerContext, waiting: Callable[[Sequence[Lane]], None]) -> None:
+    def __init__(self, context: WorkerContext, ring: Tell, pass_on: Tell) -> None:
         self._context = context
-        self._tell_waiting = waiting
+        self._ring, self._pass_on = ring, pass_on
         self._wire = Wire(context.settings.database_worker_url, WORKER_STATEMENTS)
         self._waiting: deque[Waiting] = deque()
         self._at_work = threading.Lock()
@@ -77,6 +79,7 @@ class Finisher:
                     log.exception("%s ends could not be reported; their leases will run out", len(batch))
                     for _, _, done in batch:
                         done()
+                    self._ring(tuple(Lane))
                     return
                 log.warning("ends are kept for later: %s", str(error).splitlines()[0])
                 time.sleep(wait_seconds)
@@ -89,7 +92,8 @@ class Finisher:
                 done()
             else:
                 left.append(one)
-        self._tell_waiting(finished.lanes)
+        self._ring(finished.lanes)
+        self._pass_on(finished.lanes)
         self._apart(left)
 
     def _apart(self, batch: Sequence[Waiting]) -> None:
@@ -104,6 +108,7 @@ class Finisher:
             log.exception("attempt %s of task %s ended without a report; its lease will run out", claim.number, claim.task_id)
         finally:
             done()
+            self._ring(tuple(Lane))
         try:
             release(self._context.database, self._context.send)
         except SQLAlchemyError as error:

@@ -37,8 +37,15 @@ def serve(context: WorkerContext, lanes: Sequence[Lane]) -> None:
     live = LiveAttempts()
     heartbeat = Heartbeat(context, live, capacity_of(context.settings))
     heartbeat.refusal = refusal_of(context)
-    finisher = Finisher(context, pass_on(context.send))
-    engines = [] if heartbeat.refusal else _engines(context, lanes, live, finisher)
+    engines: list[Engine] = []
+
+    def ring(found: Sequence[Lane]) -> None:
+        for engine in engines:
+            if engine.lane in found:
+                engine.freed()
+
+    finisher = Finisher(context, ring, pass_on(context.send))
+    engines += [] if heartbeat.refusal else _engines(context, lanes, live, finisher)
     adopter = Adopter(context, lanes, live, resume_task) if context.durable_sandboxes() else None
     heartbeat.start()
     if adopter is not None:

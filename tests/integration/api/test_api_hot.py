@@ -1,0 +1,163 @@
+"""The short way of a submit answers as the long way does, notices every change of what a name means, and holds many who wait."""
+
+import asyncio
+import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx2
+import pytest
+from sqlalchemy import text
+
+import factories
+from api_platform import ApiPlatform
+
+BODY = {"package": "bolts", "function": "size", "inputs": {"diameter": "12 mm"}}
+READERS = 500
+
+
+@pytest.fixture
+def slug() -> str:
+    return factories.unique()
+
+
+@pytest.fixture
+def client(platform: ApiPlatform, slug: str) -> httpx2.Client:
+    return platform.client(f"ann-{slug}", slug, organization=slug)
+
+
+@pytest.fixture
+def package(platform: ApiPlatform, slug: str) -> factories.ReadyPackage:
+    actor = platform.actor(f"ann-{slug}", slug)
+    return factories.ready_package(platform.worker_database, actor.organization.organization_id, actor.user_id)
+
+
+def transactions(platform: ApiPlatform, task_id: str) -> str:
+    """The id of the transaction that wrote a task's row."""
+    with platform.worker_database.transaction() as session:
+        return str(session.scalar(text("SELECT xmin FROM tasks WHERE id = :id"), {"id": task_id}))
+
+
+def same_shape(one: Any, other: Any) -> bool:
+    if isinstance(one, dict):
+        return isinstance(other, dict) and list(one) == list(other) and all(same_shape(one[name], other[name]) for name in one)
+    return type(one) is type(other)
+
+
+def test_both_ways_answer_in_the_same_shape(client: httpx2.Client, package: factories.ReadyPackage) -> None:
+    long, short = (client.post("/tasks", json=BODY) for _ in range(2))
+    assert (long.status_code, short.status_code) == (201, 201)
+    assert same_shape(long.json(), short.json())
+    volatile = ("id", "created_at")
+    assert {**long.json(), **dict.fromkeys(volatile)} == {**short.json(), **dict.fromkeys(volatile)}
+    assert long.headers.keys() == short.headers.keys()
+    assert long.headers["content-type"] == short.headers["content-type"]
+
+
+def test_an_ended_task_is_shown_alike(platform: ApiPlatform, client: httpx2.Client, package: factories.ReadyPackage) -> None:
+    task_id = client.post("/tasks", json=BODY).json()["id"]
+    factories.end_task(platform.worker_database, UUID(task_id), factories.End(result={"stress": 1.5, "text": "µ \u2028 \U0001f600"}))
+    long, short = client.get(f"/tasks/{task_id}"), client.get(f"/tasks/{task_id}", params={"wait": 5})
+    assert short.json()["state"] == "completed"
+    assert list(long.json()) == list(short.json())
+    without_times = [{name: value for name, value in one.json().items() if not name.endswith("_at")} for one in (long, short)]
+    assert without_times[0] == without_times[1]
+
+
+def test_callers_of_one_moment_share_a_transaction(platform: ApiPlatform, client: httpx2.Client, package: factories.ReadyPackage) -> None:
+    client.post("/tasks", json=BODY)
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: client.post("/tasks", json=BODY), range(64)))
+    assert {one.status_code for one in answers} == {201}
+    assert len({transactions(platform, one.json()["id"]) for one in answers}) < 64
+
+
+def test_a_new_version_counts_from_the_next_call_on(platform: ApiPlatform, client: httpx2.Client, package: factories.ReadyPackage) -> None:
+    for _ in range(2):
+        assert client.post("/tasks", json=BODY).json()["package"]["version"] == "1.2.0"
+    with platform.worker_database.transaction() as session:
+        session.execute(
+            text(
+                "INSERT INTO package_versions (organization_id, package_id, version, manifest, archive_key, archive_sha256, created_by, "
+                "status, runtime) SELECT organization_id, package_id, '9.0.0', '{}', 'k', 's', created_by, 'error', '3.11' "
+                "FROM package_versions WHERE id = :id"
+            ),
+            {"id": package.version_id},
+        )
+        session.execute(
+            text("UPDATE package_versions SET status = 'error', error_message = 'x' WHERE id = :id"), {"id": package.version_id}
+        )
+    refused = client.post("/tasks", json=BODY)
+    assert (refused.status_code, refused.json()["code"]) == (409, "version_broken")
+
+
+def test_an_archived_package_is_refused_from_the_next_call_on(
+    platform: ApiPlatform, client: httpx2.Client, package: factories.ReadyPackage
+) -> None:
+    for _ in range(2):
+        assert client.post("/tasks", json=BODY).status_code == 201
+    with platform.worker_database.transaction() as session:
+        session.execute(text("UPDATE packages SET archived_at = now() WHERE id = :id"), {"id": package.package_id})
+    refused = client.post("/tasks", json=BODY)
+    assert (refused.status_code, refused.json()["code"]) == (409, "package_archived")
+
+
+def test_a_full_queue_is_refused_with_its_code(platform: ApiPlatform, client: httpx2.Client, package: factories.ReadyPackage) -> None:
+    client.post("/tasks", json=BODY)
+    with platform.worker_database.transaction() as session:
+        session.execute(
+            text("INSERT INTO lane_shares (lane, organization_id, queued) VALUES ('default', :id, 1000000000)"),
+            {"id": package.organization_id},
+        )
+    refused = client.post("/tasks", json=BODY)
+    assert (refused.status_code, refused.json()["code"]) == (429, "queue_full")
+
+
+def test_a_wrong_input_is_refused_in_the_same_words(client: httpx2.Client, package: factories.ReadyPackage) -> None:
+    wrong = {**BODY, "inputs": {"diameter": "12 kg"}}
+    before = client.post("/tasks", json=wrong)
+    client.post("/tasks", json=BODY)
+    after = client.post("/tasks", json=wrong)
+    assert (before.status_code, before.json()) == (after.status_code, after.json())
+
+
+def test_five_hundred_who_wait_are_answered_by_one_process(platform: ApiPlatform, client: httpx2.Client, slug: str) -> None:
+    actor = platform.actor(f"ann-{slug}", slug)
+    factories.ready_package(platform.worker_database, actor.organization.organization_id, actor.user_id)
+    tasks = [client.post("/tasks", json=BODY).json()["id"] for _ in range(READERS // 10)]
+    headers = dict(client.headers)
+
+    async def wait_all() -> list[dict[str, Any]]:
+        limits = httpx2.Limits(max_connections=READERS)
+        async with httpx2.AsyncClient(base_url=platform.url, headers=headers, timeout=60, limits=limits) as many:
+
+            async def one(number: int) -> dict[str, Any]:
+                answer = await many.get(f"/tasks/{tasks[number % len(tasks)]}", params={"wait": 50})
+                found: dict[str, Any] = answer.json()
+                return found
+
+            waiting = [asyncio.create_task(one(number)) for number in range(READERS)]
+            ending = threading.Timer(3.0, end_all)
+            ending.start()
+            return list(await asyncio.gather(*waiting))
+
+    def end_all() -> None:
+        for task_id in tasks:
+            factories.end_task(platform.worker_database, UUID(task_id))
+
+    began = time.monotonic()
+    found = asyncio.run(wait_all())
+    assert {one["state"] for one in found} == {"completed"}
+    assert time.monotonic() - began < 45, "they were answered by the end of their wait, not by the end of their tasks"
+
+
+def test_a_body_that_cannot_be_taken_short_is_handed_on_whole(client: httpx2.Client, package: factories.ReadyPackage) -> None:
+    client.post("/tasks", json=BODY)
+    keyed = client.post("/tasks", json=BODY, headers={"Idempotency-Key": uuid4().hex})
+    named = client.post("/tasks", content=json.dumps(BODY).encode(), headers={"Content-Type": "application/json; charset=utf-8"})
+    broken = client.post("/tasks", content=b'{"package":', headers={"Content-Type": "application/json"})
+    assert (keyed.status_code, named.status_code) == (201, 201)
+    assert (broken.status_code, broken.json()["code"]) == (400, "malformed_json")

@@ -1,0 +1,150 @@
+"""The claim in one statement takes what core/quotas.pick would take, or leaves the choice to it."""
+
+import random
+from collections.abc import Iterator
+from contextlib import suppress
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import text
+
+from mecapy_platform.core.ids import uuid7
+from mecapy_platform.core.lanes import Lane
+from mecapy_platform.db import queue
+from mecapy_platform.db.quick import WORKER_STATEMENTS
+from mecapy_platform.db.schema import migrate
+from mecapy_platform.db.session import Database, make_engine
+from mecapy_platform.db.tables import Function, LaneShare, Organization, Package, PackageVersion, Task
+from mecapy_platform.db.wire import Wire
+from mecapy_platform.embedded.postgres import Postgres
+from mecapy_platform.services import claims
+from mecapy_platform.services.claim_all import ClaimAll
+from mecapy_platform.services.claims import Worker
+from mecapy_platform.settings import Settings
+from services import postgres
+
+SETTINGS = Settings(organization_max_running=6)
+WORKER = Worker("node-1", "node-1-1", "fake")
+NOBODY = UUID(int=0)
+
+
+class UndoneError(Exception):
+    """Ends a transaction whose changes are not to stay."""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    with postgres() as running:
+        migrate(running.owner_url)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def database(server: Postgres) -> Iterator[Database]:
+    opened = Database(make_engine(server.worker_url))
+    yield opened
+    opened.dispose()
+
+
+@pytest.fixture(scope="module")
+def short(server: Postgres) -> Iterator[ClaimAll]:
+    wire = Wire(server.worker_url, WORKER_STATEMENTS)
+    yield ClaimAll(wire, WORKER, SETTINGS)
+    wire.close()
+
+
+def fill(database: Database, rng: random.Random, lane: Lane) -> None:
+    """Some organizations, with passes, weights and tasks of several sizes, on a node of some size."""
+    with database.transaction() as session:
+        for table in ("events", "tasks", "lane_shares", "nodes"):
+            session.execute(text(f"DELETE FROM {table}"))
+        node = {"name": "node-1", "cpu": rng.choice([4, 8, 100]), "memory_mb": rng.choice([2048, 8192, 100_000]), "disk_free_bytes": 1}
+        session.execute(queue.SEE_NODE, {**node, "accepts_work": True, "refusal": None})
+        session.add(LaneShare(lane=lane, organization_id=NOBODY, passed=rng.choice([0.0, 3.0])))
+        for number in range(rng.randint(1, 4)):
+            made = Organization(slug=f"o-{uuid4().hex[:10]}", display_name="made", weight=rng.choice([0.5, 1.0, 2.0]), limits={})
+            session.add(made)
+            session.flush()
+            session.add(LaneShare(lane=lane, organization_id=made.id, passed=float(rng.randint(0, 5))))
+            package = Package(organization_id=made.id, owner_id=uuid4(), name="bolts")
+            session.add(package)
+            session.flush()
+            version = PackageVersion(
+                organization_id=made.id, package_id=package.id, version="1", manifest={}, archive_key="k", archive_sha256="s",
+                created_by=uuid4(), status="ready", runtime="3.11",
+            )  # fmt: skip
+            session.add(version)
+            session.flush()
+            function = Function(
+                organization_id=made.id, package_version_id=version.id, name="size", handler="b:s", cpu=1, memory_mb=1,
+                timeout_seconds=60, options={}, checksum="c",
+            )  # fmt: skip
+            session.add(function)
+            session.flush()
+            for place in range(rng.randint(0, 8)):
+                session.add(
+                    Task(
+                        id=uuid7(number * 100 + place), organization_id=made.id, user_id=uuid4(), function_id=function.id,
+                        package_version_id=version.id, name="t", lane=lane, rank=rng.randint(0, 9), inputs={}, files={}, inputs_digest="d",
+                        cpu=rng.choice([1, 1, 2]), memory_mb=rng.choice([256, 256, 1024]), timeout_seconds=60, claimable=True, retries={},
+                    )
+                )  # fmt: skip
+                session.flush()
+
+
+def passes(database: Database) -> dict[UUID, float]:
+    with database.transaction() as session:
+        return {one.organization_id: one.passed for one in session.query(LaneShare)}
+
+
+def chosen(database: Database, lane: Lane, slots: int) -> tuple[list[UUID], dict[UUID, float]]:
+    """What the long way takes, and the passes after it; undone."""
+    taken: list[UUID] = []
+    after: dict[UUID, float] = {}
+    with suppress(UndoneError), database.transaction() as session:
+        taken += [one.task_id for one in claims.claim(session, WORKER, lane, slots, SETTINGS)]
+        session.flush()
+        after |= {one.organization_id: one.passed for one in session.query(LaneShare)}
+        raise UndoneError
+    return taken, after
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_the_short_way_takes_what_the_long_way_takes_in_its_order(database: Database, short: ClaimAll, seed: int) -> None:
+    rng = random.Random(seed)
+    lane = rng.choice([Lane.HIGH_PRIORITY, Lane.DEFAULT])
+    fill(database, rng, lane)
+    slots = rng.randint(1, 10)
+    expected, passes_after = chosen(database, lane, slots)
+    claimed = short.claim(lane, slots)
+    if claimed is None:
+        with database.transaction() as session:
+            claims.claim(session, WORKER, lane, slots, SETTINGS)
+        return
+    assert [one.task_id for one in claimed] == expected
+    assert passes(database) == passes_after
+
+
+def test_most_claims_go_the_short_way(database: Database, short: ClaimAll) -> None:
+    """Else the test above would show nothing."""
+    went = 0
+    for seed in range(60):
+        rng = random.Random(seed)
+        lane = rng.choice([Lane.HIGH_PRIORITY, Lane.DEFAULT])
+        fill(database, rng, lane)
+        went += short.claim(lane, rng.randint(1, 10)) is not None
+    assert went > 30
+
+
+def test_a_claim_of_the_short_way_has_all_that_the_long_way_s_has(database: Database, short: ClaimAll) -> None:
+    fill(database, random.Random(3), Lane.DEFAULT)
+    with database.transaction() as session:
+        session.execute(text("UPDATE nodes SET cpu = 100, memory_mb = 100000"))
+    with suppress(UndoneError), database.transaction() as session:
+        long = {one.task_id: one for one in claims.claim(session, WORKER, Lane.DEFAULT, 5, SETTINGS)}
+        raise UndoneError
+    claimed = short.claim(Lane.DEFAULT, 5)
+    assert claimed
+    for one in claimed:
+        fields = vars(long[one.task_id])
+        assert {**vars(one), "token": fields["token"]} == fields
