@@ -91,7 +91,8 @@ class Settings(BaseSettings):
     scan_seconds: float = 120.0  # for all sources of one package
     scan_memory_mb: int = 1024
     audit_service: bool = True  # ask pip-audit's service about the lock
-    audit_seconds: float = 3.0  # .. and no longer than this
+    audit_seconds: float = 10.0  # .. and no longer than this, beside the installation of the requirements
+    audit_wait_seconds: float = 2.0  # how long a deploy waits for the answer once everything else is ready
     audit_database: Path | None = None  # the offline file that is used when the service does not answer
 
     # packages

@@ -1,12 +1,13 @@
 """Known vulnerabilities: by an offline file where the service does not answer, and never a silent pass."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mecapy_platform.worker.checks.audit import Auditor, from_database, from_service
+from mecapy_platform.worker.checks.audit import Audited, Auditor, from_database
 
 LOCK = """\
 numpy==1.21.0 \\
@@ -71,14 +72,43 @@ def test_no_requirements_need_no_service(tmp_path: Path) -> None:
     assert auditor(tmp_path).audit(None).said == "no requirements"
 
 
-def test_answers_of_the_service_become_findings() -> None:
-    answer = {
-        "vulnerabilities": [{"package": "numpy", "id": "GHSA-1", "summary": "bad", "fixed": [], "aliases": []}],
-        "unknown": ["beam-lib"],
-    }
-    audited = from_service(answer, [("NumPy", "1.21.0"), ("beam-lib", "2.0.0")])
+def answered(folder: Path, answer: dict[str, Any], database: Path | None = None) -> Audited:
+    """As if the service had said so a moment ago."""
+    asked = Auditor(folder / "cache", 0.001, use_service=True, database=database)
+    path = asked._answer_path([("numpy", "1.21.0"), ("beam-lib", "2.0.0")])
+    path.parent.mkdir()
+    path.write_text(json.dumps(answer), "utf-8")
+    return asked.audit(LOCK)
+
+
+def test_answers_of_the_service_become_findings(tmp_path: Path) -> None:
+    told = {"package": "numpy", "id": "GHSA-1", "summary": "bad", "fixed": [], "aliases": []}
+    audited = answered(tmp_path, {"vulnerabilities": [told], "unknown": []})
     assert [(one.rule, one.why) for one in audited.findings] == [("GHSA-1", "numpy 1.21.0: bad")]
-    assert "not known there: beam-lib" in audited.said
+    assert audited.is_checked
+
+
+def test_what_the_service_does_not_know_was_not_checked(tmp_path: Path) -> None:
+    audited = answered(tmp_path, {"vulnerabilities": [], "unknown": ["Beam_Lib"]})
+    assert not audited.is_checked
+    assert "does not know beam-lib" in audited.said
+
+
+def test_what_the_service_does_not_know_is_looked_up_in_the_file(tmp_path: Path) -> None:
+    known = database(tmp_path, {**ADVISORY, "package": "beam-lib", "affected": ["<3"]})
+    audited = answered(tmp_path, {"vulnerabilities": [], "unknown": ["beam-lib"]}, known)
+    assert ([one.rule for one in audited.findings], audited.is_checked) == (["PYSEC-1"], True)
+
+
+def test_an_answer_of_an_hour_ago_is_not_asked_for_again(tmp_path: Path) -> None:
+    """The first of these asks nobody, as no process can answer within a millisecond."""
+    asked = Auditor(tmp_path / "cache", 0.001, use_service=True, database=None)
+    path = asked._answer_path([("numpy", "1.21.0"), ("beam-lib", "2.0.0")])
+    path.parent.mkdir()
+    path.write_text('{"vulnerabilities": [], "unknown": []}', "utf-8")
+    assert asked.audit(LOCK).is_checked
+    os.utime(path, (0, 0))
+    assert not asked.audit(LOCK).is_checked
 
 
 def test_a_service_that_does_not_answer_in_time_is_left_and_not_asked_again_at_once(tmp_path: Path) -> None:

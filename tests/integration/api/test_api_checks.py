@@ -61,7 +61,7 @@ def test_an_administrator_changes_it_and_takes_it_back(admin: httpx2.Client, pat
 
 @pytest.mark.parametrize("role", ["user", "viewer"])
 def test_a_member_without_the_right_may_look_but_not_change(platform: ApiPlatform, path: str, slug: str, role: str) -> None:
-    roles = ("mecapy-viewer",) if role == "viewer" else ()
+    roles = ("viewer",) if role == "viewer" else ()
     member = platform.client(f"bob-{slug}", slug, roles=roles)
     assert member.get(path).status_code == 200
     refused = member.put(path, json={"checks": {"hostile": "off"}})

@@ -1,5 +1,6 @@
 """Known vulnerabilities of the locked requirements: by pip-audit's service, else by an offline database, else said to be not checked."""
 
+import hashlib
 import json
 import os
 import re
@@ -19,6 +20,7 @@ from mecapy_platform.core.checks.findings import CheckName, Finding, Severity
 
 PINNED = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==([^\s;\\]+)", re.MULTILINE)
 SERVICE = "mecapy_platform.worker.checks.audit_service"
+REMEMBERED_SECONDS = 3600.0
 QUIET_SECONDS = 600.0  # how long a service that did not answer is not asked again
 KEPT_VARIABLES = ("PATH", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
 DATABASE_FORMAT = 1
@@ -48,12 +50,40 @@ class Auditor:
             return Audited((), is_checked=True, said="no requirements")
         said = "the service is switched off"
         if self.use_service:
-            answer, said = self._ask(packages)
+            answer, said = self._remembered(packages), ""
+            if answer is None:
+                answer, said = self._ask(packages)
             if answer is not None:
-                return from_service(answer, packages)
+                return self._completed(from_service(answer, packages), answer["unknown"], packages)
         if self.database is not None:
             return from_database(self.database, packages, said)
         return Audited((), is_checked=False, said=f"not checked: {said}, and there is no offline database")
+
+    def _completed(self, audited: Audited, unknown: Sequence[str], packages: Sequence[tuple[str, str]]) -> Audited:
+        """What the service does not know is looked up in the offline file; without one it was not checked."""
+        names = {canonicalize_name(name) for name in unknown}
+        left = [one for one in packages if canonicalize_name(one[0]) in names]
+        if not left:
+            return audited
+        why = f"the service does not know {', '.join(sorted(names))[:200]}"
+        if self.database is None:
+            return Audited(audited.findings, is_checked=False, said=f"not checked in full: {why}")
+        rest = from_database(self.database, left, why)
+        return Audited(audited.findings + rest.findings, is_checked=rest.is_checked, said=f"{audited.said}; {rest.said}")
+
+    def _remembered(self, packages: Sequence[tuple[str, str]]) -> Mapping[str, Any] | None:
+        """The answer about the same versions of less than an hour ago: a redeploy asks nobody."""
+        path = self._answer_path(packages)
+        try:
+            if not 0 <= time.time() - path.stat().st_mtime < REMEMBERED_SECONDS:
+                return None
+            answer: Mapping[str, Any] = json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+        return answer
+
+    def _answer_path(self, packages: Sequence[tuple[str, str]]) -> Path:
+        return self.cache / f"{hashlib.sha256(json.dumps(packages).encode()).hexdigest()}.json"
 
     def _ask(self, packages: Sequence[tuple[str, str]]) -> tuple[Mapping[str, Any] | None, str]:
         marker = self.cache / "not-answering"
@@ -70,6 +100,7 @@ class Auditor:
             if done.returncode == 0:
                 marker.unlink(missing_ok=True)
                 answer: Mapping[str, Any] = json.loads(done.stdout)
+                self._answer_path(packages).write_text(done.stdout, "utf-8")
                 return answer, ""
             said = "the service did not answer"
         except subprocess.TimeoutExpired:
@@ -86,9 +117,7 @@ def from_service(answer: Mapping[str, Any], packages: Sequence[tuple[str, str]])
         _finding(one["package"], versions.get(canonicalize_name(one["package"]), ""), one["id"], one["summary"], one["fixed"])
         for one in answer["vulnerabilities"]
     ]
-    unknown = ", ".join(sorted(answer["unknown"]))
-    said = f"{len(packages)} packages asked of the service" + (f"; not known there: {unknown}" if unknown else "")
-    return Audited(tuple(findings), is_checked=True, said=said)
+    return Audited(tuple(findings), is_checked=True, said=f"{len(packages) - len(answer['unknown'])} packages asked of the service")
 
 
 def from_database(path: Path, packages: Sequence[tuple[str, str]], why: str = "") -> Audited:

@@ -52,7 +52,7 @@ class Review:
             self._resolve(environment)
         if audited is not None:
             with self._timed("waiting_for_audit"):
-                self._take_audit(audited.result())
+                self._take_audit(self._awaited(audited))
         self.stop_if_found()
 
     def loaded(self, told: object) -> None:
@@ -152,6 +152,14 @@ class Review:
                 why = f"{one['name']} {one['version']} names no licence in its metadata."
                 advice = "Look it up at the project before you pass results on."
                 self.report.add([Finding(CheckName.LICENCES, "licence_unknown", Severity.LOW, "requirements.txt", 0, why, advice)])
+
+    def _awaited(self, audited: "Future[Audited]") -> Audited:
+        seconds = self.context.settings.audit_wait_seconds
+        try:
+            return audited.result(seconds)
+        except TimeoutError:
+            said = f"not checked: the service had not answered {seconds:g} s after everything else was ready"
+            return Audited((), is_checked=False, said=said)
 
     def _take_audit(self, audited: Audited) -> None:
         self.report.add(audited.findings)
