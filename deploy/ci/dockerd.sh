@@ -55,7 +55,7 @@ start() {
 # The shims of containers and the daemon's own containerd name our directory in their arguments; nobody else's do.
 ours() {
 	for entry in /proc/[0-9]*; do
-		if tr '\0' ' ' <"$entry/cmdline" 2>/dev/null | grep -qF "$directory/exec"; then
+		if { tr '\0' ' ' <"$entry/cmdline"; } 2>/dev/null | grep -qF "$directory/exec"; then
 			echo "${entry#/proc/}"
 		fi
 	done

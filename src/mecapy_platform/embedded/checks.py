@@ -7,6 +7,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,9 +16,12 @@ from urllib.request import urlopen
 
 from mecapy_platform.core.errors import MecapyError
 from mecapy_platform.embedded import interpreters, programs
+from mecapy_platform.embedded.durability import check_durability
 from mecapy_platform.embedded.layout import Layout
 from mecapy_platform.embedded.lock import holder
 from mecapy_platform.sandbox.base import Check
+from mecapy_platform.sandbox.docker import DockerSandbox
+from mecapy_platform.sandbox.docker_options import DockerOptions
 from mecapy_platform.sandbox.registry import make_sandbox
 from mecapy_platform.settings import Settings
 
@@ -42,7 +46,8 @@ def check_all(root: Path, settings: Settings) -> list[Check]:
         _user_namespaces(),
         _cgroups(),
         _landlock(),
-        *check_sandbox(settings.sandbox_backend),
+        *(check for backend in settings.backends() for check in check_sandbox(backend, settings)),
+        check_durability(settings),
         *_interpreters(),
         _tool("uv", "builds environments of packages; install it with: pip install 'mecapy-platform[server]'", required=True),
         _tool("ccx", "CalculiX, for packages that need it; on Debian: apt install calculix-ccx", required=False),
@@ -51,10 +56,16 @@ def check_all(root: Path, settings: Settings) -> list[Check]:
     ]
 
 
-def check_sandbox(backend: str) -> list[Check]:
+def check_sandbox(backend: str, settings: Settings | None = None) -> list[Check]:
     """The self-test that a worker runs before it takes work."""
+    chosen = settings or Settings()
     try:
-        found = make_sandbox(backend, socket=None).self_test().checks
+        with tempfile.TemporaryDirectory(prefix="mecapy-doctor-") as home:
+            docker = DockerOptions(Path(home), chosen.docker_host, "doctor", runtime=chosen.docker_runtime)
+            sandbox = make_sandbox(backend, socket=None, docker=docker)
+            found = sandbox.self_test().checks
+            if isinstance(sandbox, DockerSandbox):
+                sandbox.close()  # its containers are removed in the background
     except MecapyError as error:
         return [Check(f"sandbox {backend}", holds=False, detail=error.message)]
     tried = [Check(f"sandbox: {one.name}", one.holds, one.detail, one.required) for one in found]

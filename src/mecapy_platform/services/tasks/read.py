@@ -136,6 +136,10 @@ def _without_worker(session: Session, task: Task) -> Waiting | None:
         return Waiting("no_worker", "No worker is running; an operator must start one.")
     if not any(node.accepts_work for node in nodes):
         return Waiting("workers_refuse", f"No worker takes work: {nodes[0].refusal}")
+    options = session.scalar(select(Function.options).where(Function.id == task.function_id)) or {}
+    needs = set(options.get("needs") or ())
+    if not any(needs <= set(node.tools) for node in nodes):
+        return Waiting("tool_missing", f"It needs {', '.join(sorted(needs))}, which no worker has now.")
     if not any(node.cpu >= task.cpu and node.memory_mb >= task.memory_mb for node in nodes):
         return Waiting("never_fits", f"No worker has {task.cpu} CPU and {task.memory_mb} MiB.")
     return None
