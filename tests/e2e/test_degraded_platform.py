@@ -19,7 +19,12 @@ from running_platform import MECAPY, archive, deploy, launch, platform
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="root's platform is the one that must not run code unconfined")
 
-LIMITS = {"MECAPY_OUTPUT_BYTES": str(1 << 20), "MECAPY_LOG_BYTES": str(1 << 18), "MECAPY_GRACE_SECONDS": "1"}
+LIMITS = {
+    "MECAPY_OUTPUT_BYTES": str(1 << 20),
+    "MECAPY_LOG_BYTES": str(1 << 18),
+    "MECAPY_GRACE_SECONDS": "1",
+    "MECAPY_CHECKS": '{"hostile": "warn"}',
+}
 
 
 @pytest.fixture(scope="module", params=["cgroups", "landlock", "cgroups,enabled-landlock"])

@@ -265,7 +265,7 @@ def test_a_body_of_another_length_than_it_says_ends_with_its_connection(running:
 
 
 def test_nothing_of_what_was_refused_stays_on_the_disk(running: Running, client: httpx2.Client) -> None:
-    incoming = running.data / "incoming"
+    incoming = running.data / "files" / "incoming"
     assert incoming.is_dir()
     assert wait_for(lambda: not list(incoming.iterdir()), f"an empty {incoming}")
 
