@@ -48,12 +48,21 @@ class Memory:
         (self._folder / "clear_refs").write_text("5")
         self._idle = self._status("VmRSS")
 
+    def now_above_idle(self) -> int:
+        return self._status("VmRSS") - self._idle
+
     def above_idle(self) -> int:
         return self._status("VmHWM") - self._idle
 
     def _status(self, name: str) -> int:
         lines = (self._folder / "status").read_text().splitlines()
         return int(next(line for line in lines if line.startswith(name)).split()[1]) * 1024
+
+
+@pytest.fixture(scope="module", autouse=True)
+def from_the_start(running: Running) -> Memory:
+    """As it is before the first upload."""
+    return Memory(running.parts["api"][0])
 
 
 @pytest.fixture
@@ -286,3 +295,8 @@ def test_unpacking_the_most_that_is_allowed_costs_the_builder_little_memory(runn
     answer = send(running, build(members, manifest=small_manifest("unpacks").encode()))
     assert answer.json()["package"]["status"] == "ready", answer.text[:1000]
     assert watched.above_idle() <= ALLOWED_BYTES, f"{watched.above_idle() / MIB:.1f} MiB above idle"
+
+
+def test_after_all_of_it_the_memory_is_still_what_is_promised(from_the_start: Memory) -> None:
+    """What one upload leaves is used by the next: nothing adds up."""
+    assert from_the_start.now_above_idle() <= ALLOWED_BYTES

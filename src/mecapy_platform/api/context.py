@@ -9,14 +9,14 @@ from mecapy_platform.events.doorbell import Doorbell
 from mecapy_platform.settings import Settings
 from mecapy_platform.storage.base import Storage
 
-ARCHIVES_AT_ONCE = 2
+ARCHIVES_AT_ONCE = 1  # reading one is Python's work, which threads do not share
 
 
 @dataclass(frozen=True)
 class ApiContext:
     """`hints` is called after a commit that made work, with the lanes it is in (none: any); it never raises.
 
-    `checks` are the parts that `/ready` asks. `readers` lets few archives be read at a time, so that many cost no more memory than few.
+    `checks` are the parts that `/ready` asks. `readers` lets one archive be read at a time, so that many cost no more memory than one.
     """
 
     settings: Settings

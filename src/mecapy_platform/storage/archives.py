@@ -5,9 +5,10 @@ import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -137,30 +138,41 @@ def _shown(name: str) -> str:
 
 def _members(archive: _Archive, limits: ArchiveLimits) -> list[_Member]:
     """Every member but the rubbish of file managers. Raises with every problem, at most a hundred."""
-    problems: list[Problem] = []
-    found: list[_Member] = []
-    refused: set[int] = set()
-    total = 0
-    for info in archive.file.infolist():
-        fault = _fault(info) or _ratio_fault(info, limits)
-        if fault is not None:
-            problems.append(Problem(_shown(info.orig_filename), *fault))
-            refused.add(info.header_offset)
-            continue
-        total += info.file_size
-        member = _Member(info)
-        if not _is_rubbish(member.name):
-            found.append(member)
-    named = ((member.info.orig_filename, member.info.is_dir()) for member in found)
-    problems += [Problem(_shown(name), code, message) for name, code, message in collisions(named, 2 * limits.files)]
-    laid = layout_faults(archive.source, archive.file.infolist(), archive.directory_start)
-    problems += [Problem(_shown(info.orig_filename), code, message) for info, code, message in laid if info.header_offset not in refused]
+    infos = archive.file.infolist()
+    faults = ((info, _fault(info) or _ratio_fault(info, limits)) for info in infos)
+    refused = {info.header_offset: fault for info, fault in faults if fault is not None}
+    found = [_Member(info) for info in infos if info.header_offset not in refused and not _is_rubbish(info.orig_filename.rstrip("/"))]
+    problems, count = _first(_problems(archive, limits, infos, refused, found))
     if problems:
-        message = f"{problems[0].path}: {problems[0].message}" + (f" And {len(problems) - 1} more." if len(problems) > 1 else "")
-        raise InvalidInputError("archive_invalid", message, problems=problems[:PROBLEMS_MAX])
-    if total > limits.total_bytes:
+        message = f"{problems[0].path}: {problems[0].message}" + (f" And {count - 1} more." if count > 1 else "")
+        raise InvalidInputError("archive_invalid", message, problems=problems)
+    if sum(info.file_size for info in infos) > limits.total_bytes:
         raise _too_large(limits)
     return found
+
+
+def _problems(
+    archive: _Archive,
+    limits: ArchiveLimits,
+    infos: Sequence[zipfile.ZipInfo],
+    refused: Mapping[int, tuple[str, str]],
+    found: Sequence[_Member],
+) -> Iterator[Problem]:
+    """Of members by themselves, of their names together, of where they lie."""
+    for info in infos:
+        if info.header_offset in refused:
+            yield Problem(_shown(info.orig_filename), *refused[info.header_offset])
+    for name, code, message in collisions(((member.info.orig_filename, member.info.is_dir()) for member in found), 2 * limits.files):
+        yield Problem(_shown(name), code, message)
+    for info, code, message in layout_faults(archive.source, infos, archive.directory_start):
+        if info.header_offset not in refused:
+            yield Problem(_shown(info.orig_filename), code, message)
+
+
+def _first(problems: Iterator[Problem]) -> tuple[list[Problem], int]:
+    """Those that are told, and how many there are: ten thousand are not kept."""
+    kept = list(islice(problems, PROBLEMS_MAX))
+    return kept, len(kept) + sum(1 for _ in problems)
 
 
 def _is_rubbish(name: str) -> bool:
