@@ -16,6 +16,7 @@ import psycopg
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -121,16 +122,23 @@ class _Body:
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._read: Message | None = None
+        self._refusal: HTTPException | None = None  # of a body that is too large or too slow; told by the ordinary route
 
     async def first(self) -> bytes | None:
         """The whole body, where it is small and came in one piece."""
-        message = self._read = await self._receive()
+        try:
+            message = self._read = await self._receive()
+        except HTTPException as error:
+            self._refusal = error
+            return None
         if message["type"] != "http.request" or message.get("more_body") or len(message.get("body", b"")) > BODY_BYTES:
             return None
         body: bytes = message.get("body", b"")
         return body
 
     async def again(self) -> Message:
+        if self._refusal is not None:
+            raise self._refusal
         message, self._read = self._read, None
         return message if message is not None else await self._receive()
 
