@@ -1,7 +1,7 @@
 """The policy of checks: what holds by default, what an organization may say, what a report makes of findings."""
 
 import pytest
-from hypothesis import event, given
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from mecapy_platform.core.checks.findings import CheckName, Finding, Severity
