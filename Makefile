@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo up test check bench fmt migrate docs lock
+.PHONY: help setup demo up test check bench fmt migrate docs images lock
 
 help: ## print this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
@@ -48,6 +48,9 @@ migrate: $(STAMP) ## bring the database named by MECAPY_DATABASE_OWNER_URL to th
 
 docs: $(STAMP) ## write docs/reference/openapi.json from the code
 	@$(BIN)/python -m mecapy_platform.api.openapi docs/reference/openapi.json
+
+images: $(STAMP) ## make our Docker images from Debian's packages and load them (needs root, mmdebstrap and a daemon)
+	@$(BIN)/python deploy/docker/build.py
 
 lock: ## renew requirements/*.txt from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url pyproject.toml -o requirements/base.txt
