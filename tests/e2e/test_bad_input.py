@@ -19,6 +19,7 @@ LIMITS = {
     "MECAPY_LOG_BYTES": str(1 << 18),
     "MECAPY_BODY_BYTES": str(4 << 20),
     "MECAPY_GRACE_SECONDS": "1",
+    "MECAPY_WARM_SANDBOXES": "0",  # a sandbox that is kept ready is no trace of a bad run
     "MECAPY_CHECKS": '{"hostile": "warn"}',  # fork bombs among them
 }
 COUNTED = {"fork_bomb", "fork_until_refused", "disk_flood"}
