@@ -149,6 +149,7 @@ def docker_options(settings: Settings, node: str) -> DockerOptions:
         runtime=settings.docker_runtime,
         first_uid=settings.docker_first_uid,
         uids=settings.docker_uids,
+        warm=settings.docker_warm,
         builds_under_default_filter=settings.docker_build_default_filter,
     )
 

@@ -77,6 +77,7 @@ class Settings(BaseSettings):
     docker_runtime: str = ""  # such as runsc; empty: the daemon's own
     docker_first_uid: int = 1_950_000_000  # each running container has a uid of its own, from here on
     docker_uids: int = 100_000_000
+    docker_warm: int = 0  # containers started ahead of calls, each for one task; 0: none
     docker_build_default_filter: bool = False  # build Dockerfiles also under the daemon's own default system call filter
     image_bytes: int = 4096 * MIB  # of one package's image
     warm_sandboxes: int = 8  # kept ready by each worker process; 0: every call starts cold

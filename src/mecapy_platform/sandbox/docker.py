@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from mecapy_platform.core.errors import SandboxError
@@ -27,6 +28,7 @@ from mecapy_platform.sandbox.docker_link import Link
 from mecapy_platform.sandbox.docker_options import DockerOptions
 from mecapy_platform.sandbox.docker_program import image_program, managed_program
 from mecapy_platform.sandbox.docker_run import Container, DockerRun
+from mecapy_platform.sandbox.docker_warm import Waiting, WarmContainers, claimed_labels, may_wait
 from mecapy_platform.sandbox.probe import run_self_test
 from mecapy_platform.sandbox.spawner.command import write_etc
 
@@ -45,6 +47,7 @@ class DockerSandbox:
         self._daemon_made: Daemon | None = None
         self._root: str | None = None
         self.images = DockerImages(self._daemon, needs_own_filter=not options.builds_under_default_filter)
+        self._warm = WarmContainers(options.warm, lambda spec: self._make(spec, waits=True)) if options.warm else None
         self._lock = threading.Lock()
         self._removals: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._remover: threading.Thread | None = None
@@ -54,19 +57,35 @@ class DockerSandbox:
         return run_self_test(self)
 
     def start(self, spec: SandboxSpec) -> Run:
-        daemon = self._daemon()
         if spec.write_inputs is not None:
             spec.write_inputs()
+        if self._warm is None or not may_wait(spec):
+            return self._make(spec, waits=False).run
+        run = self._warm.take(spec) or self._make(spec, waits=False).run
+        self._warm.wish(spec)
+        return run
+
+    def is_ready(self, spec: SandboxSpec) -> bool:
+        """Whether a container waits for such a task."""
+        return self._warm is not None and self._warm.has(spec)
+
+    def _make(self, spec: SandboxSpec, *, waits: bool) -> Waiting:
+        """Start a container. `waits`: its order, and what it reads, come later."""
+        daemon = self._daemon()
         name = f"mecapy-{self._options.platform}-{secrets.token_hex(8)}"
         uid = self._options.first_uid + secrets.randbelow(self._options.uids)
         folder = self._options.home / name
         write_run_folder(folder, uid)
+        if waits:
+            (folder / "in").mkdir()
+            (folder / "in").chmod(0o755)
+            spec = replace(spec, inputs=folder / "in")
         link = Link(folder, uid)
         try:
             program = self._program(spec, folder)
             link.listen()
             identity = Identity(name, uid, {**labels_of(spec, name, self._options), f"{LABEL}.uid": str(uid)})
-            container_id = daemon.create(container_config(spec, program, identity, self._options), name)
+            container_id = daemon.create(container_config(spec, program, identity, self._options, waits=waits), name)
         except (SandboxError, OSError):
             link.close()
             shutil.rmtree(folder, ignore_errors=True)
@@ -79,7 +98,7 @@ class DockerSandbox:
         except SandboxError:
             run.close()
             raise
-        return run
+        return Waiting(run, program, folder)
 
     def find(self, reference: str, seen: Seen = NOTHING_SEEN) -> Run | None:
         """The run of a container that lives, or one that has died and can still say how."""
@@ -90,6 +109,7 @@ class DockerSandbox:
         folder = self._options.home / labels[f"{LABEL}.name"]
         if not folder.is_dir():
             return None
+        labels = claimed_labels(folder, labels)
         pid = int(found["State"]["Pid"])
         link = Link(folder, int(labels[f"{LABEL}.uid"]), pid if pid and Path(f"/proc/{pid}").exists() else None)
         link.listen()
@@ -106,7 +126,9 @@ class DockerSandbox:
         ours = {f"{LABEL}.platform": self._options.platform, f"{LABEL}.node": self._options.node}
         found = self._daemon().containers(ours)
         self._forget({str(one["Labels"][f"{LABEL}.name"]) for one in found})
-        return [_kept(str(one["Id"]), one["Labels"], time.time() - float(one["Created"])) for one in found]
+        home = self._options.home
+        labels = [claimed_labels(home / one["Labels"][f"{LABEL}.name"], one["Labels"]) for one in found]
+        return [_kept(str(one["Id"]), own, time.time() - float(one["Created"])) for one, own in zip(found, labels, strict=True)]
 
     def remove(self, reference: str) -> None:
         daemon = self._daemon()
@@ -117,7 +139,9 @@ class DockerSandbox:
             shutil.rmtree(self._options.home / labels[f"{LABEL}.name"], ignore_errors=True)
 
     def close(self) -> None:
-        """Wait for containers that are being removed."""
+        """End what waits, and wait for containers that are being removed."""
+        if self._warm is not None:
+            self._warm.close()
         with self._lock:
             remover, self._remover = self._remover, None
         if remover is not None:

@@ -15,4 +15,5 @@ class DockerOptions:
     runtime: str = ""  # such as runsc; empty: the daemon's own
     first_uid: int = 1_950_000_000  # each running container gets one of these, above what other programs hand out
     uids: int = 100_000_000
+    warm: int = 0  # containers started ahead, each for one task; 0: none
     builds_under_default_filter: bool = False  # also where the daemon has no profile of ours for what builds run

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
@@ -83,6 +83,12 @@ class DockerRun:
         """Leave the container as it is."""
         self._is_detached = True
         self.close()
+
+    def begin(self, order: Mapping[str, Any], *, keep: bool) -> bool:
+        """Give a container that was started ahead its one order; False when it is not there any more."""
+        self._container = replace(self._container, keep=keep)
+        self._started_at = time.monotonic()
+        return self._link.say({"order": order})
 
     def wait_for_hello(self, seconds: float) -> None:
         """Return once the first process of the container has come, or has been found dead."""
