@@ -31,7 +31,8 @@ class Surprising:
 @pytest.mark.parametrize("kind", ["engine", "heartbeat"])
 def test_a_thread_of_the_worker_tries_again_after_any_error(tmp_path: Path, kind: str) -> None:
     database = Surprising()
-    context: Any = SimpleNamespace(database=database, settings=Settings(), work_dir=tmp_path, worker=SimpleNamespace(node="n"))
+    worker = SimpleNamespace(node="n")
+    context: Any = SimpleNamespace(database=database, settings=Settings(), work_dir=tmp_path, worker=worker, containers=None)
     live = LiveAttempts()
     thread: Engine | Heartbeat
     if kind == "engine":

@@ -46,7 +46,8 @@ class WorkerContext:
 
     def sandboxes(self) -> Sequence[Sandbox]:
         """Every backend in use, each once."""
-        return list(dict.fromkeys([self.sandbox, *self.lane_sandboxes.values(), *([self.containers] if self.containers else [])]))
+        every = [self.sandbox, *self.lane_sandboxes.values(), *([self.containers] if self.containers is not None else [])]
+        return list({id(one): one for one in every}.values())
 
     def durable_sandboxes(self) -> Sequence[DurableSandbox]:
         return [one for one in self.sandboxes() if isinstance(one, DurableSandbox)]

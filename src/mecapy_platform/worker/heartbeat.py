@@ -31,7 +31,7 @@ class Heartbeat(threading.Thread):
         self._live = live
         self._capacity = capacity
         self._ended = threading.Event()
-        self._tools = json.dumps([*installed_tools(), *([CONTAINERS] if context.settings.runs_images else [])])
+        self._tools = json.dumps([*installed_tools(), *([CONTAINERS] if context.containers is not None else [])])
         self.refusal: str | None = None  # why this node takes no work, None when it does
 
     def run(self) -> None:

@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from celery import Celery
 from celery.signals import worker_shutting_down
@@ -34,6 +35,7 @@ PASS_ON_SECONDS = 0.25
 
 def serve(context: WorkerContext, lanes: Sequence[Lane]) -> None:
     """Run until SIGTERM, then drain: running tasks get `drain_seconds`, what is left starts again on another worker."""
+    context = without_broken_images(context)
     live = LiveAttempts()
     heartbeat = Heartbeat(context, live, capacity_of(context.settings))
     heartbeat.refusal = refusal_of(context)
@@ -64,6 +66,16 @@ def serve(context: WorkerContext, lanes: Sequence[Lane]) -> None:
         finisher.close()
         heartbeat.end()
         context.database.dispose()
+
+
+def without_broken_images(context: WorkerContext) -> WorkerContext:
+    """A daemon that is away costs the packages that are images, not the lanes that need none. Nothing runs in what was not tested."""
+    containers = context.containers
+    of_lanes = (context.sandbox, *context.lane_sandboxes.values())
+    if containers is None or any(one is containers for one in of_lanes) or containers.self_test().holds:
+        return context
+    log.error("the %s sandbox does not hold: packages that are images do not run here until this worker is started again", containers.name)
+    return replace(context, containers=None, images=None)
 
 
 def refusal_of(context: WorkerContext) -> str | None:
