@@ -185,7 +185,7 @@ def archive(
     *,
     visibility: str = "private",
     manifest: str | None = None,
-    files: Mapping[str, str] | None = None,
+    files: Mapping[str, str | bytes] | None = None,
 ) -> bytes:
     """A zip with a manifest and its code."""
     text = manifest if manifest is not None else MANIFEST.format(name=name, version=version, visibility=visibility)

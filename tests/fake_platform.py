@@ -158,7 +158,7 @@ def _handler(platform: FakePlatform) -> type[BaseHTTPRequestHandler]:
                 return
             self._send(*platform.answer(request))
 
-        do_GET = do_POST = _any  # noqa: N815 -- the standard library's names
+        do_GET = do_PUT = do_POST = _any  # noqa: N815 -- the standard library's names
 
         def _send(self, status: int, content: Any, headers: dict[str, str] | None = None) -> None:
             body = content if isinstance(content, bytes) else json.dumps(content).encode()
