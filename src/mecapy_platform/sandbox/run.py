@@ -137,7 +137,7 @@ class BubblewrapRun:
         with selectors.PollSelector() as selector:
             for fd in (*self._streams, self._connection.fileno()):
                 selector.register(fd, selectors.EVENT_READ)
-            looked_at = 0.0
+            looked_at = time.monotonic()
             while self._ended is None and not self._is_closed:
                 ready = {key.fd for key, _mask in selector.select(interval_seconds)}
                 for fd in ready & self._streams.keys():
@@ -146,10 +146,16 @@ class BubblewrapRun:
                     self._hear()
                 if time.monotonic() - looked_at >= interval_seconds or self._ended is not None:
                     looked_at = time.monotonic()
-                    yield from self._progress.read(final=self._ended is not None)
+                    if self._has_progress():
+                        yield from self._progress.read(final=self._ended is not None)
                     yield Tick()
-        for fd in list(self._streams):
-            yield from self._read_stream(fd, None)
+            open_streams = selector.get_map()
+            ended = [fd for fd in self._streams if fd not in open_streams]
+        for fd, buffer in self._streams.items():
+            if fd in ended:
+                yield from self._keep(buffer.stream, 0, buffer.feed(b"", final=True))
+            else:
+                yield from self._read_stream(fd, None)
 
     def stop(self, reason: StopReason) -> None:
         with self._lock:
@@ -189,6 +195,10 @@ class BubblewrapRun:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+    def _has_progress(self) -> bool:
+        """False once it is known that there is no such file."""
+        return True
 
     def _read_stream(self, fd: int, selector: selectors.BaseSelector | None) -> Iterator[LogChunk]:
         """Once `selector` is None everything is dead: read to the end."""

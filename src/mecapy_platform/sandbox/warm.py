@@ -16,7 +16,7 @@ from typing import Any
 
 from mecapy_platform.core.errors import SandboxError
 from mecapy_platform.core.states import Usage
-from mecapy_platform.sandbox.base import Ended, EndReason, Limits, SandboxSpec
+from mecapy_platform.sandbox.base import Collected, Ended, EndReason, Limits, SandboxSpec
 from mecapy_platform.sandbox.limits import thread_environment
 from mecapy_platform.sandbox.run import BubblewrapRun, Streams
 from mecapy_platform.sandbox.spawner.command import call_environment
@@ -235,6 +235,12 @@ class WarmRun(BubblewrapRun):
         self._orders = ends.orders
         self._give_back = give_back
         self._slot_is_lost = False
+        self._left: bytes | None = None  # the result, where the stem saw that nothing else was left
+
+    def collect(self) -> Collected:
+        if self._left is None or len(self._left) > self._spec.limits.result_bytes:
+            return super().collect()
+        return Collected(self._left, None)
 
     def begin(self, function: Function, inputs: WarmInputs) -> None:
         """Send the call, then its time limit; the worker and the stem act at once, side by side."""
@@ -262,6 +268,9 @@ class WarmRun(BubblewrapRun):
             os.close(fd)
         self._give_back(self._slot, is_clean)
 
+    def _has_progress(self) -> bool:
+        return self._left is None
+
     def _tell(self, word: bytes) -> None:
         with suppress(OSError):
             self._connection.send(b"%b %d" % (word.strip(), self._slot.serial))
@@ -276,7 +285,11 @@ class WarmRun(BubblewrapRun):
         if not said:
             self._ended = self._lost()
             return
-        self._ended = self._explained(self._read_end(json.loads(said)["ended"]))
+        head, _, rest = said.partition(b"\n")
+        told = json.loads(head)
+        if told["is_all"]:
+            self._left = rest
+        self._ended = self._explained(self._read_end(told["ended"]))
 
     def _explained(self, ended: Ended) -> Ended:
         """A run that failed may have met a limit: ask which."""

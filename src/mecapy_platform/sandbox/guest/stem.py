@@ -66,7 +66,7 @@ def serve_slot(descriptor: int) -> bool:
         goes_on = follow(channel, worker, watch, serial)
         end = finish(worker, watch)
         if goes_on:
-            channel.send(quickjson.dumps({"ended": end, "serial": serial}).encode())
+            channel.send(quickjson.dumps({"ended": end, "serial": serial, "is_all": False}).encode())
     return False
 
 

@@ -34,6 +34,7 @@ def main() -> NoReturn:
     setup = call.Setup(confine.file_rules(), bytes.fromhex(order["filter"]), adaptations, has_site=order["site"])
     control = socket.socket(fileno=CONTROL_FD)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # what dies here is reaped by the kernel
+    native.in_workspace(lambda: call.practise(setup))
     gc.collect()
     gc.freeze()
     native.rehearse(lambda: call.rehearse(setup))

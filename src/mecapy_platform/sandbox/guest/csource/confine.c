@@ -112,6 +112,12 @@ VISIBLE int mecapy_enter_workspace(void)
 	return enter_workspace();
 }
 
+VISIBLE int mecapy_hide(const char *target)
+{
+	TRY("hide", umount2(target, MNT_DETACH));
+	return 0;
+}
+
 VISIBLE int mecapy_show(const char *source, const char *target)
 {
 	TRY("show", show(source, target));
