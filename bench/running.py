@@ -30,6 +30,14 @@ functions:
     inputs: {nonce: Integer}
     outputs: {answer: Integer, namespace: String}
     resources: {tier: nano, timeout: 5}
+  cold:
+    handler: nonce:answer
+    inputs: {nonce: Integer}
+    outputs: {answer: Integer, namespace: String}
+    resources: {tier: nano, timeout: 5}
+platform:
+  functions:
+    cold: {warm: false}
 """
 # The kernel gives the inode of a namespace that has ended to the next one: with the moment of the call the pair is unique.
 CODE = """import os
