@@ -95,9 +95,8 @@ def cold(report: Report, platform: Platform, tokens: Sequence[str], celery: Cele
     for nonce in range(-5, count):
         asked = request(nonce) | {"function": "cold"}
         client = clients[nonce % 2]
-        ours.append(
-            timed(lambda asked=asked, client=client, nonce=nonce: check(client.call("POST", "/tasks?wait=30", asked), nonce, namespaces))
-        )
+        ours.append(timed(lambda asked=asked, client=client: answers.append(client.call("POST", "/tasks?wait=30", asked))))
+        check(answers.pop(), nonce, namespaces)
         theirs.append(timed(lambda nonce=nonce: celery.send_task("answer", (nonce,)).get(interval=0.0005)))
     if len(namespaces) != count + 5:
         raise RuntimeError("two tasks shared a PID namespace")
