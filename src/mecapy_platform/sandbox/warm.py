@@ -1,6 +1,6 @@
 """The worker's side of warm sandboxes: a zygote with its slots, and a run in one of them. What goes where is decided in warm_pool.
 
-The zygote is ours and has nothing of a tenant; each call has a worker of its own, made ahead, used once. See docs/decisions/0010.
+The zygote is ours and has nothing of a tenant; each call has a worker of its own, made ahead, used once. See docs/decisions/0008.
 """
 
 import json
