@@ -62,9 +62,16 @@ def read_ledger(path: Path) -> list[dict[str, Any]]:
 
 
 def problems(
-    records: Sequence[Record], accepted: Mapping[str, Accepted], ledger: Iterable[Mapping[str, Any]] = (), *, all_ended: bool = True
+    records: Sequence[Record],
+    accepted: Mapping[str, Accepted],
+    ledger: Iterable[Mapping[str, Any]] = (),
+    *,
+    all_ended: bool = True,
+    is_durable: bool = False,
 ) -> list[str]:
-    """Each sentence is a promise broken. Without `all_ended`, tasks that still run are left out."""
+    """Each sentence is a promise broken. Without `all_ended`, tasks that still run are left out. With `is_durable`, another worker may
+    go on with an attempt under a new token: then the token under which it began is known no more.
+    """
     by_id = {record.id: record for record in records}
     found = [f"{task_id}: accepted, but lost" for task_id in accepted.keys() - by_id.keys()]
     nonces = Counter(record.nonce for record in records)
@@ -77,7 +84,7 @@ def problems(
             found += [f"{record.id} ({record.state}): {sentence}" for sentence in _of_ended(record, promise)]
         elif all_ended:
             found.append(f"{record.id}: still {record.state}")
-    return found + _of_ledger(by_id, ledger)
+    return found + _of_ledger(by_id, ledger, is_durable=is_durable)
 
 
 def _of_ended(record: Record, promise: Accepted | None) -> list[str]:
@@ -129,7 +136,7 @@ def _of_completed(record: Record, promise: Accepted | None, ends: Sequence[Mappi
     return found
 
 
-def _of_ledger(by_id: Mapping[str, Record], ledger: Iterable[Mapping[str, Any]]) -> list[str]:
+def _of_ledger(by_id: Mapping[str, Record], ledger: Iterable[Mapping[str, Any]], *, is_durable: bool) -> list[str]:
     """What workers themselves saw, kept outside the database: every attempt is known there, and at most one completed a task."""
     tokens = {record.id: {attempt["token"]: attempt["state"] for attempt in record.attempts} for record in by_id.values()}
     found = []
@@ -140,6 +147,8 @@ def _of_ledger(by_id: Mapping[str, Record], ledger: Iterable[Mapping[str, Any]])
             continue
         known = tokens.get(entry["task"], {})
         if entry["token"] not in known:
+            if is_durable and entry["point"] != "finished":
+                continue
             found.append(f"{entry['task']}: a worker ran attempt {entry['attempt']}, which is recorded nowhere")
         elif entry["point"] == "finished":
             reports[entry["token"]] += 1

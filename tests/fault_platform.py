@@ -13,8 +13,9 @@ from pathlib import Path
 import httpx2
 import psutil
 from redis import Redis
+from sqlalchemy import text
 
-from embedded_process import Started, is_alive, wait_for
+from embedded_process import is_alive, wait_for
 from fault_checker import Record, read_ledger, read_records
 from fault_client import CODE, Ledger, Submitter, in_background, manifest
 from mecapy_platform.db.session import Database, make_engine
@@ -55,6 +56,7 @@ class Faulty:
     ledger: Ledger = field(default_factory=Ledger)
     kills: list[Kill] = field(default_factory=list)
     submitters: list[Submitter] = field(default_factory=list)
+    extra: dict[str, str] = field(default_factory=dict)  # settings beyond those of every fault test
     _database: Database | None = None
 
     @property
@@ -63,6 +65,11 @@ class Faulty:
         if self._database is None:
             self._database = Database(make_engine(self.settings().database_worker_url, pool_size=2))
         return self._database
+
+    @property
+    def is_durable(self) -> bool:
+        """Runs outlive their worker, and another one goes on with them."""
+        return self.extra.get("MECAPY_SANDBOX_BACKEND") == "docker"
 
     def settings(self) -> Settings:
         """What the platform's own parts were given, read back from its data directory."""
@@ -74,6 +81,12 @@ class Faulty:
         (pid,) = self.running.parts["valkey"]
         broker.port = next(one.laddr.port for one in psutil.Process(pid).net_connections("tcp") if one.status == psutil.CONN_LISTEN)
         return embedded_settings(layout, values, server, broker)
+
+    def count(self, *, ended: bool) -> int:
+        """Tasks that have ended, or have not: asked often, so the database counts."""
+        with self.database.transaction() as session:
+            query = text("SELECT count(*) FROM tasks WHERE (state IN ('queued', 'running')) <> :ended")
+            return int(session.execute(query, {"ended": ended}).scalar_one())
 
     def records(self) -> list[Record]:
         return read_records(self.database)
@@ -115,7 +128,7 @@ class Faulty:
             wait_for(lambda: not any(is_alive(pid) for pids in old.values() for pid in pids), "every part died with the launcher")
             ready_file = self.running.started.ready_file
             ready_file.unlink(missing_ok=True)
-            self.running.started = launch(self.running.data, ready_file, settings_of(self.faults))
+            self.running.started = launch(self.running.data, ready_file, settings_of(self.faults) | self.extra)
             assert self.running.url == url
 
     @contextmanager
@@ -142,14 +155,15 @@ def settings_of(faults: Path) -> dict[str, str]:
 
 
 @contextmanager
-def faulty_platform() -> Iterator[Faulty]:
-    """With the package deployed for two organizations and a submitter for each."""
+def faulty_platform(extra: dict[str, str] | None = None) -> Iterator[Faulty]:
+    """With the package deployed for two organizations and a submitter for each. `extra`: more settings."""
     folder = Path(tempfile.mkdtemp(prefix="mecapy-faults-"))
     folder.chmod(0o755)
     data = folder / "data"
     faults = data / "files" / "faults"  # where workers may write
-    running = Running(_launched(data, folder / "ready.json", faults), data)
-    platform = Faulty(running, faults)
+    more = extra or {}
+    running = Running(launch(data, folder / "ready.json", settings_of(faults) | more), data)
+    platform = Faulty(running, faults, extra=more)
     try:
         running.started.ready()
         content = archive(manifest(), {"faults.py": CODE})
@@ -164,7 +178,3 @@ def faulty_platform() -> Iterator[Faulty]:
         running.started.finish()
         platform.database.dispose()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _launched(data: Path, ready_file: Path, faults: Path) -> Started:
-    return launch(data, ready_file, settings_of(faults))

@@ -75,6 +75,7 @@ class AsyncWire:
     def __init__(self, url: str, statements: Mapping[str, str]) -> None:
         self._prepared = _Prepared(url, statements)
         self._connection: pq.abc.PGconn | None = None
+        self._socket = -1  # of the connection, which does not tell any more once it is lost
         self._waiter: asyncio.Future[list[Row]] | None = None
         self._results: list[pq.abc.PGresult] = []
 
@@ -85,7 +86,8 @@ class AsyncWire:
                 return
             self._drop()
         connection = await asyncio.to_thread(self._prepared.connected)
-        asyncio.get_running_loop().add_reader(connection.socket, self._readable)
+        self._socket = connection.socket
+        asyncio.get_running_loop().add_reader(self._socket, self._readable)
         self._connection = connection
 
     async def call(self, name: bytes, parameters: Sequence[bytes]) -> list[Row]:
@@ -133,15 +135,15 @@ class AsyncWire:
                 waiter.set_exception(error)
 
     def _lose(self, waiter: "asyncio.Future[list[Row]] | None") -> None:
-        self._drop()
         if waiter is not None and not waiter.done():
             waiter.set_exception(psycopg.OperationalError(LOST))
+        self._drop()
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
         self._results = []
         if connection is not None:
-            asyncio.get_running_loop().remove_reader(connection.socket)
+            asyncio.get_running_loop().remove_reader(self._socket)
         self._prepared.close()
 
 
