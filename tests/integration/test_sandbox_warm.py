@@ -80,6 +80,11 @@ class TestWarm(SandboxContract, ConfinementContract):
         assert {"warm: no capabilities", "warm: memory limit", "warm: no network"} <= {check.name for check in found.checks}
         assert bench.sandbox.inner.warm.held() == {}  # type: ignore[attr-defined]
 
+    def test_the_largest_inputs_that_come_warm_take_nothing_of_the_disk_limit(self, bench: Bench) -> None:
+        files = {f"file{number}.bin": b"x" * (80 << 10) for number in range(50)}
+        outcome = bench.run("weighs_inputs", {"text": "y" * 90_000}, files=files, disk_bytes=1 << 20)
+        assert outcome.result == {"bytes": 50 * (80 << 10), "text": 90_000, "written": 900 << 10}
+
     def test_a_vetted_library_is_loaded_ahead_with_a_random_state_and_threads_of_each_call(self, bench: Bench) -> None:
         site = Path(sysconfig.get_paths()["purelib"])
         spec = bench.spec("uses_loaded_numpy", {"size": 300}, memory_mb=512)

@@ -235,6 +235,7 @@ class WarmRun(BubblewrapRun):
         self._orders = ends.orders
         self._give_back = give_back
         self._slot_is_lost = False
+        self._was_ahead = slot.ahead is not None
         self._left: bytes | None = None  # the result, where the stem saw that nothing else was left
 
     def collect(self) -> Collected:
@@ -295,9 +296,14 @@ class WarmRun(BubblewrapRun):
         """A run that failed may have met a limit: ask which."""
         if ended.reason is not EndReason.EXITED or ended.exit_code == 0:
             return ended
+        if not self._was_ahead and (fault := self._fault()):
+            self._slot_is_lost = True
+            return _changed(ended, EndReason.MACHINE, fault)
         said = self._slot.zygote.why(self._slot)
-        if said["oom_kills"]:
-            return self._out_of_memory(ended.usage, said)
+        return self._out_of_memory(ended.usage, said) if said["oom_kills"] else self._with_limit(ended, said)
+
+    def _with_limit(self, ended: Ended, said: Mapping[str, Any]) -> Ended:
+        """The disk or the processes, where one of them ran out."""
         seen, limits = os.fstatvfs(self._top), self._spec.limits
         if seen.f_bavail * seen.f_frsize < 1 << 16:
             return _changed(ended, EndReason.DISK_LIMIT, f"disk limit of {limits.disk_bytes >> 20} MiB reached")
@@ -307,6 +313,13 @@ class WarmRun(BubblewrapRun):
             detail = f"process limit of {limits.processes} reached ({said['pids_refused']} more were refused)"
             return _changed(ended, EndReason.PROCESS_LIMIT, detail)
         return ended
+
+    def _fault(self) -> str:
+        """What our own code in the worker could not do, told before any of the tenant's ran; the channel was closed before that."""
+        self._orders.setblocking(False)
+        with suppress(OSError):
+            return self._orders.recv(MESSAGE_BYTES).decode("utf-8", "replace")
+        return ""
 
     def _lost(self) -> Ended:
         """The stem is gone: killed with its whole group when memory ended, or for a reason nobody knows."""

@@ -463,3 +463,9 @@ def uses_loaded_numpy(size: int) -> dict[str, Any]:
 def double_slowly() -> str:
     pause(1.5)
     return "slowly"
+
+
+def weighs_inputs(text: str, **files: Path) -> dict[str, int]:
+    Path("/workspace/scratch/own.bin").write_bytes(b"z" * (900 << 10))
+    written = Path("/workspace/scratch/own.bin").stat().st_size
+    return {"bytes": sum(len(file.read_bytes()) for file in files.values()), "text": len(text), "written": written}

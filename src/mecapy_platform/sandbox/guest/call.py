@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 ORDER_FD, DATA_FD = 3, 4
 ORDER_BYTES = 1 << 18
 MAX_FILES = 200
+PAGE = resource.getpagesize()
 EXTRA_INODES = 9  # the folders of a workspace, and in/data.json
 
 
@@ -66,13 +67,13 @@ def serve(setup: Setup) -> int:
         return 0
     order = quickjson.loads(message.decode())
     is_ahead = "inputs" not in order
-    if not is_ahead:
-        _write_inputs(order, descriptors)
-    _limit(order["limits"])
-    options = f"size={order['limits']['disk_bytes']},nr_inodes={order['limits']['disk_files'] + EXTRA_INODES},mode=0755"
+    try:
+        _confine(order, descriptors, setup, is_ahead=is_ahead)
+    except OSError as error:  # ours: nothing of the tenant has run yet, and the channel is still open
+        orders.send(f"the call could not be confined: {error}".encode()[:1000])
+        return 1
     if not is_ahead:
         orders.detach()
-    native.seal(options.encode(), order["package"].encode(), setup.rules, setup.program, DATA_FD + 1 if is_ahead else ORDER_FD)
     _become(order, setup)
     loaded = None
     if is_ahead:
@@ -80,6 +81,15 @@ def serve(setup: Setup) -> int:
         _wait_for_inputs(orders)
     code: int = runner.run(order, loaded)
     return code
+
+
+def _confine(order: dict[str, Any], descriptors: list[int], setup: Setup, *, is_ahead: bool) -> None:
+    """Inputs, limits, locks. Inputs take nothing of the room that a call has for its own files."""
+    limits = order["limits"]
+    held = 0 if is_ahead else _write_inputs(order, descriptors)
+    _limit(limits)
+    options = f"size={limits['disk_bytes'] + held},nr_inodes={limits['disk_files'] + EXTRA_INODES + len(descriptors)},mode=0755"
+    native.seal(options.encode(), order["package"].encode(), setup.rules, setup.program, DATA_FD + 1 if is_ahead else ORDER_FD)
 
 
 def practise(setup: Setup) -> None:
@@ -115,12 +125,21 @@ def rehearse(setup: Setup) -> None:
         raise OSError("the rehearsal of a call failed")
 
 
-def _write_inputs(order: dict[str, Any], descriptors: list[int]) -> None:
-    os.write(DATA_FD, order["inputs"].encode())
+def _write_inputs(order: dict[str, Any], descriptors: list[int]) -> int:
+    """Gives the bytes that they hold of the workspace, in whole pages."""
+    text = order["inputs"].encode()
+    os.write(DATA_FD, text)
+    held = _whole_pages(len(text))
     for name, source in zip(order["names"], descriptors, strict=True):
         with open(f"/mnt/in/files/{name}", "xb") as target, open(source, "rb") as content:
             while piece := content.read(1 << 20):
                 target.write(piece)
+            held += _whole_pages(target.tell())
+    return held
+
+
+def _whole_pages(size: int) -> int:
+    return (size + PAGE - 1) // PAGE * PAGE
 
 
 def _wait_for_inputs(orders: socket.socket) -> None:

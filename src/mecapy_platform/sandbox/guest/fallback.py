@@ -22,7 +22,7 @@ CAP_SETPCAP, CAP_NET_ADMIN, CAP_SYS_ADMIN = 8, 12, 21
 SECCOMP_MODE_FILTER = 2
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 0x1
 CAPABILITY_VERSION = 0x20080522
-SMALLEST = b"size=1m,nr_inodes=64,mode=0755"
+AT_FIRST = b"size=8m,nr_inodes=128,mode=0755"  # holds the largest inputs that come warm; each call has its own size later
 FOLDERS = ("in", "in/files", "out", "out/files", "out/artifacts", "scratch", "tmp", "shm")
 SHOWN = (("out", "/workspace/out"), ("scratch", "/workspace/scratch"), ("tmp", "/tmp"), ("shm", "/dev/shm"))  # noqa: S108 - inside
 COVERS = "/etc/covers"  # what is read instead of counters of the whole machine
@@ -69,7 +69,7 @@ def enter() -> int:
     """Mounts, message queues and a small workspace of one call. Gives a descriptor of the workspace's top."""
     os.umask(0o022)
     _call("unshare", _libc.unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWCGROUP))
-    _mount(b"tmpfs", b"/mnt", b"tmpfs", MS_NOSUID | MS_NODEV, SMALLEST)
+    _mount(b"tmpfs", b"/mnt", b"tmpfs", MS_NOSUID | MS_NODEV, AT_FIRST)
     for folder in FOLDERS:
         os.mkdir(f"/mnt/{folder}", 0o755)
     for name, place in SHOWN:
