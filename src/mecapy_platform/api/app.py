@@ -9,6 +9,7 @@ from typing import Any
 from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.types import Receive, Scope, Send
 
 from mecapy_platform.api import checks, docs_page, problems, storage, system, tasks
 from mecapy_platform.api.answers import PROBLEM_SCHEMAS
@@ -30,9 +31,21 @@ ROUTERS = (
 DESCRIPTION = "Run mechanical-engineering calculations: deploy packages, submit tasks, read results."
 
 
+class Application(FastAPI):
+    """With the hot routes in front: what they take passes no middleware."""
+
+    def __init__(self, **named: Any) -> None:
+        super().__init__(**named)
+        self._hot = HotTasks(super().__call__)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"] = self
+        await self._hot(scope, receive, send)
+
+
 def create_app(context: ApiContext) -> FastAPI:
     """One application over one context."""
-    app = FastAPI(
+    app = Application(
         title="MecaPy API",
         version=version("mecapy-platform"),
         description=DESCRIPTION,
@@ -46,7 +59,6 @@ def create_app(context: ApiContext) -> FastAPI:
     app.state.authenticator = authenticator
     problems.install(app)
     app.state.quick = QuickTasks(context.settings.database_url, context.settings)
-    app.add_middleware(HotTasks)
     app.add_middleware(BodyGuard, settings=context.settings, identify=authenticator.claims)
     app.add_middleware(ErrorGuard)
     for router in ROUTERS:

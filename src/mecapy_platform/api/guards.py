@@ -14,6 +14,7 @@ from mecapy_platform.settings import Settings
 
 MULTIPART_SLACK_BYTES = 1 << 20
 BODY_STEP_SECONDS = 30.0
+TOO_SLOW = "The body did not arrive in time."
 DRAIN_BYTES = 64 << 20
 DRAIN_SECONDS = 10.0
 Identify = Callable[[Headers], Awaitable[object]]
@@ -119,7 +120,7 @@ class _Reader:
             async with asyncio.timeout(min(BODY_STEP_SECONDS, left_seconds)):
                 return await self._receive()
         except TimeoutError as error:
-            raise HTTPException(408, "The body did not arrive in time.", {"Connection": "close"}) from error
+            raise HTTPException(408, TOO_SLOW, {"Connection": "close"}) from error
         finally:
             self._waited_seconds += time.monotonic() - began
 

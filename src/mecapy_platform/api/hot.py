@@ -4,9 +4,10 @@ A layer in front of the ordinary routes. It answers what is common; whatever is 
 the ordinary route, which gives the same answers more slowly and alone knows how to refuse.
 """
 
+import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
@@ -21,6 +22,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mecapy_platform.api.deps import Caller, get_filter, own_caller, own_memberships
+from mecapy_platform.api.guards import BODY_STEP_SECONDS, TOO_SLOW, ErrorGuard
 from mecapy_platform.api.hot_render import render_draft, render_ended
 from mecapy_platform.api.problems import error_response
 from mecapy_platform.api.task_models import TaskBody
@@ -47,21 +49,35 @@ class _Asked:
 
 
 class HotTasks:
-    """Stands inside the guards, around the application."""
+    """Stands in front of the whole application, its guards included, and hands on to `app` what it does not take."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._lanes: dict[str, Callable[..., None]] = {}  # to be hinted at the end of this turn of the loop
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        take: Callable[[Scope, Receive, Send], Awaitable[None]] = self._app
         if scope["type"] == "http":
             path, method = scope["path"], scope["method"]
             if method == "POST" and path == "/tasks":
-                await self._submit(scope, receive, send)
-                return
-            if method == "GET" and b"wait=" in scope["query_string"] and (task_id := _task_id(path)) is not None:
-                await self._look(scope, receive, send, task_id)
-                return
-        await self._app(scope, receive, send)
+                take = self._submit
+            elif method == "GET" and b"wait=" in scope["query_string"] and _task_id(path) is not None:
+                take = self._look
+        if take is self._app:
+            await self._app(scope, receive, send)
+        else:
+            await ErrorGuard(take)(scope, receive, send)
+
+    def _hint(self, caller: Caller, lane: str) -> None:
+        """Once for all that one statement has accepted."""
+        if not self._lanes:
+            asyncio.get_running_loop().call_soon(self._send_hints)
+        self._lanes[lane] = caller.context.hints
+
+    def _send_hints(self) -> None:
+        lanes, self._lanes = self._lanes, {}
+        for lane, hints in lanes.items():
+            hints(lane)
 
     async def _submit(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers, wait = Headers(scope=scope), _wait(scope)
@@ -88,28 +104,26 @@ class HotTasks:
             if created_at is None:
                 await self._app(scope, body.again, send)
                 return
-            caller.context.hints(draft.columns["lane"])
+            self._hint(caller, draft.columns["lane"])
             if not wait:
                 await _answer(send, 201, render_draft(draft, created_at))
                 return
             found = await _until_ended(scope, caller, draft.id, ring.wait, min(wait, caller.context.settings.wait_seconds_max))
         await _answer(send, 201, found if found is not None else await _slowly(caller, draft.id))
 
-    async def _look(self, scope: Scope, receive: Receive, send: Send, task_id: UUID) -> None:
-        wait = _wait(scope)
+    async def _look(self, scope: Scope, receive: Receive, send: Send) -> None:
+        wait, task_id = _wait(scope), _task_id(scope["path"])
         caller = None if not wait else await _caller(scope, Headers(scope=scope))
-        if caller is None or wait is None:
+        if caller is None or wait is None or task_id is None:
             await self._app(scope, receive, send)
             return
         try:
             with caller.context.doorbell.listening(f"task:{task_id}") as ring:
                 found = await _ended(scope, caller, task_id)
                 if found is None:
-                    slow = await _slowly(caller, task_id)  # its state now, or that there is no such task
+                    await _slowly(caller, task_id)  # raises where there is no such task
                     seconds = min(wait, caller.context.settings.wait_seconds_max)
-                    found = await _until_ended(scope, caller, task_id, ring.wait, seconds)
-                    if found is None:
-                        found = slow if seconds <= 0 else await _slowly(caller, task_id)
+                    found = await _until_ended(scope, caller, task_id, ring.wait, seconds) or await _slowly(caller, task_id)
         except MecapyError as error:
             await error_response(scope["path"], error)(scope, receive, send)
             return
@@ -122,14 +136,15 @@ class _Body:
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._read: Message | None = None
-        self._refusal: HTTPException | None = None  # of a body that is too large or too slow; told by the ordinary route
+        self._refusal: HTTPException | None = None  # of a body that is too slow; told by the ordinary route
 
     async def first(self) -> bytes | None:
         """The whole body, where it is small and came in one piece."""
         try:
-            message = self._read = await self._receive()
-        except HTTPException as error:
-            self._refusal = error
+            async with asyncio.timeout(BODY_STEP_SECONDS):
+                message = self._read = await self._receive()
+        except TimeoutError:
+            self._refusal = HTTPException(408, TOO_SLOW, {"Connection": "close"})
             return None
         if message["type"] != "http.request" or message.get("more_body") or len(message.get("body", b"")) > BODY_BYTES:
             return None
@@ -146,7 +161,7 @@ class _Body:
 async def _read(scope: Scope, headers: Headers, body: bytes) -> _Asked | None:
     """None for whatever cannot be taken here, mistakes included: the ordinary route says what they are."""
     caller = await _caller(scope, headers)
-    if caller is None:
+    if caller is None or len(body) > caller.context.settings.body_bytes:
         return None
     try:
         caller.context.storage.check_room()

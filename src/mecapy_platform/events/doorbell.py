@@ -2,16 +2,17 @@
 
 import asyncio
 import logging
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from typing import Any
 
 import psycopg
 
 log = logging.getLogger(__name__)
 CHANNEL = "mecapy_ended"
-LISTEN_SECONDS = 5.0
+BACKOFF_SECONDS = 0.05
 BACKOFF_MAX_SECONDS = 2.0
+KEEPALIVE: dict[str, Any] = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
 
 
 class Ring:
@@ -34,24 +35,20 @@ class Ring:
 
 
 class Doorbell:
-    """One thread with one connection that listens; any number of requests that wait without a thread or a session."""
+    """One connection that listens, inside the event loop; any number of requests that wait without a thread or a session."""
 
     def __init__(self, database_url: str) -> None:
         self._url = database_url.replace("postgresql+psycopg:", "postgresql:", 1)
         self._rings: dict[str, set[Ring]] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._task: asyncio.Task[None] | None = None
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._stop.clear()
-        self._thread = threading.Thread(target=self._listen, name="doorbell", daemon=True)
-        self._thread.start()
+        self._task = loop.create_task(self._listen())
 
     def stop(self) -> None:
-        """Ask the thread to end; it is a daemon and ends within its listening step."""
-        self._stop.set()
+        """Stop listening. Who waits looks now and then all the same."""
+        if self._task is not None:
+            self._task.cancel()
 
     @contextmanager
     def listening(self, key: str) -> Iterator[Ring]:
@@ -66,39 +63,59 @@ class Doorbell:
             if not waiting:
                 del self._rings[key]
 
-    def _listen(self) -> None:
-        wait_seconds = 0.05
-        while not self._stop.is_set():
+    async def _listen(self) -> None:
+        wait_seconds = BACKOFF_SECONDS
+        while True:
             try:
-                with psycopg.connect(self._url, autocommit=True, connect_timeout=5, application_name="mecapy-doorbell") as connection:
-                    connection.execute(f"LISTEN {CHANNEL}")
-                    wait_seconds = 0.05
-                    self._tell(None)
-                    self._hear(connection)
+                connection = await asyncio.to_thread(self._connect)
             except psycopg.Error as error:
-                log.warning("doorbell lost its connection: %s", str(error).splitlines()[0] if str(error) else type(error).__name__)
-                self._stop.wait(wait_seconds)
+                log.warning("doorbell cannot connect: %s", _first_line(error))
+                await asyncio.sleep(wait_seconds)
                 wait_seconds = min(BACKOFF_MAX_SECONDS, wait_seconds * 2)
+                continue
+            wait_seconds = BACKOFF_SECONDS
+            with closing(connection):
+                self._ring(None)
+                await self._hear(connection)
 
-    def _hear(self, connection: psycopg.Connection) -> None:
-        while not self._stop.is_set():
-            for notice in connection.notifies(timeout=LISTEN_SECONDS):
-                self._tell(notice.payload)
-                if self._stop.is_set():
-                    return
-            connection.execute("SELECT 1")  # a connection that died silently shows here
-
-    def _tell(self, key: str | None) -> None:
-        loop = self._loop
-        if loop is None:
-            return
+    def _connect(self) -> psycopg.Connection:
+        """A connection that died silently is noticed by the kernel."""
+        connection = psycopg.connect(self._url, autocommit=True, connect_timeout=5, application_name="mecapy-doorbell", **KEEPALIVE)
         try:
-            loop.call_soon_threadsafe(self._ring, key)
-        except RuntimeError:  # the loop has closed: the process ends
-            self._stop.set()
+            connection.execute(f"LISTEN {CHANNEL}")
+        except psycopg.Error:
+            connection.close()
+            raise
+        return connection
+
+    async def _hear(self, connection: psycopg.Connection) -> None:
+        """Ring whenever the connection has something, until it is lost."""
+        loop, lost = asyncio.get_running_loop(), asyncio.Event()
+        pgconn, descriptor = connection.pgconn, connection.fileno()
+
+        def readable() -> None:
+            try:
+                pgconn.consume_input()
+                while (notice := pgconn.notifies()) is not None:
+                    self._ring(notice.extra.decode())
+            except psycopg.Error as error:
+                log.warning("doorbell lost its connection: %s", _first_line(error))
+                loop.remove_reader(descriptor)
+                lost.set()
+
+        loop.add_reader(descriptor, readable)
+        try:
+            readable()  # what came with the answer to LISTEN
+            await lost.wait()
+        finally:
+            loop.remove_reader(descriptor)
 
     def _ring(self, key: str | None) -> None:
         """A payload names one key or several. None, after a reconnect: wake everybody, as anything may have ended meanwhile."""
         for one in tuple(self._rings) if key is None else key.split(","):
             for ring in tuple(self._rings.get(one, ())):
                 ring.ring()
+
+
+def _first_line(error: psycopg.Error) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -15,6 +15,7 @@ from mecapy_platform.queue.resp import Resp, command
 from mecapy_platform.queue.sender import linger_key, list_key
 
 BLOCK_SECONDS = 1.0
+SAY_SECONDS = 0.5  # the key is said again so often; with BLOCK_SECONDS it is less than it lives
 KEY_MILLISECONDS = 2500
 RETRY_SECONDS = 0.25
 
@@ -31,6 +32,7 @@ class LingerBell:
         self._connection: Resp | None = None
         self._is_asked = False  # a BLPOP is under way
         self._retry_at = 0.0
+        self._said_at = float("-inf")
 
     def ring(self) -> None:
         with suppress(OSError, BlockingIOError):
@@ -83,14 +85,17 @@ class LingerBell:
     def _stop_lingering(self) -> None:
         if self._connection is not None:
             self._connection.ask(self._leave)
+        self._said_at = float("-inf")
 
     def _ask(self) -> None:
         if self._is_asked:
             return
         if self._connection is None:
             self._connection = Resp(self._url)
-        self._connection.send(self._linger + self._pop)
-        self._connection.read()
+        if time.monotonic() - self._said_at > SAY_SECONDS:
+            self._connection.ask(self._linger)
+            self._said_at = time.monotonic()
+        self._connection.send(self._pop)
         self._is_asked = True
 
     def _clear(self) -> None:
@@ -101,3 +106,4 @@ class LingerBell:
         if self._connection is not None:
             self._connection.close()
         self._connection, self._is_asked = None, False
+        self._said_at = float("-inf")
