@@ -29,7 +29,7 @@ SETTINGS = {
     "io_method": "sync",  # no I/O worker processes: memory counts on one machine
     "max_logical_replication_workers": "0",
     "jit": "off",
-    "autovacuum_naptime": "15s",
+    "autovacuum_naptime": "5s",  # the rows of the queue change several times each: without vacuum a claim gets slower within a minute
     "max_wal_size": "512MB",
     "timezone": "UTC",
     "log_timezone": "UTC",

@@ -1,0 +1,276 @@
+"""Ends that go together: each behind its own token, none held back by a neighbour, large results and lost databases included."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from sqlalchemy import select, text
+
+import factories
+from mecapy_platform.core.ids import uuid7
+from mecapy_platform.core.lanes import Lane
+from mecapy_platform.core.states import FailureKind, Usage
+from mecapy_platform.db import queue
+from mecapy_platform.db.quick import WORKER_STATEMENTS
+from mecapy_platform.db.schema import migrate
+from mecapy_platform.db.session import Database, make_engine
+from mecapy_platform.db.tables import Attempt, Event, Organization, Task, TaskLog
+from mecapy_platform.db.wire import Wire
+from mecapy_platform.embedded.postgres import Postgres
+from mecapy_platform.sandbox.base import LogChunk
+from mecapy_platform.services import claims
+from mecapy_platform.services.claims import Claim, Worker
+from mecapy_platform.services.finish import Outcome, take_back_lost
+from mecapy_platform.services.finish_many import Ended, finish_many
+from mecapy_platform.services.logs import Line
+from mecapy_platform.settings import Settings
+from mecapy_platform.worker.finisher import Finisher
+from mecapy_platform.worker.pump import Pump
+from mecapy_platform.worker.report import Report
+from services import postgres
+
+SETTINGS = Settings(lease_seconds=15, organization_max_running=1000)
+USED = Usage(1.5, 1.0, 64.0)
+LONG = 60.0
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    with postgres() as running:
+        migrate(running.owner_url)
+        yield running
+
+
+@pytest.fixture
+def database(server: Postgres) -> Iterator[Database]:
+    opened = Database(make_engine(server.worker_url))
+    with opened.transaction() as session:
+        for table in ("events", "tasks", "lane_shares", "nodes"):
+            session.execute(text(f"DELETE FROM {table}"))
+        node = {"name": "node", "cpu": 1000, "memory_mb": 1 << 20, "disk_free_bytes": 1 << 40, "accepts_work": True, "refusal": None}
+        session.execute(queue.SEE_NODE, node)
+    yield opened
+    opened.dispose()
+
+
+@pytest.fixture
+def wire(server: Postgres) -> Iterator[Wire]:
+    opened = Wire(server.worker_url, WORKER_STATEMENTS)
+    yield opened
+    opened.close()
+
+
+def claimed(database: Database, count: int) -> list[Claim]:
+    """So many running tasks."""
+    with database.transaction() as session:
+        organization = Organization(slug=factories.unique(), display_name="made", limits={})
+        session.add(organization)
+        session.flush()
+    package = factories.ready_package(database, organization.id, uuid4())
+    with database.transaction() as session:
+        for number in range(count):
+            session.add(
+                Task(
+                    id=uuid7(number), organization_id=organization.id, user_id=uuid4(), name="t", lane="default", rank=4,
+                    function_id=package.functions["size"], package_version_id=package.version_id, inputs={"nonce": number},
+                    inputs_digest="d", cpu=1, memory_mb=512, timeout_seconds=60, claimable=True,
+                )
+            )  # fmt: skip
+    with database.transaction() as session:
+        return claims.claim(session, Worker("node", "node-1", "fake"), Lane.DEFAULT, count, SETTINGS)
+
+
+def done(number: int = 1, **changes: Any) -> Outcome:
+    return Outcome(None, USED, **{"result": {"value": number}, **changes})
+
+
+def task_of(database: Database, task_id: UUID) -> Task:
+    with database.transaction() as session:
+        return session.get_one(Task, task_id)
+
+
+def states(database: Database) -> list[str]:
+    with database.transaction() as session:
+        return sorted(session.scalars(select(Task.state)).all())
+
+
+def ends(database: Database) -> int:
+    with database.transaction() as session:
+        return len(session.scalars(select(Event).where(Event.kind == "TaskFinished")).all())
+
+
+def context(server: Postgres, database: Database, tmp_path: Path, points: list[str]) -> Any:
+    settings = SETTINGS.model_copy(update={"database_worker_url": server.worker_url, "data_dir": tmp_path})
+    return SimpleNamespace(settings=settings, database=database, send=lambda _lanes: None, probe=lambda point, _claim: points.append(point))
+
+
+class Offered:
+    """A finisher with a count of what it is through with."""
+
+    def __init__(self, context: Any) -> None:
+        self.context = context
+        self.rung: list[Lane] = []
+        self.finisher = Finisher(context, self.rung.extend, lambda _lanes: None)
+        self.through = threading.Semaphore(0)
+
+    def offer(self, claim: Claim, outcome: Outcome, *lines: str) -> None:
+        pump = Pump(self.context, claim)
+        for line in lines:
+            pump._add("stdout", line)
+        self.finisher.offer(Report(claim, outcome, pump), self.through.release)
+
+    def wait(self, count: int) -> None:
+        assert all(self.through.acquire(timeout=LONG) for _ in range(count)), "an end was forgotten"
+        self.finisher.close()
+
+
+def test_many_ends_go_in_one_statement_with_their_results_usage_and_lines(database: Database, wire: Wire) -> None:
+    running = claimed(database, 20)
+    given = [Ended(one.token, done(number), [Line(0, "stdout", f"line {number}\n")]) for number, one in enumerate(running)]
+    finished = finish_many(wire, given)
+    assert finished.tokens == {one.token for one in running}
+    assert (states(database), ends(database)) == (["completed"] * 20, 20)
+    with database.transaction() as session:
+        assert len(session.execute(text("SELECT DISTINCT xmin::text FROM tasks")).all()) == 1
+        attempts = session.scalars(select(Attempt)).all()
+        lines = {one.task_id: one.text for one in session.scalars(select(TaskLog))}
+    assert {(one.state, one.wall_seconds, one.cpu_seconds, one.peak_memory_mb) for one in attempts} == {("completed", 1.5, 1.0, 64.0)}
+    for number, one in enumerate(running):
+        task = task_of(database, one.task_id)
+        assert (task.result, task.runtime_seconds, task.attempt_token) == ({"value": number}, 1.5, None)
+        assert lines[one.task_id] == f"line {number}\n"
+
+
+def test_a_token_that_no_longer_counts_changes_nothing_among_ones_that_do(database: Database, wire: Wire) -> None:
+    late, good = claimed(database, 2)
+    with database.transaction() as session:
+        session.execute(text("UPDATE attempts SET lease_until = now() - interval '1 s' WHERE token = :token"), {"token": late.token})
+    with database.transaction() as session:
+        assert take_back_lost(session, Settings(lease_seconds=0)) == 1
+    finished = finish_many(wire, [Ended(late.token, done(1)), Ended(good.token, done(2)), Ended(uuid4(), done(3))])
+    assert finished.tokens == {good.token}
+    assert (task_of(database, late.task_id).state, task_of(database, good.task_id).state) == ("queued", "completed")
+    assert finished.lanes == (Lane.DEFAULT,), "the one that was taken back waits again"
+    assert finish_many(wire, [Ended(good.token, done(4))]).tokens == frozenset()
+    assert (task_of(database, good.task_id).result, ends(database)) == ({"value": 2}, 1)
+
+
+def test_a_row_that_somebody_holds_is_passed_over_and_waits_for_nobody(database: Database, wire: Wire) -> None:
+    held, free = claimed(database, 2)
+    with database.transaction() as session:
+        session.execute(text("SELECT FROM tasks WHERE id = :id FOR UPDATE"), {"id": held.task_id})
+        assert finish_many(wire, [Ended(held.token, done()), Ended(free.token, done())]).tokens == {free.token}
+    assert finish_many(wire, [Ended(held.token, done())]).tokens == {held.token}
+
+
+def test_all_who_wait_are_woken_by_the_transaction_that_ends_their_tasks(server: Postgres, database: Database, wire: Wire) -> None:
+    running = claimed(database, 100)
+    with psycopg.connect(server.worker_url.replace("+psycopg", ""), autocommit=True) as listener:
+        listener.execute("LISTEN mecapy_ended")
+        finish_many(wire, [Ended(one.token, done()) for one in running])
+        payloads = [notice.payload for notice in listener.notifies(timeout=LONG, stop_after=1)]
+    assert {key for payload in payloads for key in payload.split(",")} == {f"task:{one.task_id}" for one in running}
+
+
+def test_an_end_that_cannot_be_stored_holds_back_no_neighbour(server: Postgres, database: Database, tmp_path: Path) -> None:
+    points: list[str] = []
+    offered = Offered(context(server, database, tmp_path, points))
+    running = claimed(database, 5)
+    offered.finisher._at_work.acquire()  # so that all five are there before the first is looked at
+    for number, one in enumerate(running):
+        offered.offer(one, done(result={"value": "a NUL \0 in a text"}) if number == 2 else done(number))
+    offered.finisher._at_work.release()
+    offered.finisher._finish_waiting()
+    offered.wait(5)
+    found = [task_of(database, one.task_id) for one in running]
+    assert [one.state for one in found if one is not found[2]] == ["completed"] * 4
+    assert found[2].state in {"completed", "failed"}, "it was given an end of its own"
+    assert points.count("finished") == 5
+
+
+def test_what_is_unusual_ends_alone_and_keeps_its_rules(server: Postgres, database: Database, tmp_path: Path) -> None:
+    offered = Offered(context(server, database, tmp_path, []))
+    failed, completed, lost = claimed(database, 3)
+    offered.offer(failed, Outcome(FailureKind.USER_ERROR, USED, "user_error", "ValueError: no"), "said before\n")
+    offered.offer(completed, done(), *(f"{number}\n" for number in range(500)))  # too many lines to ride along
+    offered.offer(lost, Outcome(FailureKind.LOST_MACHINE, USED, "sandbox_lost", "gone"))
+    offered.wait(3)
+    assert [task_of(database, one.task_id).state for one in (failed, completed, lost)] == ["failed", "completed", "queued"]
+    with database.transaction() as session:
+        counts = [len(session.scalars(select(TaskLog).where(TaskLog.task_id == one.task_id)).all()) for one in (failed, completed)]
+    assert counts == [1, 500]
+    assert Lane.DEFAULT in offered.rung
+
+
+def test_ends_from_many_slots_at_once_are_all_told(server: Postgres, database: Database, tmp_path: Path) -> None:
+    points: list[str] = []
+    offered = Offered(context(server, database, tmp_path, points))
+    running = claimed(database, 200)
+    parts = [running[number::8] for number in range(8)]
+
+    def bring(part: list[Claim]) -> None:
+        for one in part:
+            offered.offer(one, done(), "one line\n")
+
+    slots = [threading.Thread(target=bring, args=(part,)) for part in parts]
+    for slot in slots:
+        slot.start()
+    for slot in slots:
+        slot.join(LONG)
+    offered.wait(200)
+    assert (states(database), ends(database), points.count("finished")) == (["completed"] * 200, 200, 200)
+    with database.transaction() as session:
+        transactions = len(session.execute(text("SELECT DISTINCT xmin::text FROM tasks")).all())
+    assert transactions < 200, "no two went together"
+
+
+def test_ends_wait_for_a_database_that_is_away(tmp_path: Path) -> None:
+    with postgres() as server:
+        migrate(server.owner_url)
+        database = Database(make_engine(server.worker_url))
+        with database.transaction() as session:
+            node = {"name": "node", "cpu": 9, "memory_mb": 1 << 20, "disk_free_bytes": 1 << 40, "accepts_work": True, "refusal": None}
+            session.execute(queue.SEE_NODE, node)
+        offered = Offered(context(server, database, tmp_path, []))
+        first, second = claimed(database, 2)
+        offered.offer(first, done())
+        server.stop()
+        bringing = threading.Thread(target=offered.offer, args=(second, done()))
+        bringing.start()
+        server.start()
+        bringing.join(LONG)
+        offered.wait(2)
+        assert states(database) == ["completed"] * 2
+        database.dispose()
+
+
+def test_a_result_of_a_quarter_megabyte_fits_the_short_way(database: Database, wire: Wire) -> None:
+    (one,) = claimed(database, 1)
+    large = {"values": [0.1234567890123] * 15_000, "text": "Ω" * 10_000}
+    assert finish_many(wire, [Ended(one.token, done(result=large))]).tokens == {one.token}
+    assert task_of(database, one.task_id).result == large
+
+
+def test_a_stored_result_is_named_on_its_task(database: Database, wire: Wire) -> None:
+    (one,) = claimed(database, 1)
+    finish_many(wire, [Ended(one.token, done(result=None, result_key="results/key"))])
+    task = task_of(database, one.task_id)
+    assert (task.result, task.result_s3_key) == (None, "results/key")
+
+
+def test_output_is_kept_as_said(server: Postgres, database: Database, tmp_path: Path) -> None:
+    built = context(server, database, tmp_path, [])
+    (one,) = claimed(database, 1)
+    pump = Pump(built, one)
+    pump.take(LogChunk("stdout", "a NUL \0 and \u2028 more\n" + "x" * 5000))
+    offered = Offered(built)
+    offered.finisher.offer(Report(one, done(), pump), offered.through.release)
+    offered.wait(1)
+    with database.transaction() as session:
+        (kept,) = session.scalars(select(TaskLog.text).where(TaskLog.task_id == one.task_id))
+    assert kept == "a NUL � and \u2028 more\n" + "x" * 5000
