@@ -23,8 +23,8 @@ ATTACKS = Path(__file__).parent / "attacks"
 CASES_OF_A_BATCH = 6
 CANARY = "canary of the host: whoever reads this has escaped"
 ABSTRACT = f"mecapy-attack-{os.getpid()}"
-NAMESPACES = ("mnt", "net", "pid", "ipc", "uts", "user")
 ALL_OFF = json.dumps(dict.fromkeys(CheckName, "off"))
+CHECKS = ("sources", "hostile", "bandit", "imports", "restricted_python", "secrets", "vulnerabilities", "licences")
 SETTINGS = {
     "MECAPY_GRACE_SECONDS": "1",
     "MECAPY_CHECKS": ALL_OFF,  # the sandbox alone is under attack
@@ -32,7 +32,7 @@ SETTINGS = {
     "MECAPY_RESULT_BYTES": str(8 << 20),
     "MECAPY_LOG_BYTES": str(1 << 20),
 }
-PROFILES = {"many": (512, 60), "one": (128, 3), "roomy": (1024, 30)}
+PROFILES = {"many": (512, 200), "one": (128, 30), "brief": (128, 3), "roomy": (1024, 60)}  # MiB, seconds
 HEAD = """
 version: "1"
 package: {{name: attacks, version: 1.0.0}}
@@ -85,7 +85,7 @@ class Attacked:
 
     def request(self, function: str, attacks: Iterable[str], **more: Any) -> dict[str, Any]:
         kind = "batch" if function == "many" else "alone"
-        world = {**self.host.world(self.running), "kind": kind, "disk_mb": PROFILES[function][0], **more}
+        world = {**self.host.world(self.running, self.backend), "kind": kind, "disk_mb": PROFILES[function][0], **more}
         names = list(attacks)
         inputs = {"cases": names, "world": world} if kind == "batch" else {"case": names[0], "world": world}
         return {"package": "attacks", "function": function, "inputs": inputs, "name": names[0]}
@@ -173,7 +173,7 @@ class Host:
     listener: socket.socket
     abstract: list[socket.socket]
 
-    def world(self, running: Running) -> Mapping[str, Any]:
+    def world(self, running: Running, backend: Backend) -> Mapping[str, Any]:
         layout, data = Layout(running.data), running.data
         parts = running.parts
         port = int(running.url.rpartition(":")[2])
@@ -188,7 +188,7 @@ class Host:
             "abstract": [ABSTRACT],
             "pids": sorted({os.getpid(), *(pids[0] for pids in parts.values() if pids)} - {0, 1})[:6],
             "hostname": socket.gethostname(),
-            "namespaces": {name: Path(f"/proc/self/ns/{name}").stat().st_ino for name in NAMESPACES},
+            "namespaces": {name: Path(f"/proc/self/ns/{name}").stat().st_ino for name in backend.namespaces},
             "names_of_others": ["rivals", "demo"],
         }
 
@@ -225,7 +225,8 @@ def attacked(backend: Backend) -> Iterator[Attacked]:
     content = package(is_warm=backend.is_warm)
     with ExitStack() as stack:
         made = stack.enter_context(host())
-        running = stack.enter_context(platform({**SETTINGS, **backend.settings}))
+        settings = stack.enter_context(backend.settings())
+        running = stack.enter_context(platform({**SETTINGS, **settings}))
         client = stack.enter_context(running.client())
         rival = stack.enter_context(running.client(running.token("root", "rivals"), "rivals"))
         deploy(client, content, organization="demo")

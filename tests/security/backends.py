@@ -1,29 +1,45 @@
 """The backends that the attack suite runs on. One more backend is one more entry."""
 
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+
+from docker_daemon import daemon
+
+Settings = Mapping[str, str]
+NAMESPACES = ("mnt", "net", "pid", "ipc", "uts")
 
 
-def _present() -> str:
-    return ""
+@contextmanager
+def _bubblewrap() -> Iterator[Settings]:
+    yield {"MECAPY_SANDBOX_BACKEND": "bubblewrap"}
 
 
-def _needs_bubblewrap() -> str:
-    return "" if shutil.which("unshare") else "util-linux is not installed"
+@contextmanager
+def _docker() -> Iterator[Settings]:
+    with daemon() as engine:
+        engine.directory.chmod(0o711)  # the worker, an ordinary user, passes through to the socket
+        yield {"MECAPY_SANDBOX_BACKEND": "docker", "MECAPY_DOCKER_HOST": engine.address}
 
 
 @dataclass(frozen=True)
 class Backend:
-    """How a platform with it is started, what its packages say, and why it may be absent here (empty: it is there)."""
+    """How a platform with it is started (what it needs beside it lives as long), what its packages say, and whether it can be here."""
 
     name: str
-    settings: Mapping[str, str] = field(default_factory=dict)
+    settings: Callable[[], AbstractContextManager[Settings]]
+    program: str
     is_warm: bool = False
-    missing: Callable[[], str] = _present
+    namespaces: tuple[str, ...] = NAMESPACES  # of a task's own
+
+    def missing(self) -> str:
+        """Why it is absent on this machine; empty: it is there."""
+        return "" if shutil.which(self.program) else f"{self.program} is not installed"
 
 
 BACKENDS = (
-    Backend("bubblewrap-cold", missing=_needs_bubblewrap),
-    Backend("bubblewrap-warm", is_warm=True, missing=_needs_bubblewrap),
+    Backend("bubblewrap-cold", _bubblewrap, "unshare", namespaces=(*NAMESPACES, "user")),
+    Backend("bubblewrap-warm", _bubblewrap, "unshare", is_warm=True, namespaces=(*NAMESPACES, "user")),
+    Backend("docker-cold", _docker, "dockerd"),
 )

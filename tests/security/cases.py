@@ -156,7 +156,7 @@ RESOURCES = (
         for name in ("forks_until_refused", "zombies")
     ),
     _one("resources", "resources", "threads_until_refused", function="roomy"),
-    _one("resources", "resources", "fork_bomb", TIMEOUT, OUT_OF_MEMORY, ("failed", "process_limit")),
+    _one("resources", "resources", "fork_bomb", TIMEOUT, OUT_OF_MEMORY, ("failed", "process_limit"), function="brief"),
     _one("resources", "resources", "bytes_on_disk", COMPLETED, OUT_OF_MEMORY, ("failed", "disk_limit"), function="roomy"),
     _one("resources", "resources", "inodes", ("failed", "disk_limit"), function="roomy", words="20000 files"),
     _one("resources", "resources", "log_flood", ("failed", "log_limit")),
@@ -164,7 +164,7 @@ RESOURCES = (
 )
 TIMES = (
     *(
-        _one("time", "times", name, TIMEOUT, words="time limit")
+        _one("time", "times", name, TIMEOUT, function="brief", words="time limit")
         for name in _words(
             "busy_loop holds_the_interpreter ignores_every_signal forks_away_from_sigterm stops_itself stops_everything sleeps_for_ever "
             "hangs_in_vfork"

@@ -1,5 +1,6 @@
 """Starts each backend's platform once a session, and writes what every case tried to build/attacks-<backend>.txt."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +16,8 @@ TABLES = pytest.StashKey[dict[str, Table]]()
 def backend(request: pytest.FixtureRequest) -> Backend:
     one: Backend = request.param
     if reason := one.missing():
+        if os.environ.get("MECAPY_REQUIRE_SERVICES") == "1":
+            pytest.fail(f"{one.name}: {reason}")
         pytest.skip(f"{one.name}: {reason}")
     return one
 

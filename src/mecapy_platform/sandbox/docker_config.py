@@ -12,6 +12,7 @@ from mecapy_platform.sandbox.bubblewrap import guest_order
 from mecapy_platform.sandbox.docker_options import DockerOptions
 from mecapy_platform.sandbox.docker_seccomp import profile_json
 from mecapy_platform.sandbox.limits import thread_environment
+from mecapy_platform.sandbox.spawner.command import TELLING_FILES, TELLING_FOLDERS
 
 GUEST = "/mecapy/_mecapy_guest"
 INIT = f"{GUEST}/container.py"
@@ -21,7 +22,7 @@ SCRATCH = "/workspace/scratch"
 LABEL = "mecapy"
 HIDDEN = (
     "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi",
-    "/proc/timer_list", "/proc/timer_stats", "/sys",
+    "/proc/timer_list", "/proc/timer_stats", "/sys", *(f"/proc/{name}" for name in (*TELLING_FILES, *TELLING_FOLDERS)),
 )  # fmt: skip
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
@@ -130,7 +131,7 @@ def _host_config(limits: Limits, program: Program, uid: int, options: DockerOpti
 
 
 def _ulimits(limits: Limits) -> list[dict[str, Any]]:
-    values = {"nofile": limits.open_files, "core": 0, "memlock": 65536, "msgqueue": 0, "fsize": limits.disk_bytes}
+    values = {"nofile": limits.open_files, "core": 0, "memlock": 65536, "msgqueue": 0, "sigpending": 4096, "fsize": limits.disk_bytes}
     return [{"Name": name, "Soft": value, "Hard": value} for name, value in values.items()]
 
 

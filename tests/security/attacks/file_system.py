@@ -170,18 +170,26 @@ def _write(path: str, text: str) -> int:
 
 
 def flags_of_all_mounts(report: Report) -> None:
+    """Of each mount that can be reached: read-only or a writable place, without devices or read-only."""
     with open("/proc/self/mountinfo") as file:
         lines = [line.split() for line in file]
     for words in lines:
         place, flags = words[4], words[5].split(",")
-        kind = words[words.index("-") + 1]
+        is_made = words[words.index("-") + 1] in {"devtmpfs", "devpts", "mqueue"} or place.startswith(("/dev", "/proc"))
         is_leaf = any(place == one or place.startswith(f"{one}/") for one in WRITABLE) or place.startswith(("/dev", "/proc"))
+        if not _is_reached(place, words[2]):
+            continue
         report.holds(f"{place} read-only", "ro" in flags or is_leaf, ",".join(flags))
-        report.holds(
-            f"{place} no devices",
-            "nodev" in flags or kind in {"devtmpfs", "devpts", "tmpfs", "proc", "mqueue"} or place.startswith("/dev"),
-            kind,
-        )
+        report.holds(f"{place} no devices", "nodev" in flags or "ro" in flags or is_made, ",".join(flags))
+
+
+def _is_reached(place: str, device: str) -> bool:
+    """Not covered by another mount."""
+    try:
+        seen = os.stat(place).st_dev
+    except OSError:
+        return False
+    return f"{os.major(seen)}:{os.minor(seen)}" == device
 
 
 def system_folder_is_absent(report: Report) -> None:

@@ -151,7 +151,7 @@ def settings_of_the_process(report: Report) -> None:
     report.holds("timer", signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0), signal.getitimer(signal.ITIMER_REAL))
     report.holds("open files", resource.getrlimit(resource.RLIMIT_NOFILE)[1] >= 256, resource.getrlimit(resource.RLIMIT_NOFILE))
     report.holds("stack", resource.getrlimit(resource.RLIMIT_STACK)[0] != 1 << 20, resource.getrlimit(resource.RLIMIT_STACK))
-    report.holds("niceness", os.nice(0) == 0, os.nice(0))
+    report.holds("niceness", os.nice(0) == os.getpriority(os.PRIO_PROCESS, 1), os.nice(0))
     report.holds("name", Path("/proc/self/comm").read_text().strip() != "left", Path("/proc/self/comm").read_text().strip())
     report.holds("oom_score_adj", Path("/proc/self/oom_score_adj").read_text().strip() != "999", "not 999")
     report.holds("processors", len(os.sched_getaffinity(0)) == (os.cpu_count() or 1), os.sched_getaffinity(0))
