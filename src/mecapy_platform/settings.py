@@ -81,7 +81,7 @@ class Settings(BaseSettings):
     docker_build_default_filter: bool = False  # build Dockerfiles also under the daemon's own default system call filter
     image_bytes: int = 4096 * MIB  # of one package's image
     warm_sandboxes: int = 8  # kept ready by each worker process; 0: every call starts cold
-    warm_slots: int = 4  # calls at once in one of them
+    warm_slots: int = 10  # calls at once in one of them; more than a lane has, for one that loads ahead takes no call
     warm_calls: int = 20_000  # then it is thrown away
     warm_idle_seconds: float = 300.0  # and after so long without a call
     warm_ahead_memory_mb: int = 0  # for workers that load a function before its call; 0: a sixteenth of what the machine has
