@@ -147,7 +147,8 @@ def _make_directory(directory: Path) -> None:
     if directory.is_dir():
         return
     _make_directory(directory.parent)
-    directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+    with contextlib.suppress(FileExistsError):  # made by another put, and maybe gone again: whoever needs it looks
+        directory.mkdir(mode=DIRECTORY_MODE)
 
 
 def _sync(directory: Path) -> None:

@@ -40,13 +40,15 @@ def deploy(client: httpx2.Client, content: bytes, path: str = "/packages/from-zi
 
 
 def build(platform: ApiPlatform, **changes: Any) -> None:
-    """Do what a worker does with the oldest version that waits."""
+    """Do what a worker does with every version that waits."""
     with platform.worker_database.transaction() as session:
         claimed = builds.claim_build(session, platform.settings)
         assert claimed is not None
-        ports = {"check": Ports({"x": {"type": "Float", "required": True}}, {"result": {"type": "Float"}}, free_inputs=False)}
-        values: dict[str, Any] = {"log": "Python 3.11", "interpreter": "3.11.15", "ports": ports, **changes}
-        builds.finish_build(session, claimed.token, Built(**values))
+        while claimed is not None:
+            ports = {"check": Ports({"x": {"type": "Float", "required": True}}, {"result": {"type": "Float"}}, free_inputs=False)}
+            values: dict[str, Any] = {"log": "Python 3.11", "interpreter": "3.11.15", "ports": ports, **changes}
+            builds.finish_build(session, claimed.token, Built(**values))
+            claimed = builds.claim_build(session, platform.settings)
 
 
 def test_every_published_route_of_this_issue_exists(platform: ApiPlatform) -> None:
@@ -104,8 +106,7 @@ def test_versions_only_go_up_and_never_change(platform: ApiPlatform, client: htt
     assert (other.status_code, other.json()["code"]) == (409, "name_differs")
     while_waiting = check(client.get(f"/packages/{package_id}")).json()
     assert while_waiting["version"] == "1.10.0"
-    for _ in range(3):
-        build(platform)
+    build(platform)
 
 
 def test_selected_functions_alone_are_deployed(platform: ApiPlatform, client: httpx2.Client) -> None:
