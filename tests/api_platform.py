@@ -68,6 +68,7 @@ def api_platform(
         "embedded_issuer_key": factories.write_key(directory / "issuer.pem"),
         "signing_secret": "a-secret-of-the-test",
         "data_dir": directory,
+        "database_worker_url": server.worker_url,
         "disk_floor_bytes": 0,
         "deploy_wait_seconds": 0.2,
     }

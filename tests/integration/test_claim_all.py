@@ -1,10 +1,11 @@
 """The claim in one statement takes what core/quotas.pick would take, or leaves the choice to it."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 from sqlalchemy import text
 
@@ -19,7 +20,7 @@ from mecapy_platform.db.wire import Wire
 from mecapy_platform.embedded.postgres import Postgres
 from mecapy_platform.services import claims
 from mecapy_platform.services.claim_all import ClaimAll
-from mecapy_platform.services.claims import Worker
+from mecapy_platform.services.claims import Claim, Worker
 from mecapy_platform.settings import Settings
 from services import postgres
 
@@ -46,10 +47,18 @@ def database(server: Postgres) -> Iterator[Database]:
     opened.dispose()
 
 
+Short = Callable[[Lane, int], Sequence[Claim] | None]
+
+
 @pytest.fixture(scope="module")
-def short(server: Postgres) -> Iterator[ClaimAll]:
+def short(server: Postgres, database: Database) -> Iterator[Short]:
     wire = Wire(server.worker_url, WORKER_STATEMENTS)
-    yield ClaimAll(wire, WORKER, SETTINGS)
+
+    def claim(lane: Lane, slots: int) -> Sequence[Claim] | None:
+        with ClaimAll(wire, database, WORKER, SETTINGS, lane).claim(slots) as claimed:
+            return claimed
+
+    yield claim
     wire.close()
 
 
@@ -110,13 +119,13 @@ def chosen(database: Database, lane: Lane, slots: int) -> tuple[list[UUID], dict
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_the_short_way_takes_what_the_long_way_takes_in_its_order(database: Database, short: ClaimAll, seed: int) -> None:
+def test_the_short_way_takes_what_the_long_way_takes_in_its_order(database: Database, short: Short, seed: int) -> None:
     rng = random.Random(seed)
     lane = rng.choice([Lane.HIGH_PRIORITY, Lane.DEFAULT])
     fill(database, rng, lane)
     slots = rng.randint(1, 10)
     expected, passes_after = chosen(database, lane, slots)
-    claimed = short.claim(lane, slots)
+    claimed = short(lane, slots)
     if claimed is None:
         with database.transaction() as session:
             claims.claim(session, WORKER, lane, slots, SETTINGS)
@@ -125,26 +134,57 @@ def test_the_short_way_takes_what_the_long_way_takes_in_its_order(database: Data
     assert passes(database) == passes_after
 
 
-def test_most_claims_go_the_short_way(database: Database, short: ClaimAll) -> None:
+def test_most_claims_go_the_short_way(database: Database, short: Short) -> None:
     """Else the test above would show nothing."""
     went = 0
     for seed in range(60):
         rng = random.Random(seed)
         lane = rng.choice([Lane.HIGH_PRIORITY, Lane.DEFAULT])
         fill(database, rng, lane)
-        went += short.claim(lane, rng.randint(1, 10)) is not None
+        went += short(lane, rng.randint(1, 10)) is not None
     assert went > 30
 
 
-def test_a_claim_of_the_short_way_has_all_that_the_long_way_s_has(database: Database, short: ClaimAll) -> None:
+def test_a_claim_of_the_short_way_has_all_that_the_long_way_s_has(database: Database, short: Short) -> None:
     fill(database, random.Random(3), Lane.DEFAULT)
     with database.transaction() as session:
         session.execute(text("UPDATE nodes SET cpu = 100, memory_mb = 100000"))
     with suppress(UndoneError), database.transaction() as session:
         long = {one.task_id: one for one in claims.claim(session, WORKER, Lane.DEFAULT, 5, SETTINGS)}
         raise UndoneError
-    claimed = short.claim(Lane.DEFAULT, 5)
+    claimed = short(Lane.DEFAULT, 5)
     assert claimed
     for one in claimed:
         fields = vars(long[one.task_id])
         assert {**vars(one), "token": fields["token"]} == fields
+
+
+def test_a_claim_can_be_begun_before_others_see_it_and_is_there_when_the_block_is_left(server: Postgres, database: Database) -> None:
+    fill(database, random.Random(3), Lane.DEFAULT)
+    with database.transaction() as session:
+        session.execute(text("UPDATE nodes SET cpu = 100, memory_mb = 100000"))
+    wire = Wire(server.worker_url, WORKER_STATEMENTS)
+    count = text("SELECT count(*) FROM attempts WHERE token = :token")
+    with psycopg.connect(server.owner_url.replace("+psycopg", ""), autocommit=True) as blocker:
+        # a commit that takes its time: a deferred trigger waits for this lock
+        blocker.execute(
+            "CREATE OR REPLACE FUNCTION slow_commit() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN PERFORM pg_advisory_xact_lock(77); RETURN NULL; END $$"
+        )
+        blocker.execute(
+            "CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON attempts DEFERRABLE INITIALLY DEFERRED "
+            "FOR EACH ROW EXECUTE FUNCTION slow_commit()"
+        )
+        blocker.execute("SELECT pg_advisory_lock(77)")
+        try:
+            with ClaimAll(wire, database, WORKER, SETTINGS, Lane.DEFAULT).claim(1) as claimed:
+                assert claimed, "the rows come before the commit"
+                with database.transaction() as session:
+                    assert session.scalar(count, {"token": claimed[0].token}) == 0
+                blocker.execute("SELECT pg_advisory_unlock(77)")
+            with database.transaction() as session:
+                assert session.scalar(count, {"token": claimed[0].token}) == 1
+        finally:
+            blocker.execute("SELECT pg_advisory_unlock_all()")
+            blocker.execute("DROP TRIGGER slow ON attempts")
+    wire.close()

@@ -1,7 +1,9 @@
 """Ends that go together: each behind its own token, none held back by a neighbour, large results and lost databases included."""
 
+import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,12 +26,14 @@ from mecapy_platform.db.wire import Wire
 from mecapy_platform.embedded.postgres import Postgres
 from mecapy_platform.sandbox.base import LogChunk
 from mecapy_platform.services import claims
+from mecapy_platform.services.claim_all import ClaimAll
 from mecapy_platform.services.claims import Claim, Worker
 from mecapy_platform.services.finish import Outcome, take_back_lost
-from mecapy_platform.services.finish_many import Ended, finish_many
+from mecapy_platform.services.finish_many import Ended, Finished, finish_many
 from mecapy_platform.services.logs import Line
 from mecapy_platform.settings import Settings
 from mecapy_platform.worker.finisher import Finisher
+from mecapy_platform.worker.live import LiveAttempt, LiveAttempts
 from mecapy_platform.worker.pump import Pump
 from mecapy_platform.worker.report import Report
 from services import postgres
@@ -129,10 +133,15 @@ class Offered:
         self.finisher.close()
 
 
+def ended_now(wire: Wire, given: list[Ended]) -> Finished:
+    with finish_many(wire, given) as finished:
+        return finished
+
+
 def test_many_ends_go_in_one_statement_with_their_results_usage_and_lines(database: Database, wire: Wire) -> None:
     running = claimed(database, 20)
     given = [Ended(one.token, done(number), [Line(0, "stdout", f"line {number}\n")]) for number, one in enumerate(running)]
-    finished = finish_many(wire, given)
+    finished = ended_now(wire, given)
     assert finished.tokens == {one.token for one in running}
     assert (states(database), ends(database)) == (["completed"] * 20, 20)
     with database.transaction() as session:
@@ -152,11 +161,11 @@ def test_a_token_that_no_longer_counts_changes_nothing_among_ones_that_do(databa
         session.execute(text("UPDATE attempts SET lease_until = now() - interval '1 s' WHERE token = :token"), {"token": late.token})
     with database.transaction() as session:
         assert take_back_lost(session, Settings(lease_seconds=0)) == 1
-    finished = finish_many(wire, [Ended(late.token, done(1)), Ended(good.token, done(2)), Ended(uuid4(), done(3))])
+    finished = ended_now(wire, [Ended(late.token, done(1)), Ended(good.token, done(2)), Ended(uuid4(), done(3))])
     assert finished.tokens == {good.token}
     assert (task_of(database, late.task_id).state, task_of(database, good.task_id).state) == ("queued", "completed")
     assert finished.lanes == (Lane.DEFAULT,), "the one that was taken back waits again"
-    assert finish_many(wire, [Ended(good.token, done(4))]).tokens == frozenset()
+    assert ended_now(wire, [Ended(good.token, done(4))]).tokens == frozenset()
     assert (task_of(database, good.task_id).result, ends(database)) == ({"value": 2}, 1)
 
 
@@ -164,17 +173,93 @@ def test_a_row_that_somebody_holds_is_passed_over_and_waits_for_nobody(database:
     held, free = claimed(database, 2)
     with database.transaction() as session:
         session.execute(text("SELECT FROM tasks WHERE id = :id FOR UPDATE"), {"id": held.task_id})
-        assert finish_many(wire, [Ended(held.token, done()), Ended(free.token, done())]).tokens == {free.token}
-    assert finish_many(wire, [Ended(held.token, done())]).tokens == {held.token}
+        assert ended_now(wire, [Ended(held.token, done()), Ended(free.token, done())]).tokens == {free.token}
+    assert ended_now(wire, [Ended(held.token, done())]).tokens == {held.token}
 
 
 def test_all_who_wait_are_woken_by_the_transaction_that_ends_their_tasks(server: Postgres, database: Database, wire: Wire) -> None:
     running = claimed(database, 100)
     with psycopg.connect(server.worker_url.replace("+psycopg", ""), autocommit=True) as listener:
         listener.execute("LISTEN mecapy_ended")
-        finish_many(wire, [Ended(one.token, done()) for one in running])
-        payloads = [notice.payload for notice in listener.notifies(timeout=LONG, stop_after=1)]
-    assert {key for payload in payloads for key in payload.split(",")} == {f"task:{one.task_id}" for one in running}
+        ended_now(wire, [Ended(one.token, done()) for one in running])
+        payloads = [notice.payload for notice in listener.notifies(timeout=LONG, stop_after=100)]
+    assert {payload.partition(" ")[0] for payload in payloads} == {f"task:{one.task_id}" for one in running}
+
+
+def test_a_small_end_comes_with_the_ring_and_a_large_one_does_not(server: Postgres, database: Database, wire: Wire) -> None:
+    small, large, stored, odd = claimed(database, 4)
+    given = [
+        Ended(small.token, done(7)),
+        Ended(large.token, done(result={"value": "x" * 7900})),
+        Ended(stored.token, done(result=None, result_key="results/key")),
+        Ended(odd.token, done(result={"value": "Ω" * 3600})),  # 7,200 bytes, and the rest does not fit any more
+    ]
+    with psycopg.connect(server.worker_url.replace("+psycopg", ""), autocommit=True) as listener:
+        listener.execute("LISTEN mecapy_ended")
+        ended_now(wire, given)
+        payloads = [notice.payload.partition(" ") for notice in listener.notifies(timeout=LONG, stop_after=4)]
+    told = {key: rest for key, _, rest in payloads}
+    assert [told[f"task:{one.task_id}"] for one in (large, stored, odd)] == ["", "", ""]
+    said = json.loads(told[f"task:{small.task_id}"])
+    assert (said["result"], said["wall_seconds"], said["attempts"][0]["number"]) == ({"value": 7}, 1.5, 1)
+    assert datetime.fromisoformat(said["completed_at"]) == task_of(database, small.task_id).completed_at
+
+
+class SomeSlots:
+    """An engine's slots, of which so many are free."""
+
+    def __init__(self, wire: Wire, database: Database, free: int) -> None:
+        self.claim_all = ClaimAll(wire, database, Worker("node", "node-1", "fake"), SETTINGS, Lane.DEFAULT)
+        self.free, self.begun = free, list[LiveAttempt]()
+
+    def reserve(self, wanted: int) -> int:
+        kept = min(self.free, wanted)
+        self.free -= kept
+        return kept
+
+    def begin(self, claims: Sequence[Claim], reserved: int = 0, *, is_recorded: bool = True) -> Sequence[LiveAttempt]:
+        started = [LiveAttempts().add(claim, is_recorded=is_recorded) for claim in claims]
+        self.free += reserved - len(started)
+        self.begun += started
+        return started
+
+
+def test_the_slots_that_become_free_are_filled_in_the_same_transaction(server: Postgres, database: Database, tmp_path: Path) -> None:
+    running = claimed(database, 4)
+    with database.transaction() as session:
+        waiting = running[1:]
+        session.execute(text("DELETE FROM attempts WHERE task_id = ANY (:ids)"), {"ids": [one.task_id for one in waiting]})
+        session.execute(
+            text("UPDATE tasks SET state = 'queued', claimable = true, attempts = 0, attempt_token = NULL WHERE id = ANY (:ids)"),
+            {"ids": [one.task_id for one in waiting]},
+        )
+    offered = Offered(context(server, database, tmp_path, []))
+    slots = SomeSlots(offered.finisher._wire, database, free=1)
+    offered.finisher.offer(Report(running[0], done(), Pump(offered.context, running[0])), offered.through.release, slots)
+    offered.wait(1)
+    (begun,) = slots.begun
+    assert begun.recorded.is_set()
+    assert (begun.claim.task_id, slots.free) == (waiting[0].task_id, 0)
+    assert sorted(states(database)) == ["completed", "queued", "queued", "running"]
+    assert offered.rung == [Lane.DEFAULT], "two still wait, and another may have room"
+    with database.transaction() as session:
+        query = text("SELECT count(DISTINCT xmin::text) FROM tasks WHERE state IN ('completed', 'running')")
+        assert session.scalar(query) == 1
+
+
+def test_without_a_free_slot_nothing_is_claimed(server: Postgres, database: Database, tmp_path: Path) -> None:
+    running = claimed(database, 2)
+    with database.transaction() as session:
+        session.execute(text("DELETE FROM attempts WHERE task_id = :id"), {"id": running[1].task_id})
+        session.execute(
+            text("UPDATE tasks SET state = 'queued', claimable = true, attempts = 0, attempt_token = NULL WHERE id = :id"),
+            {"id": running[1].task_id},
+        )
+    offered = Offered(context(server, database, tmp_path, []))
+    slots = SomeSlots(offered.finisher._wire, database, free=0)
+    offered.finisher.offer(Report(running[0], done(), Pump(offered.context, running[0])), offered.through.release, slots)
+    offered.wait(1)
+    assert (slots.begun, states(database)) == ([], ["completed", "queued"])
 
 
 def test_an_end_that_cannot_be_stored_holds_back_no_neighbour(server: Postgres, database: Database, tmp_path: Path) -> None:
@@ -252,13 +337,13 @@ def test_ends_wait_for_a_database_that_is_away(tmp_path: Path) -> None:
 def test_a_result_of_a_quarter_megabyte_fits_the_short_way(database: Database, wire: Wire) -> None:
     (one,) = claimed(database, 1)
     large = {"values": [0.1234567890123] * 15_000, "text": "Ω" * 10_000}
-    assert finish_many(wire, [Ended(one.token, done(result=large))]).tokens == {one.token}
+    assert ended_now(wire, [Ended(one.token, done(result=large))]).tokens == {one.token}
     assert task_of(database, one.task_id).result == large
 
 
 def test_a_stored_result_is_named_on_its_task(database: Database, wire: Wire) -> None:
     (one,) = claimed(database, 1)
-    finish_many(wire, [Ended(one.token, done(result=None, result_key="results/key"))])
+    ended_now(wire, [Ended(one.token, done(result=None, result_key="results/key"))])
     task = task_of(database, one.task_id)
     assert (task.result, task.result_s3_key) == (None, "results/key")
 

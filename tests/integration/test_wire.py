@@ -2,13 +2,14 @@
 
 import asyncio
 import socket
+import threading
 from collections.abc import Iterator
 
 import psycopg
 import pytest
 
 from mecapy_platform.db.gate import Gate
-from mecapy_platform.db.wire import AsyncWire
+from mecapy_platform.db.wire import AsyncWire, Wire
 from services import postgres
 
 STATEMENTS = {"slowly": "SELECT value::text, pg_sleep((value::float8) / 1000)::text FROM json_array_elements_text($1::json) AS value"}
@@ -54,3 +55,61 @@ def test_a_lost_connection_fails_its_questions_and_the_next_one_is_answered(url:
     lost, again = asyncio.run(ask())
     assert isinstance(lost, psycopg.OperationalError)
     assert again == "2"
+
+
+def test_a_question_larger_than_the_socket_s_buffer_is_sent_whole(url: str) -> None:
+    async def ask() -> str | None:
+        gate = Gate[str](
+            AsyncWire(url, {"length": "SELECT length($1)::text"}),
+            "length",
+            write=lambda questions: [question["text"] for question in questions],
+            read=lambda _questions, rows: [None if row[0] is None else row[0].decode() for row in rows],
+        )
+        answer = await asyncio.wait_for(gate.ask({"text": "x" * 8_000_000}), 30)
+        await gate.close()
+        return answer
+
+    assert asyncio.run(ask()) == "8000004"
+
+
+def test_large_parameters_reach_a_statement_that_answers_early(url: str) -> None:
+    wire = Wire(url, {"length": "SELECT length($1)::text"})
+    with wire.early("length", b"x" * 8_000_000) as rows:
+        assert rows == [(b"8000000",)]
+    assert wire.call("length", b"x") == [(b"1",)]
+    wire.close()
+
+
+def test_a_statement_that_fails_early_leaves_the_wire_usable(url: str) -> None:
+    wire = Wire(url, {"number": "SELECT $1::int::text"})
+    with pytest.raises(psycopg.DataError), wire.early("number", b"seven"):
+        pytest.fail("there were no rows")
+    with wire.early("number", b"7") as rows:
+        assert rows == [(b"7",)]
+    wire.close()
+
+
+def test_a_commit_that_fails_is_told_when_the_block_is_left(url: str) -> None:
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as session:
+        session.execute("CREATE TABLE parents (id int PRIMARY KEY)")
+        session.execute("CREATE TABLE children (parent int REFERENCES parents DEFERRABLE INITIALLY DEFERRED)")
+    wire = Wire(url, {"adopt": "INSERT INTO children VALUES ($1::int) RETURNING parent::text"})
+    seen = []
+    with pytest.raises(psycopg.IntegrityError), wire.early("adopt", b"1") as rows:
+        seen += rows
+    assert seen == [(b"1",)]
+    wire.close()
+
+
+def test_a_connection_lost_before_the_commit_is_told_and_the_next_statement_is_answered(url: str) -> None:
+    wire = Wire(url, {"pid": "SELECT pg_backend_pid()::text, pg_sleep($1::float8)::text"})
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as other:
+        ((pid, _),) = wire.call("pid", b"0")
+        killer = threading.Timer(0.2, other.execute, ("SELECT pg_terminate_backend(%s)", [int(pid or 0)]))
+        killer.start()
+        with pytest.raises(psycopg.OperationalError), wire.early("pid", b"20"):
+            pytest.fail("there were no rows")
+        killer.join()
+    with wire.early("pid", b"0") as rows:
+        assert len(rows) == 1
+    wire.close()

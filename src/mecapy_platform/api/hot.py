@@ -23,13 +23,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mecapy_platform.api.deps import Caller, get_filter, own_caller, own_memberships
 from mecapy_platform.api.guards import BODY_STEP_SECONDS, TOO_SLOW, ErrorGuard
-from mecapy_platform.api.hot_render import render_draft, render_ended
+from mecapy_platform.api.hot_render import render_draft, render_ended, render_told
 from mecapy_platform.api.problems import error_response
 from mecapy_platform.api.task_models import TaskBody
 from mecapy_platform.api.tasks import one_task
 from mecapy_platform.api.waiting import FIRST_LOOK_SECONDS, LAST_LOOK_SECONDS
 from mecapy_platform.core import json_text
 from mecapy_platform.core.errors import MecapyError, UnavailableError
+from mecapy_platform.events.doorbell import Ring
 from mecapy_platform.services.tasks.quick import Draft, QuickTasks
 from mecapy_platform.services.tasks.requests import TaskRequest
 
@@ -108,7 +109,9 @@ class HotTasks:
             if not wait:
                 await _answer(send, 201, render_draft(draft, created_at))
                 return
-            found = await _until_ended(scope, caller, draft.id, ring.wait, min(wait, caller.context.settings.wait_seconds_max))
+            seconds = min(wait, caller.context.settings.wait_seconds_max)
+            # who has just been allowed to submit it may read how it ended
+            found = await _until_ended(scope, caller, draft.id, ring, seconds, lambda told: render_told(draft, created_at, told))
         await _answer(send, 201, found if found is not None else await _slowly(caller, draft.id))
 
     async def _look(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -123,7 +126,7 @@ class HotTasks:
                 if found is None:
                     await _slowly(caller, task_id)  # raises where there is no such task
                     seconds = min(wait, caller.context.settings.wait_seconds_max)
-                    found = await _until_ended(scope, caller, task_id, ring.wait, seconds) or await _slowly(caller, task_id)
+                    found = await _until_ended(scope, caller, task_id, ring, seconds) or await _slowly(caller, task_id)
         except MecapyError as error:
             await error_response(scope["path"], error)(scope, receive, send)
             return
@@ -184,11 +187,15 @@ async def _caller(scope: Scope, headers: Headers) -> Caller | None:
         return None
 
 
-async def _until_ended(scope: Scope, caller: Caller, task_id: UUID, ring: Any, seconds: float) -> bytes | None:
-    """The answer once the task has ended: looked for when the bell rings, and now and then all the same."""
+async def _until_ended(
+    scope: Scope, caller: Caller, task_id: UUID, ring: Ring, seconds: float, render: Callable[[str], bytes] | None = None
+) -> bytes | None:
+    """The answer once the task has ended: looked for when the bell rings, and now and then all the same. `render`: of what a ring tells."""
     deadline, look_seconds = time.monotonic() + seconds, FIRST_LOOK_SECONDS
     while (left := deadline - time.monotonic()) > 0:
-        await ring(min(left, look_seconds))
+        await ring.wait(min(left, look_seconds))
+        if render is not None and ring.told is not None:
+            return render(ring.told)
         look_seconds = min(LAST_LOOK_SECONDS, look_seconds * 1.5)
         found = await _ended(scope, caller, task_id)
         if found is not None:

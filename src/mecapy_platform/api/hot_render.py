@@ -8,28 +8,36 @@ from typing import Any
 from mecapy_platform.services.tasks.quick import Draft
 
 TIMES = ("created_at", "started_at", "completed_at", "cancel_requested_at")
+MOMENT_CHARACTERS = len("2026-01-01T00:00:00.000000")
 FIRST = ("id", "name", "state", "lane", "priority")
 SECOND = ("function", "version_id", "function_id", "inputs")
 
 
 def render_draft(draft: Draft, created_at: datetime) -> bytes:
     """A task that was made just now."""
+    return _text(_task(draft, created_at))
+
+
+def render_told(draft: Draft, created_at: datetime, told: str) -> bytes:
+    """The same once it has completed; `told` is what db's mecapy_finish said of its end."""
+    return _text({**_task(draft, created_at), "state": "completed", **json.loads(told)})
+
+
+def _task(draft: Draft, created_at: datetime) -> dict[str, Any]:
     columns, view = draft.columns, draft.known.view
-    return _text(
-        {
-            **{name: columns[name] for name in ("name", "state", "lane", "priority", "inputs", "cpu", "memory_mb", "timeout_seconds")},
-            **{name: columns[name] for name in ("package_digest", "environment_digest", "interpreter", "inputs_digest")},
-            "id": str(draft.id),
-            "package": {"id": str(view.package.id), "name": view.package.name, "version": view.version.version, "owner": view.owner},
-            "function": view.function.name,
-            "version_id": str(view.version.id),
-            "function_id": str(view.function.id),
-            "files": {},
-            "created_at": created_at.isoformat(),
-            "user_id": str(columns["user_id"]),
-            "parked": False,
-        }
-    )
+    return {
+        **{name: columns[name] for name in ("name", "state", "lane", "priority", "inputs", "cpu", "memory_mb", "timeout_seconds")},
+        **{name: columns[name] for name in ("package_digest", "environment_digest", "interpreter", "inputs_digest")},
+        "id": str(draft.id),
+        "package": {"id": str(view.package.id), "name": view.package.name, "version": view.version.version, "owner": view.owner},
+        "function": view.function.name,
+        "version_id": str(view.version.id),
+        "function_id": str(view.function.id),
+        "files": {},
+        "created_at": created_at.isoformat(),
+        "user_id": str(columns["user_id"]),
+        "parked": False,
+    }
 
 
 def render_ended(task: Mapping[str, Any]) -> bytes:
@@ -83,4 +91,8 @@ def _usage(row: Mapping[str, Any]) -> dict[str, float | None] | None:
 
 
 def _time(text: str | None) -> str | None:
-    return text.replace("+00:00", "Z") if text is not None else None
+    """PostgreSQL leaves out zeros at the end of the microseconds, other answers do not."""
+    if text is None:
+        return None
+    moment = text.removesuffix("+00:00")
+    return (moment.ljust(MOMENT_CHARACTERS, "0") if "." in moment else moment) + "Z"

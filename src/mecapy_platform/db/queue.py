@@ -147,6 +147,15 @@ WHERE f.id = used.function_id AND h.runs > 0
 """)
 
 # A version to build, oldest first; one whose builder is gone is built again.
+# What a worker must know of a function to run it, beyond the task. A version that can be claimed does not change any more.
+FACTS = text("""
+SELECT json_build_object('function', f.name, 'handler', f.handler, 'entrypoint', f.entrypoint, 'input_ports', f.inputs,
+    'output_ports', f.outputs, 'options', f.options, 'version_id', v.id, 'archive_key', v.archive_key, 'archive_sha256', v.archive_sha256,
+    'environment_digest', v.environment_digest, 'requirements_lock', v.requirements_lock, 'interpreter', v.interpreter,
+    'runtime', v.runtime)
+FROM functions f JOIN package_versions v ON v.id = f.package_version_id WHERE f.id = :function_id
+""")
+
 CLAIM_BUILD = text("""
 UPDATE package_versions SET build_token = :token, build_attempts = build_attempts + 1,
     build_lease_until = clock_timestamp() + make_interval(secs => :lease_seconds)

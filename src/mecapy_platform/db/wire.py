@@ -4,8 +4,10 @@ One connection, made when it is first needed and again after it was lost. Everyt
 """
 
 import asyncio
+import select
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import psycopg
 from psycopg import errors, pq
@@ -64,6 +66,33 @@ class Wire:
                 raise psycopg.OperationalError(LOST)
             return checked(result)
 
+    @contextmanager
+    def early(self, name: str, *parameters: bytes) -> Iterator[list[Row]]:
+        """The rows before they are committed; leaving the block waits for the commit. Raises psycopg.Error, at the rows or at the commit.
+
+        Flushing the log takes as long as a short call does: what can be undone may begin meanwhile. Nobody else sees the rows yet.
+        """
+        with self._lock:
+            connection = self._prepared.connected()
+            try:
+                connection.enter_pipeline_mode()
+                connection.send_query_prepared(name.encode(), parameters)
+                connection.send_flush_request()
+                connection.pipeline_sync()
+                _send_all(connection)
+                rows = checked(_next_result(connection))
+            except BaseException:
+                self._prepared.close()  # what is still to come must not be taken for the next answer
+                raise
+            try:
+                yield rows
+            finally:
+                try:
+                    _settle(connection)
+                except BaseException:
+                    self._prepared.close()
+                    raise
+
     def close(self) -> None:
         with self._lock:
             self._prepared.close()
@@ -99,6 +128,8 @@ class AsyncWire:
         self._waiter = waiter
         try:
             connection.send_query_prepared(name, parameters)
+            if connection.flush():  # large parameters do not fit the socket at once
+                asyncio.get_running_loop().add_writer(self._socket, self._writable)
             return await waiter
         except asyncio.CancelledError:
             self._drop()  # its answer is still to come and must not be taken for the next one's
@@ -108,6 +139,14 @@ class AsyncWire:
 
     def close(self) -> None:
         self._drop()
+
+    def _writable(self) -> None:
+        connection = self._connection
+        try:
+            if connection is None or not connection.flush():
+                asyncio.get_running_loop().remove_writer(self._socket)
+        except psycopg.Error:
+            self._lose(self._waiter)
 
     def _readable(self) -> None:
         connection, waiter = self._connection, self._waiter
@@ -144,7 +183,44 @@ class AsyncWire:
         self._results = []
         if connection is not None:
             asyncio.get_running_loop().remove_reader(self._socket)
+            asyncio.get_running_loop().remove_writer(self._socket)
         self._prepared.close()
+
+
+def _send_all(connection: pq.abc.PGconn) -> None:
+    """Large parameters do not fit the socket at once."""
+    waiting = select.poll()
+    waiting.register(connection.socket, select.POLLIN | select.POLLOUT)
+    while connection.flush():
+        waiting.poll()
+        connection.consume_input()
+
+
+def _next_result(connection: pq.abc.PGconn) -> pq.abc.PGresult:
+    """The next result of a pipeline; other threads work while this one waits."""
+    waiting = select.poll()
+    waiting.register(connection.socket, select.POLLIN)
+    while True:
+        while connection.is_busy():
+            waiting.poll()
+            connection.consume_input()
+        result = connection.get_result()
+        if result is not None:
+            return result
+        if connection.status != pq.ConnStatus.OK:
+            raise psycopg.OperationalError(LOST)
+
+
+def _settle(connection: pq.abc.PGconn) -> None:
+    """Wait for the commit of what was sent last."""
+    failed = None
+    while (result := _next_result(connection)).status != pq.ExecStatus.PIPELINE_SYNC:
+        failed = result
+        if connection.status != pq.ConnStatus.OK:
+            raise psycopg.OperationalError(LOST)
+    connection.exit_pipeline_mode()
+    if failed is not None:
+        checked(failed)
 
 
 def checked(result: pq.abc.PGresult) -> list[Row]:

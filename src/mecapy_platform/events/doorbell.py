@@ -1,4 +1,8 @@
-"""Wakes waiting requests the moment a task or a build ends. A hint like any other: who is woken reads the database again."""
+"""Wakes waiting requests the moment a task or a build ends. A hint like any other: who is woken reads the database again.
+
+Where the end of a task is small, it comes with the ring. It was committed, but nobody has judged who may read it: it is for the request
+that has just submitted the task, and for no other.
+"""
 
 import asyncio
 import logging
@@ -20,12 +24,14 @@ class Ring:
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
+        self.told: str | None = None  # JSON of how the task ended, see mecapy_finish
 
-    def ring(self) -> None:
+    def ring(self, told: str | None) -> None:
+        self.told = told or self.told
         self._event.set()
 
     async def wait(self, seconds: float) -> None:
-        """Return when rung or after `seconds`; either way the caller reads the state again."""
+        """Return when rung or after `seconds`; either way the caller reads the state again, unless it was told."""
         try:
             async with asyncio.timeout(seconds):
                 await self._event.wait()
@@ -111,10 +117,11 @@ class Doorbell:
             loop.remove_reader(descriptor)
 
     def _ring(self, key: str | None) -> None:
-        """A payload names one key or several. None, after a reconnect: wake everybody, as anything may have ended meanwhile."""
-        for one in tuple(self._rings) if key is None else key.split(","):
+        """A payload is a key, and behind a space what is told of it. None, after a reconnect: wake everybody, anything may have ended."""
+        name, _, told = (key or "").partition(" ")
+        for one in tuple(self._rings) if key is None else (name,):
             for ring in tuple(self._rings.get(one, ())):
-                ring.ring()
+                ring.ring(told or None)
 
 
 def _first_line(error: psycopg.Error) -> str:

@@ -38,8 +38,11 @@ class LingerBell:
         with suppress(OSError, BlockingIOError):
             os.eventfd_write(self._rung, 1)
 
-    def wait(self, seconds: float, *, lingers: bool) -> bool:
+    def wait(self, seconds: float, *, lingers: bool, deaf_seconds: float = 0.0) -> bool:
         deadline = time.monotonic() + seconds
+        if deaf_seconds and select.select([self._rung], [], [], min(seconds, deaf_seconds))[0]:
+            self._clear()
+            return False
         try:
             if lingers and time.monotonic() >= self._retry_at:
                 self._ask()

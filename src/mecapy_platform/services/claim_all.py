@@ -1,11 +1,16 @@
 """The short way of a claim: one statement when the next tasks fit as they come. Where one does not, services/claims chooses."""
 
 import json
+import threading
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
 from mecapy_platform.core.lanes import Lane
+from mecapy_platform.db import queue
+from mecapy_platform.db.session import Database
 from mecapy_platform.db.wire import Wire
 from mecapy_platform.services.claims import KEPT_FOR_SHORT_MB, Claim, Worker
 from mecapy_platform.settings import Settings
@@ -14,20 +19,31 @@ KNOWN_FUNCTIONS = 500
 
 
 class ClaimAll:
-    """Of one engine's thread. Remembers what it has read of functions, which no longer change once a task of theirs can be claimed."""
+    """Of one lane. Remembers what it has read of functions, which no longer change once a task of theirs can be claimed."""
 
-    def __init__(self, wire: Wire, worker: Worker, settings: Settings) -> None:
-        self._wire, self._worker, self._settings = wire, worker, settings
+    def __init__(self, wire: Wire, database: Database, worker: Worker, settings: Settings, lane: Lane) -> None:
+        self._wire, self._database, self._worker, self._settings, self._lane = wire, database, worker, settings, lane
         self._facts: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._lock = threading.Lock()
+        self.is_possible = lane is not Lane.LONG_RUNNING  # its throttle looks at all nodes
 
-    def claim(self, lane: Lane, slots: int) -> list[Claim] | None:
-        """Up to `slots` tasks; None when one of the next does not fit, or stands against a quota, so that somebody must choose."""
-        if lane is Lane.LONG_RUNNING:
-            return None  # its throttle looks at all nodes
+    @contextmanager
+    def claim(self, slots: int) -> Iterator[list[Claim] | None]:
+        """Up to `slots` tasks; None when one of the next does not fit, or stands against a quota, so that somebody must choose.
+
+        The claim is committed when the block is left; until then nobody else can see it.
+        """
+        if not self.is_possible:
+            yield None
+            return
+        with self._wire.early("claim_all", *self.asked(slots)) as ((verdict, claims),):
+            yield None if verdict == b"pick" else self.read(claims)
+
+    def asked(self, slots: int) -> tuple[bytes, ...]:
+        """The parameters of a claim of up to `slots` tasks."""
         settings, worker = self._settings, self._worker
-        ((verdict, claims),) = self._wire.call(
-            "claim_all",
-            lane.encode(),
+        return (
+            self._lane.encode(),
             str(slots).encode(),
             ("{" + ",".join(str(uuid4()) for _ in range(slots)) + "}").encode(),
             worker.node.encode(),
@@ -35,11 +51,12 @@ class ClaimAll:
             worker.backend.encode(),
             str(settings.lease_seconds).encode(),
             str(KEPT_FOR_SHORT_MB).encode(),
-            b"t" if lane is Lane.HIGH_PRIORITY else b"f",
+            b"t" if self._lane is Lane.HIGH_PRIORITY else b"f",
             str(settings.organization_max_running).encode(),
         )
-        if verdict == b"pick":
-            return None
+
+    def read(self, claims: bytes | None) -> list[Claim]:
+        """What a claim answered; from any thread."""
         return [self._read(claimed) for claimed in json.loads(claims or b"[]")]
 
     def _read(self, claimed: dict[str, Any]) -> Claim:
@@ -50,12 +67,14 @@ class ClaimAll:
         return Claim(**claimed, **facts)
 
     def _facts_of(self, function_id: str) -> dict[str, Any]:
-        found = self._facts.get(function_id)
+        with self._lock:
+            found = self._facts.get(function_id)
         if found is None:
-            ((text,),) = self._wire.call("facts", function_id.encode())
-            found = json.loads(text or b"{}")
+            with self._database.transaction() as session:
+                found = dict(session.scalars(queue.FACTS, {"function_id": function_id}).one())
             found["version_id"] = UUID(found["version_id"])
-            self._facts[function_id] = found
-            while len(self._facts) > KNOWN_FUNCTIONS:
-                self._facts.popitem(last=False)
+            with self._lock:
+                self._facts[function_id] = found
+                while len(self._facts) > KNOWN_FUNCTIONS:
+                    self._facts.popitem(last=False)
         return found

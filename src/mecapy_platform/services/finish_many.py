@@ -1,7 +1,11 @@
-"""The short way of an end: completed attempts of the common shape, many in one statement. All others end in services/finish."""
+"""The short way of an end: completed attempts of the common shape, many in one statement. All others end in services/finish.
+
+The statement also claims for the places that become free: one transaction and one flush of the log less for each task.
+"""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -10,10 +14,13 @@ from mecapy_platform.core.lanes import Lane
 from mecapy_platform.core.stored_text import storable
 from mecapy_platform.db.quick import FINISH_MOST
 from mecapy_platform.db.wire import Wire
+from mecapy_platform.services.claim_all import ClaimAll
+from mecapy_platform.services.claims import Claim
 from mecapy_platform.services.finish import Outcome
 from mecapy_platform.services.logs import Line
 
 __all__ = ["FINISH_MOST", "Ended", "Finished", "finish_many", "is_common"]
+NOTHING_ASKED = (b"default", b"0", b"{}", b"", b"", b"", b"0", b"0", b"f", b"0")
 
 
 @dataclass(frozen=True)
@@ -27,10 +34,11 @@ class Ended:
 
 @dataclass(frozen=True)
 class Finished:
-    """The tokens that were ended; the lanes in which something waits."""
+    """The tokens that were ended; the lanes in which something waits; what was claimed for the places that became free."""
 
     tokens: frozenset[UUID]
     lanes: tuple[Lane, ...]
+    claims: Sequence[Claim] = ()
 
 
 def is_common(outcome: Outcome) -> bool:
@@ -38,15 +46,20 @@ def is_common(outcome: Outcome) -> bool:
     return outcome.failure is None and not outcome.files and not outcome.provenance
 
 
-def finish_many(wire: Wire, ended: Sequence[Ended]) -> Finished:
-    """End up to FINISH_MOST attempts, each guarded by its token as in services/finish. Raises psycopg.Error: none was ended."""
+@contextmanager
+def finish_many(wire: Wire, ended: Sequence[Ended], claim_all: ClaimAll | None = None, slots: int = 0) -> Iterator[Finished]:
+    """End up to FINISH_MOST attempts, each guarded by its token as in services/finish, and claim up to `slots` tasks with it.
+
+    All of it is committed when the block is left. Raises psycopg.Error: at the block's begin nothing was ended, at its end nobody knows.
+    """
     text = json.dumps([_record(one) for one in ended], separators=(",", ":"))
-    rows = wire.call("finish_many", text.encode())
-    if not rows:
-        return Finished(frozenset(), ())
-    tokens, _, lanes = rows[0]
-    found = frozenset(UUID(token) for token in (tokens or b"").decode().split(",") if token)
-    return Finished(found, tuple(Lane(lane) for lane in (lanes or b"").decode().split(",") if lane))
+    asked = NOTHING_ASKED if claim_all is None or not slots else claim_all.asked(slots)
+    with wire.early("finish_many", text.encode(), *asked) as ((tokens, lanes, claims),):
+        yield Finished(
+            frozenset(UUID(token) for token in (tokens or b"").decode().split(",") if token),
+            tuple(Lane(lane) for lane in (lanes or b"").decode().split(",") if lane),
+            claim_all.read(claims) if claim_all is not None else (),
+        )
 
 
 def _record(one: Ended) -> dict[str, Any]:

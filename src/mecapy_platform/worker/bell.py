@@ -10,8 +10,11 @@ class Bell(Protocol):
     def ring(self) -> None:
         """Wake the engine, or let its next wait return at once."""
 
-    def wait(self, seconds: float, *, lingers: bool) -> bool:
-        """Return when rung, or after `seconds`. With `lingers`, hints come without Celery meanwhile; True says that one came."""
+    def wait(self, seconds: float, *, lingers: bool, deaf_seconds: float = 0.0) -> bool:
+        """Return when rung, or after `seconds`. With `lingers`, hints come without Celery meanwhile; True says that one came.
+
+        For `deaf_seconds` hints are left alone: who has no free slot can do nothing but pass them on.
+        """
 
     def close(self) -> None:
         """Leave nothing behind."""
@@ -26,8 +29,8 @@ class QuietBell:
     def ring(self) -> None:
         self._event.set()
 
-    def wait(self, seconds: float, *, lingers: bool) -> bool:
-        del lingers
+    def wait(self, seconds: float, *, lingers: bool, deaf_seconds: float = 0.0) -> bool:
+        del lingers, deaf_seconds
         self._event.wait(seconds)
         self._event.clear()
         return False

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 IDLE_LOOK_SECONDS = 10.0  # also without a hint: then a broker that is away costs seconds, not tasks
 LINGER_SECONDS = 2.0  # after the last claim, hints are heard without Celery
 LINGER_LOOK_SECONDS = 1.0
+DEAF_SECONDS = 0.05  # a full lane passes hints on no faster than this; its own slots are filled as they become free
 
 RunTask = Callable[[WorkerContext, Claim, LiveAttempt], Report | None]  # None: it goes on without us
 
@@ -57,11 +58,13 @@ class Engine(threading.Thread):
         self._slots = max(1, context.settings.slots.get(lane, 1))
         self._pool = ThreadPoolExecutor(max_workers=self._slots * 4, thread_name_prefix=f"slot-{lane}")
         self._wire = Wire(context.settings.database_worker_url, WORKER_STATEMENTS)
-        self._claim_all = ClaimAll(self._wire, context.worker, context.settings)
+        self.claim_all = ClaimAll(self._wire, context.database, context.worker, context.settings, lane)
         self._hinted = True  # a hint may have come before we were there
         self._draining = threading.Event()
         self._started_at: dict[int, float] = {}
         self._open: set[int] = set()
+        self._reserved = 0
+        self._is_full = False  # as the last look saw it; who frees a slot and does not fill it rings
         self._claimed_at = float("-inf")
         self._lock = threading.Lock()
         self.builds: Callable[[], None] | None = None  # the default lane also starts builds
@@ -72,12 +75,41 @@ class Engine(threading.Thread):
         self._bell.ring()
 
     def freed(self) -> None:
-        """A slot, or room, is free, and there is work for it."""
-        self._bell.ring()
+        """Room may be free, and there is work for it."""
+        if self._counted() < self._slots:
+            self._bell.ring()
+
+    def reserve(self, wanted: int) -> int:
+        """Keep up to so many free slots for a claim that is on its way; `begin` gives them back."""
+        with self._lock:
+            kept = 0 if self._draining.is_set() else max(0, min(wanted, self._slots - self._counted_now()))
+            self._reserved += kept
+        return kept
+
+    def begin(self, claims: Sequence[Claim], reserved: int = 0, *, is_recorded: bool = True) -> Sequence[LiveAttempt]:
+        """Run them, each in a slot. Who says that they are not recorded sets `recorded` of each once the claim is committed."""
+        started = [self._live.add(claim, is_recorded=is_recorded) for claim in claims]
+        now = time.monotonic()
+        with self._lock:
+            self._reserved -= reserved
+            for live in started:
+                self._started_at[id(live)] = now
+                self._open.add(id(live))
+            has_room = self._is_full and self._counted_now() < self._slots
+        if claims:
+            self._claimed_at = now
+        if has_room:
+            self._is_full = False
+            self._bell.ring()  # hints are to be heard again
+        for live in started:
+            self._context.probe("claimed", live.claim)
+            self._pool.submit(self._run_slot, live)
+        return started
 
     def run(self) -> None:
         hinted = False
         while not self._draining.is_set():
+            self._is_full = False
             try:
                 wait_seconds = self._look(hinted=hinted)
             except (SQLAlchemyError, psycopg.Error) as error:
@@ -87,7 +119,10 @@ class Engine(threading.Thread):
                 log.exception("claim failed and is tried again")
                 wait_seconds = 1.0
             lingers = time.monotonic() - self._claimed_at < LINGER_SECONDS
-            hinted = self._bell.wait(min(wait_seconds, LINGER_LOOK_SECONDS) if lingers else wait_seconds, lingers=lingers)
+            deaf_seconds = DEAF_SECONDS if self._is_full else 0.0
+            hinted = self._bell.wait(
+                min(wait_seconds, LINGER_LOOK_SECONDS) if lingers else wait_seconds, lingers=lingers, deaf_seconds=deaf_seconds
+            )
 
     def drain(self, seconds: float) -> None:
         """Take nothing more; let what runs end for a while, then stop it so that another worker takes it over."""
@@ -111,37 +146,43 @@ class Engine(threading.Thread):
                 self.builds()
             self._clear_hint(self.lane)  # before the claim: a commit either precedes this and is seen, or sends a hint of its own
         while not self._draining.is_set():
-            free = self._slots - self._counted()
-            if free <= 0:
+            free = self._reserve_all()
+            if free == 0:
                 if hinted:
                     self._pass_on([self.lane])  # the hint was for whoever has a free slot
                 return IDLE_LOOK_SECONDS
-            claimed = self._claim(free)
-            if claimed:
-                self._claimed_at = time.monotonic()
-            for claim in claimed:
-                self._context.probe("claimed", claim)
-                self._start(claim)
-            if len(claimed) < free:
+            if self._claim(free) < free:
                 return IDLE_LOOK_SECONDS
         return 0.0
 
-    def _claim(self, free: int) -> Sequence[Claim]:
-        claimed = self._claim_all.claim(self.lane, free)
-        if claimed is None:
+    def _reserve_all(self) -> int:
+        """Every free slot; with none, whoever frees one without filling it is to ring."""
+        with self._lock:
+            free = max(0, self._slots - self._counted_now())
+            self._reserved += free
+            self._is_full = free == 0
+        return free
+
+    def _claim(self, free: int) -> int:
+        """Take up to as many tasks as slots are reserved, and run them: how many. A task starts while its claim is being committed."""
+        started: Sequence[LiveAttempt] = ()
+        try:
+            with self.claim_all.claim(free) as claimed:
+                if claimed is not None:
+                    started, free = self.begin(claimed, free, is_recorded=False), 0
+                    return len(started)
             with self._context.database.transaction() as session:
                 claimed = claims.claim(session, self._context.worker, self.lane, free, self._context.settings)
-        return claimed
+            started, free = self.begin(claimed, free), 0
+            return len(started)
+        finally:
+            self.begin((), free)
+            for live in started:
+                live.recorded.set()
 
-    def _start(self, claim: Claim) -> None:
-        live = self._live.add(claim)
-        key = id(live)
-        with self._lock:
-            self._started_at[key] = time.monotonic()
-            self._open.add(key)
-        self._pool.submit(self._run_slot, claim, live, key)
+    def _run_slot(self, live: LiveAttempt) -> None:
+        claim, key = live.claim, id(live)
 
-    def _run_slot(self, claim: Claim, live: LiveAttempt, key: int) -> None:
         def done() -> None:
             self._live.remove(claim.token)
             with self._lock:
@@ -152,23 +193,27 @@ class Engine(threading.Thread):
             report = self._run_task(self._context, claim, live)
         except Exception:
             log.exception("attempt %s of task %s ended without a report; its lease will run out", claim.number, claim.task_id)
+        live.recorded.wait()
         with self._lock:
             self._started_at.pop(key, None)
         if report is None:
             done()
             self.freed()
         else:
-            self._finisher.offer(report, done)
+            self._finisher.offer(report, done, self)
 
     def _busy(self) -> int:
         with self._lock:
-            return len(self._open)
+            return len(self._open) + self._reserved
 
     def _counted(self) -> int:
+        with self._lock:
+            return self._counted_now()
+
+    def _counted_now(self) -> int:
         """Slots in use; a task that has outlived its lane's limit counts with the longer lane and frees its slot here."""
         limit = LANE_LIMIT_SECONDS.get(self.lane)
         now = time.monotonic()
-        with self._lock:
-            young = sum(1 for started in self._started_at.values() if limit is None or now - started <= limit)
-            room = self._slots * 4 - len(self._started_at)
-        return max(young, self._slots - room)
+        young = sum(1 for started in self._started_at.values() if limit is None or now - started <= limit)
+        room = self._slots * 4 - len(self._started_at)
+        return max(young, self._slots - room) + self._reserved

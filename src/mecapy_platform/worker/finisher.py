@@ -6,6 +6,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
 
 import psycopg
 from sqlalchemy.exc import SQLAlchemyError
@@ -13,24 +15,48 @@ from sqlalchemy.exc import SQLAlchemyError
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.db.quick import WORKER_STATEMENTS
 from mecapy_platform.db.wire import Wire
-from mecapy_platform.services.finish_many import FINISH_MOST, Ended, finish_many, is_common
+from mecapy_platform.services.claim_all import ClaimAll
+from mecapy_platform.services.claims import Claim
+from mecapy_platform.services.finish_many import FINISH_MOST, Ended, Finished, finish_many, is_common
 from mecapy_platform.services.release import release
 from mecapy_platform.worker.context import WorkerContext
+from mecapy_platform.worker.live import LiveAttempt
 from mecapy_platform.worker.report import REPORT_FOR_SECONDS, WAIT_MAX_SECONDS, Report, report_alone
 
 log = logging.getLogger(__name__)
 ALONE_THREADS = 4
 Done = Callable[[], None]
 Tell = Callable[[Sequence[Lane]], None]
-Waiting = tuple[Report, Ended, Done]
+
+
+class Seats(Protocol):
+    """Whose slots become free with an end: an engine."""
+
+    claim_all: ClaimAll
+
+    def reserve(self, wanted: int) -> int:
+        """Keep up to so many free slots."""
+
+    def begin(self, claims: Sequence[Claim], reserved: int = 0, *, is_recorded: bool = True) -> Sequence[LiveAttempt]:
+        """Run them in the slots that were kept."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """An end that was brought; `done` is called when nothing more is to be done about it."""
+
+    report: Report
+    ended: Ended
+    done: Done
+    seats: Seats | None
 
 
 class Finisher:
     """Shared by all slots. The thread that brings an end takes along what others have brought meanwhile.
 
     So a batch is what came while the one before it was on its way: no thread of its own and no timer waits for one to fill.
-    After each batch `ring` wakes this process' engines of the lanes in which something waits that may have room now, and `pass_on` tells
-    others.
+    The slots that become free are filled in the same transaction. After each batch `ring` wakes this process' engines of the lanes in
+    which something still waits, and `pass_on` tells others.
     """
 
     def __init__(self, context: WorkerContext, ring: Tell, pass_on: Tell) -> None:
@@ -41,13 +67,13 @@ class Finisher:
         self._at_work = threading.Lock()
         self._alone = ThreadPoolExecutor(ALONE_THREADS, thread_name_prefix="finish-alone")
 
-    def offer(self, report: Report, done: Done) -> None:
-        """Bring an end; `done` is called when nothing more is to be done about it, from any thread."""
+    def offer(self, report: Report, done: Done, seats: Seats | None = None) -> None:
+        """Bring an end; `done` is called when nothing more is to be done about it, from any thread. `seats`: who may run another now."""
         lines = report.pump.few_lines() if is_common(report.outcome) else None
         if lines is None:
             self._go_alone(report, done)
             return
-        self._waiting.append((report, Ended(report.claim.token, report.outcome, lines), done))
+        self._waiting.append(Waiting(report, Ended(report.claim.token, report.outcome, lines), done, seats))
         while self._waiting and self._at_work.acquire(blocking=False):
             try:
                 self._finish_waiting()
@@ -72,13 +98,13 @@ class Finisher:
         deadline, wait_seconds = time.monotonic() + REPORT_FOR_SECONDS, 0.05
         while True:
             try:
-                finished = finish_many(self._wire, [ended for _, ended, _ in batch])
+                finished = self._finish_and_claim(batch)
                 break
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
                 if time.monotonic() > deadline:
                     log.exception("%s ends could not be reported; their leases will run out", len(batch))
-                    for _, _, done in batch:
-                        done()
+                    for one in batch:
+                        one.done()
                     self._ring(tuple(Lane))
                     return
                 log.warning("ends are kept for later: %s", str(error).splitlines()[0])
@@ -86,19 +112,34 @@ class Finisher:
                 wait_seconds = min(WAIT_MAX_SECONDS, wait_seconds * 2)
         left = []
         for one in batch:
-            report, ended, done = one
-            if ended.token in finished.tokens:
-                self._context.probe("finished", report.claim)
-                done()
+            if one.ended.token in finished.tokens:
+                self._context.probe("finished", one.report.claim)
+                one.done()
             else:
                 left.append(one)
         self._ring(finished.lanes)
         self._pass_on(finished.lanes)
         self._apart(left)
 
+    def _finish_and_claim(self, batch: Sequence[Waiting]) -> Finished:
+        """What is claimed starts while the commit is on its way; should that fail, the heartbeat stops what no row speaks for."""
+        seats = next((one.seats for one in batch if one.seats is not None and one.seats.claim_all.is_possible), None)
+        reserved = 0 if seats is None else seats.reserve(sum(one.seats is seats for one in batch))
+        started: Sequence[LiveAttempt] = ()
+        try:
+            with finish_many(self._wire, [one.ended for one in batch], None if seats is None else seats.claim_all, reserved) as finished:
+                if seats is not None:
+                    started, reserved = seats.begin(finished.claims, reserved, is_recorded=False), 0
+            return finished
+        finally:
+            if seats is not None:
+                seats.begin((), reserved)
+            for live in started:
+                live.recorded.set()
+
     def _apart(self, batch: Sequence[Waiting]) -> None:
-        for report, _, done in batch:
-            self._alone.submit(self._go_alone, report, done)
+        for one in batch:
+            self._alone.submit(self._go_alone, one.report, one.done)
 
     def _go_alone(self, report: Report, done: Done) -> None:
         claim = report.claim

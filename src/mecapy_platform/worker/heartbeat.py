@@ -50,7 +50,7 @@ class Heartbeat(threading.Thread):
 
     def beat(self) -> None:
         """Renew leases; what was taken from us is stopped, for its work no longer counts."""
-        ours = [live.claim.token for live in self._live.all()]
+        ours = [live.claim.token for live in self._live.recorded()]
         with self._context.database.transaction() as session:
             session.execute(queue.SEE_NODE, self._node())
             kept: set[UUID] = claims.renew(session, ours, self._context.settings) if ours else set()

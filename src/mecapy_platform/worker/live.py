@@ -14,6 +14,7 @@ class LiveAttempt:
     """One running attempt. `stop` may come before its sandbox has started; then the sandbox is stopped as it starts."""
 
     claim: Claim
+    recorded: threading.Event = field(default_factory=threading.Event)  # the claim is committed, or nobody knows whether it is
     stop_reason: StopReason | None = None
     _run: Run | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -39,8 +40,11 @@ class LiveAttempts:
         self._by_token: dict[UUID, LiveAttempt] = {}
         self._lock = threading.Lock()
 
-    def add(self, claim: Claim) -> LiveAttempt:
+    def add(self, claim: Claim, *, is_recorded: bool = True) -> LiveAttempt:
+        """`is_recorded` False: the claim is not committed yet, and no other session can see the attempt."""
         live = LiveAttempt(claim)
+        if is_recorded:
+            live.recorded.set()
         with self._lock:
             self._by_token[claim.token] = live
         return live
@@ -52,6 +56,10 @@ class LiveAttempts:
     def all(self) -> list[LiveAttempt]:
         with self._lock:
             return list(self._by_token.values())
+
+    def recorded(self) -> list[LiveAttempt]:
+        """Those that every session of the database can see."""
+        return [live for live in self.all() if live.recorded.is_set()]
 
     def stop(self, tokens: Iterable[UUID], reason: StopReason) -> None:
         wanted = set(tokens)

@@ -75,6 +75,7 @@ def _attempt(context: WorkerContext, claim: Claim, live: LiveAttempt, pump: Pump
     try:
         with context.sandbox_for(claim).start(spec_of(context, claim, materials)) as run:
             live.started(run)
+            live.recorded.wait()  # what follows writes beside the attempt's row
             _note_reference(context, claim, run, live)
             return _follow(context, claim, run, pump, live)
     finally:

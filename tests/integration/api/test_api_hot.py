@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -14,6 +15,18 @@ from sqlalchemy import text
 
 import factories
 from api_platform import ApiPlatform
+from mecapy_platform.api import hot, hot_render
+from mecapy_platform.core.lanes import Lane
+from mecapy_platform.core.states import Usage
+from mecapy_platform.db import queue
+from mecapy_platform.db.quick import WORKER_STATEMENTS
+from mecapy_platform.db.wire import Wire
+from mecapy_platform.services import claims
+from mecapy_platform.services.claim_all import ClaimAll
+from mecapy_platform.services.claims import Claim, Worker
+from mecapy_platform.services.finish import Outcome
+from mecapy_platform.services.finish_many import Ended, finish_many
+from mecapy_platform.services.tasks.quick import Draft
 
 BODY = {"package": "bolts", "function": "size", "inputs": {"diameter": "12 mm"}}
 READERS = 500
@@ -65,6 +78,45 @@ def test_an_ended_task_is_shown_alike(platform: ApiPlatform, client: httpx2.Clie
     assert list(long.json()) == list(short.json())
     without_times = [{name: value for name, value in one.json().items() if not name.endswith("_at")} for one in (long, short)]
     assert without_times[0] == without_times[1]
+
+
+@pytest.mark.parametrize("size", [10, 9000], ids=["told_with_the_ring", "looked_up"])
+def test_who_waits_with_the_submit_is_told_what_a_look_would_show(
+    platform: ApiPlatform, client: httpx2.Client, package: factories.ReadyPackage, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rings: list[str] = []
+
+    def render_told(draft: Draft, created_at: datetime, told: str) -> bytes:
+        rings.append(told)
+        return hot_render.render_told(draft, created_at, told)
+
+    monkeypatch.setattr(hot, "render_told", render_told)
+    assert client.post("/tasks", json=BODY).status_code == 201  # from here on the short way knows the name
+    with platform.worker_database.transaction() as session:
+        node = {"name": "hot", "cpu": 1000, "memory_mb": 1 << 20, "disk_free_bytes": 1 << 40, "accepts_work": True, "refusal": None}
+        session.execute(queue.SEE_NODE, node)
+        session.execute(text("UPDATE tasks SET claimable = false, state = 'cancelled' WHERE claimable"))
+    result = {"stress": 1.5, "large": 1e300, "text": "µ \u2028 \U0001f600" + "x" * size}
+    wire = Wire(platform.settings.database_worker_url, WORKER_STATEMENTS)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(client.post, "/tasks", json=BODY, params={"wait": 30})
+        claim_all = ClaimAll(wire, platform.worker_database, Worker("hot", "hot-1", "fake"), platform.settings, Lane.DEFAULT)
+        claimed: list[Claim] = []
+        while not claimed:
+            with claim_all.claim(1) as found:
+                claimed += found or ()
+            if found is None:  # the first of its lane
+                with platform.worker_database.transaction() as session:
+                    claimed += claims.claim(session, Worker("hot", "hot-1", "fake"), Lane.DEFAULT, 1, platform.settings)
+        with finish_many(wire, [Ended(claimed[0].token, Outcome(None, Usage(0.25, 0.125, 32.5), result=result))]):
+            pass
+        told = waiting.result(60)
+    wire.close()
+    shown = client.get(f"/tasks/{claimed[0].task_id}")
+    assert (told.status_code, told.json()["result"]) == (201, result)
+    assert len(rings) == (1 if size < 1000 else 0)
+    assert told.json() == shown.json()
+    assert list(told.json()) == list(shown.json())
 
 
 def test_callers_of_one_moment_share_a_transaction(platform: ApiPlatform, client: httpx2.Client, package: factories.ReadyPackage) -> None:

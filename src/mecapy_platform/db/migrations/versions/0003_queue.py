@@ -23,12 +23,12 @@ def upgrade() -> None:
             op.get_bind().exec_driver_sql(function + "\n$$")
     for table, when in CATALOG.items():
         op.execute(f"CREATE TRIGGER catalog AFTER {when} ON {table} FOR EACH ROW EXECUTE FUNCTION mecapy_catalog_changed()")
-    op.execute("REVOKE ALL ON FUNCTION mecapy_submit, mecapy_tasks, mecapy_claim_all, mecapy_catalog_changed FROM PUBLIC")
+    op.execute("REVOKE ALL ON FUNCTION mecapy_submit, mecapy_tasks, mecapy_claim_all, mecapy_finish, mecapy_catalog_changed FROM PUBLIC")
     op.execute("GRANT CREATE ON SCHEMA public TO mecapy_worker")  # PostgreSQL asks it of a function's new owner
     op.execute("ALTER FUNCTION mecapy_catalog_changed OWNER TO mecapy_worker")
     op.execute("REVOKE CREATE ON SCHEMA public FROM mecapy_worker")
     op.execute("GRANT EXECUTE ON FUNCTION mecapy_submit, mecapy_tasks TO mecapy_app, mecapy_worker")
-    op.execute("GRANT EXECUTE ON FUNCTION mecapy_claim_all TO mecapy_worker")
+    op.execute("GRANT EXECUTE ON FUNCTION mecapy_claim_all, mecapy_finish TO mecapy_worker")
     for table in ("tasks", "attempts"):
         op.execute(
             f"ALTER TABLE {table} SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 500, "
