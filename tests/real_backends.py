@@ -28,7 +28,8 @@ class Backend:
             return
         with daemon() as engine:
             engine.directory.chmod(0o711)
-            with platform({"MECAPY_SANDBOX_BACKEND": self.sandbox, "MECAPY_DOCKER_HOST": engine.address}) as running:
+            waiting = {"MECAPY_DOCKER_WARM": "8"} if self.is_warm else {}
+            with platform({"MECAPY_SANDBOX_BACKEND": self.sandbox, "MECAPY_DOCKER_HOST": engine.address, **waiting}) as running:
                 yield running
 
 
@@ -36,4 +37,5 @@ BACKENDS = (
     Backend("bubblewrap", is_warm=False, shown_by="init.py"),
     Backend("bubblewrap", is_warm=True, shown_by="zygote.py"),
     Backend("docker", is_warm=False, shown_by="container.py"),
+    Backend("docker", is_warm=True, shown_by="container.py"),
 )

@@ -102,12 +102,36 @@ def test_a_container_of_another_organization_version_or_kind_is_never_given(benc
 def test_the_number_of_waiting_containers_is_bounded(backend: DockerSandbox, bench: Bench) -> None:
     pool = backend._warm
     assert pool is not None
-    kinds = [replace(specs(bench), organization=f"org-{number}") for number in range(5)]
+    pool.clear()
+    kinds = [replace(specs(bench), organization="org-many", version=str(number)) for number in range(5)]
     for spec in kinds:
         pool.wish(spec)
     wait_until(lambda: key_of(kinds[-1]) in pool._waiting, 60)
-    assert len(pool._waiting) == 3
-    assert key_of(kinds[0]) not in pool._waiting
+    assert [key_of(spec) in pool._waiting for spec in kinds] == [False, False, True, True, True]
+
+
+def test_an_organization_s_last_waiting_container_is_not_pushed_out_by_another_s_many(backend: DockerSandbox, bench: Bench) -> None:
+    pool = backend._warm
+    assert pool is not None
+    pool.clear()
+    small, *many = (replace(specs(bench), organization=name, version=str(number)) for number, name in enumerate(["small", *["many"] * 5]))
+    for spec in (small, *many):
+        pool.wish(spec)
+    wait_until(lambda: key_of(many[-1]) in pool._waiting, 60)
+    assert [key_of(spec) in pool._waiting for spec in (small, *many)] == [True, False, False, False, True, True]
+
+
+def test_a_call_waits_for_a_container_that_is_being_made_for_its_like(backend: DockerSandbox, bench: Bench) -> None:
+    pool = backend._warm
+    assert pool is not None
+    pool.clear()
+    spec = replace(specs(bench), organization="org-soon", version="1")
+    pool.wish(spec)
+    wait_until(lambda: pool._making == key_of(spec), 30)
+    run = pool.take(spec)
+    assert run is not None, "it was there before one that begins now would have been"
+    with run:
+        assert follow(run).ended.exit_code == 0
 
 
 def test_a_kept_run_in_a_container_that_waited_is_listed_and_found_under_its_attempt(backend: DockerSandbox, bench: Bench) -> None:

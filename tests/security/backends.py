@@ -23,6 +23,12 @@ def _docker() -> Iterator[Settings]:
         yield {"MECAPY_SANDBOX_BACKEND": "docker", "MECAPY_DOCKER_HOST": engine.address}
 
 
+@contextmanager
+def _docker_warm() -> Iterator[Settings]:
+    with _docker() as settings:
+        yield {**settings, "MECAPY_DOCKER_WARM": "10"}
+
+
 @dataclass(frozen=True)
 class Backend:
     """How a platform with it is started (what it needs beside it lives as long), what its packages say, and whether it can be here."""
@@ -31,6 +37,7 @@ class Backend:
     settings: Callable[[], AbstractContextManager[Settings]]
     program: str
     is_warm: bool = False
+    keeps_one: bool = False  # started ahead, of each function
     namespaces: tuple[str, ...] = NAMESPACES  # of a task's own
 
     def missing(self) -> str:
@@ -42,4 +49,5 @@ BACKENDS = (
     Backend("bubblewrap-cold", _bubblewrap, "unshare", namespaces=(*NAMESPACES, "user")),
     Backend("bubblewrap-warm", _bubblewrap, "unshare", is_warm=True, namespaces=(*NAMESPACES, "user")),
     Backend("docker-cold", _docker, "dockerd"),
+    Backend("docker-warm", _docker_warm, "dockerd", is_warm=True, keeps_one=True),
 )

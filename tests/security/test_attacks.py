@@ -55,6 +55,11 @@ def test_memory_stays_below_its_limit_in_every_task(under_attack: Attacked) -> N
         assert peak is None or peak <= limit + 1, (key, peak)
 
 
+def test_calls_of_a_warm_backend_alone_ran_in_what_was_started_ahead(under_attack: Attacked) -> None:
+    ahead = sum(told.was_started_ahead for told in under_attack.told.values()) / len(under_attack.told)
+    assert ahead > 0.5 if under_attack.backend.is_warm else ahead == 0, ahead
+
+
 def test_nobody_reached_the_hosts_own_sockets(under_attack: Attacked) -> None:
     assert under_attack.host.noticed() == []
 

@@ -2,17 +2,17 @@
 
 import pytest
 
+from mecapy_platform.sandbox.fairness import PUSH_OUT_SECONDS, Held, choose_victim
 from mecapy_platform.sandbox.warm import Key
-from mecapy_platform.sandbox.warm_pool import PUSH_OUT_SECONDS, Held, choose_victim
 
 NOW = 1000.0
 
 
-def held(organization: str, name: str, *, idle_seconds: float, is_busy: bool = False) -> Held:
-    return Held(Key(organization, "python", name, ()), NOW - idle_seconds, is_busy)
+def held(organization: str, name: str, *, idle_seconds: float, is_busy: bool = False) -> Held[Key]:
+    return Held(Key(organization, "python", name, ()), organization, NOW - idle_seconds, is_busy)
 
 
-def victim(organization: str, *kept: Held) -> str | None:
+def victim(organization: str, *kept: Held[Key]) -> str | None:
     chosen = choose_victim(kept, organization, NOW)
     return None if chosen is None else f"{chosen.organization}/{chosen.site_packages}"
 

@@ -98,7 +98,7 @@ class DockerSandbox:
         except SandboxError:
             run.close()
             raise
-        return Waiting(run, program, folder)
+        return Waiting(run, program, folder, spec.organization)
 
     def find(self, reference: str, seen: Seen = NOTHING_SEEN) -> Run | None:
         """The run of a container that lives, or one that has died and can still say how."""

@@ -8,7 +8,6 @@ import os
 import shutil
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -19,9 +18,11 @@ from mecapy_platform.core.errors import SandboxError
 from mecapy_platform.sandbox.base import SandboxSpec
 from mecapy_platform.sandbox.docker_config import LABEL, Program, make_order
 from mecapy_platform.sandbox.docker_run import DockerRun
+from mecapy_platform.sandbox.fairness import Held, choose_victim
 
 CLAIM = "claim.json"  # in the run's folder: whose attempt a container serves that was started for nobody
 IDLE_SECONDS = 60.0
+MAKING_SECONDS = 2.0
 
 Key = tuple[object, ...]
 
@@ -33,7 +34,9 @@ class Waiting:
     run: DockerRun
     program: Program
     folder: Path
+    organization: str
     made_at: float = field(default_factory=time.monotonic)
+    wished_at: float = field(default_factory=time.monotonic)
 
 
 def key_of(spec: SandboxSpec) -> Key:
@@ -46,20 +49,26 @@ def may_wait(spec: SandboxSpec) -> bool:
 
 
 class WarmContainers:
-    """At most `most` of them, the least recently wished one goes first. `make` starts one that waits."""
+    """At most `most` of them, shared fairly between organizations. `make` starts one that waits."""
 
     def __init__(self, most: int, make: Callable[[SandboxSpec], Waiting]) -> None:
         self._most = most
         self._make = make
-        self._waiting: OrderedDict[Key, Waiting] = OrderedDict()
+        self._waiting: dict[Key, Waiting] = {}
         self._wished: set[Key] = set()
-        self._lock = threading.Lock()
+        self._making: Key | None = None
+        self._lock = threading.Condition()
         self._makers = ThreadPoolExecutor(1, thread_name_prefix="docker-warm")
 
     def take(self, spec: SandboxSpec) -> DockerRun | None:
-        """Give the order to a container that waits for its like; None when there is none that takes it."""
+        """Give the order to a container that waits for its like; None when there is none that takes it.
+
+        One that is being made is waited for: it will be there before one that begins now.
+        """
+        key = key_of(spec)
         with self._lock:
-            found = self._waiting.pop(key_of(spec), None)
+            self._lock.wait_for(lambda: key in self._waiting or self._making != key, MAKING_SECONDS)
+            found = self._waiting.pop(key, None)
         if found is None:
             return None
         if time.monotonic() - found.made_at < IDLE_SECONDS:
@@ -86,7 +95,7 @@ class WarmContainers:
         key = key_of(spec)
         with self._lock:
             if key in self._waiting:
-                self._waiting.move_to_end(key)
+                self._waiting[key] = replace(self._waiting[key], wished_at=time.monotonic())
                 return
             if key in self._wished:
                 return
@@ -94,27 +103,42 @@ class WarmContainers:
         with suppress(RuntimeError):  # closed meanwhile
             self._makers.submit(self._fulfil, key, spec)
 
-    def close(self) -> None:
-        self._makers.shutdown(wait=True)
+    def _victim(self, organization: str, made: Key) -> Key:
+        """As among zygotes: the organization that has most gives up the one it wished least lately; without a choice, the newest goes."""
+        held = [Held(key, one.organization, one.wished_at, is_busy=False) for key, one in self._waiting.items() if key != made]
+        return choose_victim(held, organization, time.monotonic()) or made
+
+    def clear(self) -> None:
+        """Throw away what waits now; the pool goes on."""
         with self._lock:
             left = list(self._waiting.values())
             self._waiting.clear()
         for one in left:
             one.run.close()
 
+    def close(self) -> None:
+        self._makers.shutdown(wait=True)
+        self.clear()
+
     def _fulfil(self, key: Key, spec: SandboxSpec) -> None:
         gone: list[Waiting] = []
         try:
+            with self._lock:
+                if len(self._waiting) >= self._most and self._victim(spec.organization, key) == key:
+                    return  # nobody is to make room for it
+                self._making = key
             made = self._make(replace(spec, task_id="warm", attempt=0, keep=False, write_inputs=None))
             with self._lock:
                 self._waiting[key] = made
                 while len(self._waiting) > self._most:
-                    gone.append(self._waiting.popitem(last=False)[1])
+                    gone.append(self._waiting.pop(self._victim(spec.organization, key)))
         except (SandboxError, OSError):
             pass  # the next task starts cold, and says what is wrong
         finally:
             with self._lock:
                 self._wished.discard(key)
+                self._making = None
+                self._lock.notify_all()
         for one in gone:
             one.run.close()
 

@@ -7,13 +7,14 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from mecapy_platform.core.errors import MecapyError, SandboxError
 from mecapy_platform.sandbox.base import Limits, Run, SandboxSpec
+from mecapy_platform.sandbox.fairness import Held, choose_victim
 from mecapy_platform.sandbox.limits import thread_environment
 from mecapy_platform.sandbox.warm import Function, Key, Slot, WarmInputs, WarmRun, Zygote, inputs_of
 
@@ -23,7 +24,6 @@ LOOK_SECONDS = 1.0
 SETTLE_SECONDS = 0.003
 REFUSED_SECONDS = 60.0  # how long a machine that could not start one is left alone
 AHEAD_CALLS, AHEAD_SECONDS = 2, 10.0  # so many calls in so many seconds: the next worker loads the function ahead
-PUSH_OUT_SECONDS = 30.0  # an organization's last sandbox is left alone unless it was idle for so long
 
 
 @dataclass(frozen=True)
@@ -36,37 +36,6 @@ class WarmLimits:
     idle_seconds: float = 300.0
     memory_mb: int = 192  # of a zygote itself; its calls are limited one by one
     ahead_memory_mb: int = 1024  # of workers that have loaded a function and wait: no claim has reserved it for them
-
-
-@dataclass(frozen=True)
-class Held:
-    """What choosing a victim looks at."""
-
-    key: Key
-    used_at: float
-    is_busy: bool
-
-
-def choose_victim(held: Sequence[Held], organization: str, now: float) -> Key | None:
-    """Which zygote makes room for one of `organization`; None when nobody should. Pure.
-
-    The organization that has most gives up its least recently used one; one's own counts as one more, so that asking for another never
-    costs somebody who has as many. An organization's last one goes only after PUSH_OUT_SECONDS of idleness.
-    """
-    counts: dict[str, int] = {}
-    for one in held:
-        counts[one.key.organization] = counts.get(one.key.organization, 0) + 1
-    weight = dict(counts)
-    weight[organization] = weight.get(organization, 0) + 1
-    idle = [one for one in held if not one.is_busy]
-    allowed = [
-        one
-        for one in idle
-        if one.key.organization == organization or counts[one.key.organization] > 1 or now - one.used_at > PUSH_OUT_SECONDS
-    ]
-    if not allowed:
-        return None
-    return max(allowed, key=lambda one: (weight[one.key.organization], now - one.used_at)).key
 
 
 @dataclass
@@ -335,7 +304,7 @@ class WarmPool:
         with self._lock:
             victim = None
             if len(self._zygotes) >= self._limits.sandboxes:
-                held = [Held(one.key, one.used_at, one.busy > 0) for one in self._zygotes.values()]
+                held = [Held(one.key, one.key.organization, one.used_at, one.busy > 0) for one in self._zygotes.values()]
                 chosen = choose_victim(held, key.organization, time.monotonic())
                 if chosen is None:
                     return
