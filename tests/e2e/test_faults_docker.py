@@ -1,4 +1,4 @@
-"""The fault tests on containers started ahead: fewer tasks, the same promises. See docs/reference/faults.md."""
+"""The fault tests on containers, cold ones and ones started ahead: fewer tasks, the same promises. See docs/reference/faults.md."""
 
 from collections.abc import Iterator
 
@@ -15,11 +15,11 @@ WAIT_SECONDS = 180.0  # a container costs what ten warm calls do
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
-@pytest.fixture(scope="module")
-def platform() -> Iterator[Faulty]:
+@pytest.fixture(scope="module", params=["0", "4"], ids=["cold", "warm"])
+def platform(request: pytest.FixtureRequest) -> Iterator[Faulty]:
     with daemon() as engine:
         engine.directory.chmod(0o711)
-        backend = {"MECAPY_SANDBOX_BACKEND": "docker", "MECAPY_DOCKER_HOST": engine.address, "MECAPY_DOCKER_WARM": "4"}
+        backend = {"MECAPY_SANDBOX_BACKEND": "docker", "MECAPY_DOCKER_HOST": engine.address, "MECAPY_DOCKER_WARM": request.param}
         with faulty_platform(backend) as running:
             yield running
 
