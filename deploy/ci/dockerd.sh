@@ -63,6 +63,10 @@ ours() {
 
 stop() {
 	if is_running; then
+		# the daemon leaves containers running when it ends, and they outlive their shims
+		left=$(docker --host "unix://$socket" ps --all --quiet)
+		# shellcheck disable=SC2086 # a list of ids
+		[ -z "$left" ] || docker --host "unix://$socket" rm --force $left >/dev/null 2>&1 || true
 		pid=$(cat "$pidfile")
 		kill "$pid"
 		for _ in $(seq 200); do

@@ -223,6 +223,11 @@ class SomeSlots:
         self.begun += started
         return started
 
+    def settle(self, started: Sequence[LiveAttempt], *, is_committed: bool) -> None:
+        self.committed = is_committed
+        for live in started:
+            live.recorded.set()
+
 
 def test_the_slots_that_become_free_are_filled_in_the_same_transaction(server: Postgres, database: Database, tmp_path: Path) -> None:
     running = claimed(database, 4)
@@ -238,7 +243,7 @@ def test_the_slots_that_become_free_are_filled_in_the_same_transaction(server: P
     offered.finisher.offer(Report(running[0], done(), Pump(offered.context, running[0])), offered.through.release, slots)
     offered.wait(1)
     (begun,) = slots.begun
-    assert begun.recorded.is_set()
+    assert (begun.recorded.is_set(), slots.committed) == (True, True)
     assert (begun.claim.task_id, slots.free) == (waiting[0].task_id, 0)
     assert sorted(states(database)) == ["completed", "queued", "queued", "running"]
     assert offered.rung == [Lane.DEFAULT], "two still wait, and another may have room"

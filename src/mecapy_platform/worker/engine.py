@@ -87,7 +87,7 @@ class Engine(threading.Thread):
         return kept
 
     def begin(self, claims: Sequence[Claim], reserved: int = 0, *, is_recorded: bool = True) -> Sequence[LiveAttempt]:
-        """Run them, each in a slot. Who says that they are not recorded sets `recorded` of each once the claim is committed."""
+        """Run them, each in a slot. Who says that they are not recorded calls `settle` once the claim is committed, or may be."""
         started = [self._live.add(claim, is_recorded=is_recorded) for claim in claims]
         now = time.monotonic()
         with self._lock:
@@ -102,9 +102,17 @@ class Engine(threading.Thread):
             self._is_full = False
             self._bell.ring()  # hints are to be heard again
         for live in started:
-            self._context.probe("claimed", live.claim)
             self._pool.submit(self._run_slot, live)
+        if is_recorded:
+            self.settle(started, is_committed=True)
         return started
+
+    def settle(self, started: Sequence[LiveAttempt], *, is_committed: bool) -> None:
+        """Their claim is committed, or nobody knows: from here on the heartbeat asks, and stops what no row speaks for."""
+        for live in started:
+            live.recorded.set()
+            if is_committed:
+                self._context.probe("claimed", live.claim)
 
     def run(self) -> None:
         hinted = False
@@ -166,19 +174,21 @@ class Engine(threading.Thread):
     def _claim(self, free: int) -> int:
         """Take up to as many tasks as slots are reserved, and run them: how many. A task starts while its claim is being committed."""
         started: Sequence[LiveAttempt] = ()
+        is_committed = False
         try:
             with self.claim_all.claim(free) as claimed:
                 if claimed is not None:
                     started, free = self.begin(claimed, free, is_recorded=False), 0
-                    return len(started)
+            if claimed is not None:
+                is_committed = True
+                return len(started)
             with self._context.database.transaction() as session:
                 claimed = claims.claim(session, self._context.worker, self.lane, free, self._context.settings)
-            started, free = self.begin(claimed, free), 0
-            return len(started)
+            reserved, free = free, 0
+            return len(self.begin(claimed, reserved))
         finally:
             self.begin((), free)
-            for live in started:
-                live.recorded.set()
+            self.settle(started, is_committed=is_committed)
 
     def _run_slot(self, live: LiveAttempt) -> None:
         claim, key = live.claim, id(live)

@@ -40,6 +40,9 @@ class Seats(Protocol):
     def begin(self, claims: Sequence[Claim], reserved: int = 0, *, is_recorded: bool = True) -> Sequence[LiveAttempt]:
         """Run them in the slots that were kept."""
 
+    def settle(self, started: Sequence[LiveAttempt], *, is_committed: bool) -> None:
+        """The claim of those that were begun unrecorded is committed, or nobody knows."""
+
 
 @dataclass(frozen=True)
 class Waiting:
@@ -126,16 +129,17 @@ class Finisher:
         seats = next((one.seats for one in batch if one.seats is not None and one.seats.claim_all.is_possible), None)
         reserved = 0 if seats is None else seats.reserve(sum(one.seats is seats for one in batch))
         started: Sequence[LiveAttempt] = ()
+        is_committed = False
         try:
             with finish_many(self._wire, [one.ended for one in batch], None if seats is None else seats.claim_all, reserved) as finished:
                 if seats is not None:
                     started, reserved = seats.begin(finished.claims, reserved, is_recorded=False), 0
+            is_committed = True
             return finished
         finally:
             if seats is not None:
                 seats.begin((), reserved)
-            for live in started:
-                live.recorded.set()
+                seats.settle(started, is_committed=is_committed)
 
     def _apart(self, batch: Sequence[Waiting]) -> None:
         for one in batch:
