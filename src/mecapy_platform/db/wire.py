@@ -37,11 +37,16 @@ class _Prepared:
         """The connection with every statement prepared; blocks while it is made."""
         if self._connection is None or self._connection.pgconn.status != pq.ConnStatus.OK:
             self.close()
-            self._connection = psycopg.connect(
+            made = psycopg.connect(
                 self._url, autocommit=True, connect_timeout=CONNECT_SECONDS, application_name="mecapy-wire", options=OPTIONS
             )
-            for name, statement in self._statements.items():
-                checked(self._connection.pgconn.prepare(name.encode(), statement.encode()))
+            try:
+                for name, statement in self._statements.items():
+                    checked(made.pgconn.prepare(name.encode(), statement.encode()))
+            except psycopg.Error:
+                made.close()
+                raise
+            self._connection = made
         return self._connection.pgconn
 
     def close(self) -> None:

@@ -78,7 +78,7 @@ class Valkey:
             "requirepass": self._password,
             "dir": f'"{self.place.data}"',
             "pidfile": f'"{self.place.data / "valkey.pid"}"',
-            "appendonly": "no",
+            "appendonly": "yes",
             "appendfsync": "everysec",
             "maxmemory-policy": "noeviction",
             "save": '""',

@@ -75,8 +75,10 @@ class Engine(threading.Thread):
         self._bell.ring()
 
     def freed(self) -> None:
-        """Room may be free, and there is work for it."""
-        if self._counted() < self._slots:
+        """Room may be free, and there is work for it. What is only reserved is: its claim may have looked too early."""
+        with self._lock:
+            has_room = self._counted_now() - self._reserved < self._slots
+        if has_room:
             self._bell.ring()
 
     def reserve(self, wanted: int) -> int:
@@ -102,14 +104,23 @@ class Engine(threading.Thread):
             self._is_full = False
             self._bell.ring()  # hints are to be heard again
         for live in started:
-            self._pool.submit(self._run_slot, live)
+            try:
+                self._pool.submit(self._run_slot, live)
+            except RuntimeError as error:  # shut down meanwhile: the lease runs out, another worker takes it
+                log.warning("attempt %s of task %s is not begun: %s", live.claim.number, live.claim.task_id, error)
+                self._live.remove(live.claim.token)
+                with self._lock:
+                    self._started_at.pop(id(live), None)
+                    self._open.discard(id(live))
         if is_recorded:
             self.settle(started, is_committed=True)
         return started
 
     def settle(self, started: Sequence[LiveAttempt], *, is_committed: bool) -> None:
-        """Their claim is committed, or nobody knows: from here on the heartbeat asks, and stops what no row speaks for."""
+        """Their claim is committed; or nobody knows, and they are stopped: no row may speak for them, and another may run the same."""
         for live in started:
+            if not is_committed:
+                live.stop(StopReason.LEASE_LOST)
             live.recorded.set()
             if is_committed:
                 self._context.probe("claimed", live.claim)
@@ -166,7 +177,7 @@ class Engine(threading.Thread):
     def _reserve_all(self) -> int:
         """Every free slot; with none, whoever frees one without filling it is to ring."""
         with self._lock:
-            free = max(0, self._slots - self._counted_now())
+            free = 0 if self._draining.is_set() else max(0, self._slots - self._counted_now())
             self._reserved += free
             self._is_full = free == 0
         return free

@@ -53,6 +53,7 @@ class Heartbeat(threading.Thread):
         ours = [live.claim.token for live in self._live.recorded()]
         with self._context.database.transaction() as session:
             session.execute(queue.SEE_NODE, self._node())
+        with self._context.database.transaction() as session:  # apart: an end locks its attempt first and its claim the node then
             kept: set[UUID] = claims.renew(session, ours, self._context.settings) if ours else set()
         still = {live.claim.token for live in self._live.all()}
         self._live.stop((set(ours) - kept) & still, StopReason.LEASE_LOST)

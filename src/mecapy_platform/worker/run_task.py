@@ -71,6 +71,8 @@ def _report_of(claim: Claim, pump: Pump, work: Callable[[Pump], Outcome | None])
 
 
 def _attempt(context: WorkerContext, claim: Claim, live: LiveAttempt, pump: Pump) -> Outcome | None:
+    if context.sandbox_for(claim).is_durable:
+        live.recorded.wait()  # what outlives us is looked up by its row, and removed where there is none
     materials = prepare(context, claim)
     try:
         with context.sandbox_for(claim).start(spec_of(context, claim, materials)) as run:
