@@ -84,9 +84,7 @@ class Engine(threading.Thread):
     def reserve(self, wanted: int) -> int:
         """Keep up to so many free slots for a claim that is on its way; `begin` gives them back."""
         with self._lock:
-            kept = 0 if self._draining.is_set() else max(0, min(wanted, self._slots - self._counted_now()))
-            self._reserved += kept
-        return kept
+            return self._reserve_now(wanted)
 
     def begin(self, claims: Sequence[Claim], reserved: int = 0, *, is_recorded: bool = True) -> Sequence[LiveAttempt]:
         """Run them, each in a slot. Who says that they are not recorded calls `settle` once the claim is committed, or may be."""
@@ -177,8 +175,7 @@ class Engine(threading.Thread):
     def _reserve_all(self) -> int:
         """Every free slot; with none, whoever frees one without filling it is to ring."""
         with self._lock:
-            free = 0 if self._draining.is_set() else max(0, self._slots - self._counted_now())
-            self._reserved += free
+            free = self._reserve_now(self._slots)
             self._is_full = free == 0
         return free
 
@@ -227,9 +224,10 @@ class Engine(threading.Thread):
         with self._lock:
             return len(self._open) + self._reserved
 
-    def _counted(self) -> int:
-        with self._lock:
-            return self._counted_now()
+    def _reserve_now(self, wanted: int) -> int:
+        kept = 0 if self._draining.is_set() else max(0, min(wanted, self._slots - self._counted_now()))
+        self._reserved += kept
+        return kept
 
     def _counted_now(self) -> int:
         """Slots in use; a task that has outlived its lane's limit counts with the longer lane and frees its slot here."""

@@ -125,7 +125,7 @@ class Finisher:
         self._apart(left)
 
     def _finish_and_claim(self, batch: Sequence[Waiting]) -> Finished:
-        """What is claimed starts while the commit is on its way; should that fail, the heartbeat stops what no row speaks for."""
+        """What is claimed starts while the commit is on its way; should that fail, `settle` stops it."""
         seats = next((one.seats for one in batch if one.seats is not None and one.seats.claim_all.is_possible), None)
         reserved = 0 if seats is None else seats.reserve(sum(one.seats is seats for one in batch))
         started: Sequence[LiveAttempt] = ()
