@@ -1,6 +1,8 @@
 """The contract of a sandbox, each call in a warm slot; and what a warm sandbox alone must show."""
 
+import select
 import shutil
+import socket
 import sys
 import sysconfig
 import tempfile
@@ -14,6 +16,7 @@ import pytest
 from integration.sandbox_contract import PACKAGE, Bench, ConfinementContract, SandboxContract, follow, wait_until
 from mecapy_platform.sandbox.base import NOTHING_SEEN, Run, SandboxSpec, Seen, SelfTest
 from mecapy_platform.sandbox.bubblewrap import SPAWNER, BubblewrapSandbox, LocalSpawner
+from mecapy_platform.sandbox.run import BubblewrapRun
 from mecapy_platform.sandbox.warm import WarmRun
 from mecapy_platform.sandbox.warm_pool import WarmLimits
 
@@ -120,14 +123,25 @@ class TestWarm(SandboxContract, ConfinementContract):
                 assert follow(run).result == {"result": 8}
         broken = bench.folder / "package" / "ends.py"
         broken.write_text("import os\n\nif os.path.exists('/workspace/in/data.json'):\n    os._exit(9)\n\n\ndef never():\n    return 1\n")
-        ways = []
-        for _ in range(6):
+        pool = bench.sandbox.inner.warm  # type: ignore[attr-defined]
+
+        def way() -> type[Run]:
             spec = replace(bench.spec("double", {}), handler="ends:never", organization="first", is_warm=True)
-            with bench.sandbox.inner.start(spec) as run:  # type: ignore[attr-defined]  # the one that finds its worker dead goes cold
+            with bench.sandbox.inner.start(spec) as run:  # type: ignore[attr-defined]
                 outcome = follow(run)
-            ways.append(type(run))
             assert (outcome.ended.exit_code, outcome.collected.result) == (9, None)
-        assert ways[-1] is WarmRun
+            return type(run)
+
+        def has_died_ahead() -> bool:
+            free = [slot for zygote in pool.held().values() for slot in tuple(zygote.free)]
+            waiting = [slot.ends.orders for slot in free if slot.ahead is not None and slot.ahead.handler == "ends:never" and slot.ends]
+            return any(select.select([orders], [], [], 0)[0] and orders.recv(1, socket.MSG_PEEK) == b"" for orders in waiting)
+
+        assert way() is WarmRun
+        assert way() is WarmRun
+        wait_until(has_died_ahead)
+        assert way() is BubblewrapRun  # finds its worker dead; from then on nothing of this function is loaded ahead
+        assert [way() for _ in range(4)] == [WarmRun] * 4
         assert bench.run("double", {"value": 5}).result == {"result": 10}
 
     def test_what_waits_loaded_keeps_within_its_memory(self, bench: Bench) -> None:

@@ -159,8 +159,9 @@ class WarmPool:
             run.begin(function, inputs)
         except (MecapyError, OSError) as error:
             log.warning("a warm call goes cold: %s", error)
-            with self._lock:
-                self._demand[function].is_barred = slot.ahead is not None
+            if slot.ahead is not None:
+                with self._lock:
+                    self._demand[function].is_barred = True
             run.close()
             return None
         return run
@@ -177,7 +178,7 @@ class WarmPool:
 
     def _fit(self, slot: Slot, function: Function, *, needs_files: bool) -> None:
         """Let the slot be what the call needs; what goes wrong here costs this slot alone, not its neighbours' calls."""
-        if slot.ahead is not None and (slot.ahead != function or needs_files):
+        if slot.ahead is not None and (slot.ahead != function or needs_files or self._demand[function].is_barred):
             slot.renew()
         slot.zygote.limit(slot, function.limits)
         slot.worker()
