@@ -75,7 +75,7 @@ def launch(data: Path, ready_file: Path, settings: Mapping[str, str] | None = No
     return Started(process, ready_file)
 
 
-def archive(manifest: str, files: Mapping[str, str]) -> bytes:
+def archive(manifest: str, files: Mapping[str, str | bytes]) -> bytes:
     """A package's zip in memory."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:

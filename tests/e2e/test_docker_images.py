@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from checks_corpus.hostile import HOSTILE
 from docker_daemon import TestDaemon, daemon
 from docker_images import load_bare_image, load_shell_image, need_busybox
 from mecapy_platform.sandbox.docker_daemon import Daemon
@@ -65,6 +66,36 @@ def test_a_named_image_is_pinned_and_runs(running: Running) -> None:
         deploy(client, archive(IMAGE, {}))
         answer = client.post("/tasks", params={"wait": 60}, json={"package": "named", "function": "echo", "inputs": {"load": 4.0}})
         assert (answer.json()["state"], answer.json()["result"]) == ("completed", {"load": 4.0}), answer.text
+
+
+def test_the_sources_of_a_dockerfile_package_are_checked_and_its_image_is_said_not_to_be(running: Running) -> None:
+    honest = {**FILES, "tool.py": "import subprocess\n\nsubprocess.run('ls', shell=True)\n", "old.py": "print 'Python 2'\n"}
+    with running.client() as client:
+        package = deploy(client, archive(DOCKERFILE.replace("name: built", "name: looked-at"), honest))
+        report = client.get(f"/packages/{package['id']}/versions/1.0.0/checks").json()
+        states = {one["check"]: one["state"] for one in report["checks"]}
+        assert {check: states[check] for check in ("bandit", "hostile", "secrets", "sources")} == {
+            "bandit": "warned",
+            "hostile": "passed",
+            "secrets": "passed",
+            "sources": "warned",
+        }
+        assert {states[check] for check in ("imports", "restricted_python", "vulnerabilities", "licences")} == {"not_checked"}
+        assert "an environment of its own" in next(one["said"] for one in report["checks"] if one["check"] == "imports")
+        assert {(one["file"], one["rule"]) for one in report["findings"]} >= {("old.py", "source_syntax")}
+
+
+@pytest.mark.parametrize("manifest", [DOCKERFILE, IMAGE])
+def test_hostile_sources_stop_an_image_before_it_is_built(running: Running, manifest: str) -> None:
+    named = manifest.replace("name: built", "name: hostile-built").replace("name: named", "name: hostile-named")
+    files = {**(FILES if manifest is DOCKERFILE else {}), **HOSTILE["curl_to_shell"].files}
+    with running.client() as client:
+        answer = client.post("/packages/from-zip", files={"file": ("package.zip", archive(named, files), "application/zip")})
+        package = answer.json()["package"]
+        assert package["status"] == "error", answer.text
+        assert answer.json()["validation_results"]["error"]["code"] == "checks_failed"
+        report = client.get(f"/packages/{package['id']}/versions/1.0.0/checks").json()
+        assert "download_and_run" in {one["rule"] for one in report["findings"] if one["stops"]}
 
 
 @pytest.mark.parametrize(

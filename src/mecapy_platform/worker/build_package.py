@@ -103,10 +103,12 @@ def _build(context: WorkerContext, build: Build, said: BuildLog) -> Built:
 
 
 def _build_image(context: WorkerContext, build: Build, package: Path, said: BuildLog) -> Built:
-    """Modes B and C: ports are declared, so nothing is read from code."""
+    """Modes B and C: ports are declared, so none is read from code. What the archive holds is checked, what the image holds is not."""
+    with _reviewed(context, build, package, said) as review:
+        review.sources_of_image()
     image = make_image(context, build, package, said.say)
-    report = _testcases(Bench(context, build, package, None, {}, image), said)
-    return Built(log=said.text(), environment_digest=image, report=report)
+    said.report |= _testcases(Bench(context, build, package, None, {}, image), said)
+    return Built(log=said.text(), environment_digest=image, report=said.report)
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from mecapy_platform.worker.context import WorkerContext
 
 OLDEST_SCANNER = (3, 11)
 SCANNED = (CheckName.SOURCES, CheckName.HOSTILE, CheckName.BANDIT, CheckName.IMPORTS, CheckName.RESTRICTED_PYTHON, CheckName.SECRETS)
+OF_AN_ENVIRONMENT = (CheckName.IMPORTS, CheckName.RESTRICTED_PYTHON, CheckName.VULNERABILITIES, CheckName.LICENCES)
 NAMED_PROBLEMS = 50
 
 
@@ -45,6 +46,16 @@ class Review:
         with self._timed("sources"):
             self._scan(interpreter, wanted)
         self.stop_if_found()
+
+    def sources_of_image(self) -> None:
+        """The same for a version that brings an image: its Python is not known, nor what else lies in it."""
+        said = "not checked: an image brings an environment of its own, which is not looked into"
+        self.report.not_checked |= {check: said for check in OF_AN_ENVIRONMENT if self.report.policy.runs(check)}
+        if not self.context.interpreters:
+            none = "not checked: this worker has no interpreter for the scan"
+            self.report.not_checked |= {check: none for check in SCANNED if check not in self.report.not_checked}
+            return
+        self.sources(max(self.context.interpreters.values(), key=_minor))
 
     def environment(self, environment: Environment, audited: "Future[Audited] | None") -> None:
         """What imports resolve to, the licences of what is installed, and what is known of it."""
