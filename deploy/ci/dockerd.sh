@@ -2,7 +2,7 @@
 # A Docker daemon of the tests' own: no bridge, no firewall rules, one unix socket, everything below one directory, ended by pid.
 #   dockerd.sh start DIRECTORY    prints the address once the daemon answers; does nothing when it runs already
 #   dockerd.sh stop DIRECTORY     ends it with its containers and removes the directory
-# DOCKERD_OPTIONS: more arguments for the daemon, such as "--add-runtime runsc=/path/runsc".
+# DOCKERD_OPTIONS: more arguments for the daemon, such as "--add-runtime NAME=/path".
 set -eu
 
 usage() {

@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     images_backend: str = ""  # what runs packages that are images: docker, where it is not a lane's backend already
     platform_name: str = "local"  # marks our containers, so that two platforms on one machine never touch each other's
     docker_host: str = "unix:///var/run/docker.sock"
-    docker_runtime: str = ""  # such as runsc; empty: the daemon's own
+    docker_runtime: str = ""  # empty: the daemon's own; not runsc, see docs/security.md
     docker_first_uid: int = 1_950_000_000  # each running container has a uid of its own, from here on
     docker_uids: int = 100_000_000
     docker_warm: int = 0  # containers started ahead of calls, each for one task; 0: none

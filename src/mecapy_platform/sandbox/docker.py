@@ -95,8 +95,10 @@ class DockerSandbox:
             daemon.start(container_id)
             run.wait_for_hello(HELLO_SECONDS)
             self._check_started(run, container_id)
-        except SandboxError:
+        except SandboxError as error:
             run.close()
+            if self._options.runtime:
+                raise SandboxError(error.code, f"{error.message} Its runtime is {self._options.runtime}.") from error
             raise
         return Waiting(run, program, folder, spec.organization)
 

@@ -12,7 +12,7 @@ class DockerOptions:
     host: str = "unix:///var/run/docker.sock"
     platform: str = "local"
     node: str = ""
-    runtime: str = ""  # such as runsc; empty: the daemon's own
+    runtime: str = ""  # empty: the daemon's own; one that shares the node's kernel
     first_uid: int = 1_950_000_000  # each running container gets one of these, above what other programs hand out
     uids: int = 100_000_000
     warm: int = 0  # containers started ahead, each for one task; 0: none
