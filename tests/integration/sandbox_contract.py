@@ -262,6 +262,12 @@ class ConfinementContract:
         assert outcome.ended.reason is EndReason.DISK_LIMIT
         assert "4 MiB" in outcome.ended.detail
 
+    def test_a_place_that_is_just_full_is_within_the_limit(self, bench: Bench) -> None:
+        outcome = bench.run("stays_full", {"seconds": 0.5}, disk_bytes=4 << 20)
+        assert outcome.ended.reason is EndReason.EXITED, outcome.ended
+        assert outcome.result is not None
+        assert (4 << 20) - (64 << 10) <= outcome.result["written"] <= 4 << 20
+
     def test_disk_limit_in_files(self, bench: Bench) -> None:
         outcome = bench.run("makes_files", {"count": 1000}, disk_files=100)
         assert outcome.ended.reason is EndReason.DISK_LIMIT

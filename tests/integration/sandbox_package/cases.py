@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, TypedDict
@@ -229,6 +230,18 @@ def forks_and_fails(count: int) -> None:
             pause(30)
             os._exit(0)
     raise ValueError("for another reason")
+
+
+def stays_full(seconds: float) -> dict[str, int]:
+    """A place as full as it may be, for a while: the limit is met, not passed."""
+    place = Path("/workspace/scratch/fill")
+    with suppress(OSError), place.open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+    written = place.stat().st_size
+    pause(seconds)
+    place.unlink()
+    return {"written": written}
 
 
 def fills_disk() -> None:

@@ -27,7 +27,7 @@ FLOOD = 2  # times the log limit: then the run is ended
 FULL_BYTES = 1 << 16
 STREAMS = {1: "stdout", 2: "stderr"}
 MAX_DEPTH = 20
-OWN_FILES = 4  # folders and the list that we make ourselves
+OWN_FILES, OWN_BYTES = 4, 1 << 14  # folders and the list that we make ourselves
 
 
 class Link:
@@ -195,7 +195,7 @@ class Watch:
         if self.stop and now >= self.kill_at:
             signal_all(signal.SIGKILL)
         used, files = disk_use()
-        if used > self.limits["disk_bytes"] or files > self.limits["disk_files"] + OWN_FILES:
+        if used > self.limits["disk_bytes"] + OWN_BYTES or files > self.limits["disk_files"] + OWN_FILES:
             self.reason = "disk_limit"
             self.detail = self._over_disk(used, files)
             signal_all(signal.SIGKILL)

@@ -1,7 +1,9 @@
 """The bwrap command line of one run, built by a pure function: the whole confinement can be read here."""
 
 import os
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,35 +44,52 @@ class Places:
 
 
 def write_etc(folder: Path) -> None:
-    """A minimal /etc: names of one user, no host data but the loader's cache and the links to alternatives of libraries."""
+    """A minimal /etc: names of one user, no host data but the loader's cache and the links to alternatives of libraries.
+
+    Several processes may write the same folder at once, and runs that are under way read it: what is right already stays untouched.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in ETC_FILES.items():
-        (folder / name).write_text(text)
-    _write_covers(folder / "covers")
+        _put(folder, name, text.encode())
+    _write_covers(folder)
     cache = Path("/etc/ld.so.cache")
     if cache.is_file():
-        (folder / "ld.so.cache").write_bytes(cache.read_bytes())
+        _put(folder, "ld.so.cache", cache.read_bytes())
     links = folder / "alternatives"
     links.mkdir(exist_ok=True)
     source = Path("/etc/alternatives")
     for entry in source.iterdir() if source.is_dir() else ():
-        if entry.is_symlink() and str(target := entry.readlink()).startswith("/usr/lib/") and not (links / entry.name).is_symlink():
-            (links / entry.name).symlink_to(target)
+        if entry.is_symlink() and str(target := entry.readlink()).startswith("/usr/lib/"):
+            with suppress(FileExistsError):
+                (links / entry.name).symlink_to(target)
+
+
+def _put(folder: Path, name: str, content: bytes) -> None:
+    """Whole or not at all, for whoever reads it meanwhile; made in the folder itself, as a warm call takes all that lies in covers/."""
+    file = folder / name
+    with suppress(FileNotFoundError):
+        if file.read_bytes() == content:
+            return
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".new-", delete=False) as made:
+        made.write(content)
+    made_path = Path(made.name)
+    made_path.chmod(0o644)
+    made_path.replace(file)
 
 
 def _write_covers(folder: Path) -> None:
     """What is read instead: nothing, but for the two that libraries count processors by. A warm call is covered by all that lies here."""
-    folder.mkdir(exist_ok=True)
+    (folder / "covers").mkdir(exist_ok=True)
     for name in TELLING_FILES:
-        if Path("/proc", name).exists():
-            (folder / name).write_text("")
+        if Path("/proc", name).exists() and name not in {"stat", "loadavg"}:
+            _put(folder, f"covers/{name}", b"")
     for name in TELLING_FOLDERS:
         if Path("/proc", name).is_dir():
-            (folder / name).mkdir(exist_ok=True)
+            (folder / "covers" / name).mkdir(exist_ok=True)
     processors = [f"cpu{number} 0 0 0 0 0 0 0 0 0 0" for number in sorted(os.sched_getaffinity(0))]
     lines = ("cpu  0 0 0 0 0 0 0 0 0 0", *processors, "intr 0", "ctxt 0", "btime 0", "processes 0", "procs_running 1", "procs_blocked 0")
-    (folder / "stat").write_text("\n".join(lines) + "\n")
-    (folder / "loadavg").write_text("0.00 0.00 0.00 1/1 1\n")
+    _put(folder, "covers/stat", ("\n".join(lines) + "\n").encode())
+    _put(folder, "covers/loadavg", b"0.00 0.00 0.00 1/1 1\n")
 
 
 def interpreter_parts(interpreter: str) -> list[str]:
