@@ -153,10 +153,10 @@ def test_closing_the_backend_leaves_no_process_and_no_group(bench: Bench) -> Non
 
 
 def test_hundreds_of_calls_leave_no_descriptor_behind(bench: Bench) -> None:
-    runs = [start_warm(bench, "prints") for _ in range(4)]  # as many slots as there may be, so that none is opened later
-    for run in runs:
-        with run:
-            follow(run)
+    first = [start_warm(bench, "prints") for _ in range(4)]  # as many slots as there may be, so that none is opened later
+    for one in first:
+        with one:
+            follow(one)
     zygote = zygote_of(bench)
     keeper = int(zygote.facts["keeper"])
 
