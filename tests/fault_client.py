@@ -131,7 +131,7 @@ class Submitter:
     def _request(self) -> dict[str, object]:
         kinds = ("quick", f"normal_{self._random.randrange(NORMAL_FUNCTIONS)}", "failing", f"long_{self._random.randrange(LONG_FUNCTIONS)}")
         (function,) = self._random.choices(kinds, (45, 35, 5, 15))
-        inputs = {"nonce": next(self._numbers), "seconds": round(self._random.choice((0.0, 0.0, 0.0, 0.1, 0.3)), 2)}
+        inputs = {"nonce": next(self._numbers), "seconds": round(self._random.choice((0.0, 0.0, 0.2, 0.5, 0.8)), 2)}
         return {"package": "faults", "function": function, "inputs": inputs}
 
     def _single(self, request: dict[str, object]) -> None:

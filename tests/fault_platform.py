@@ -40,9 +40,10 @@ RECOVER_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Kill:
-    """One fault: when, and from when on the platform answered again with every part alive."""
+    """One fault: when, among how many tasks on their way, and from when on the platform answered again with every part alive."""
 
     what: str
+    in_flight: int
     killed_at: float
     recovered_at: float
 
@@ -134,10 +135,11 @@ class Faulty:
     @contextmanager
     def recovering(self, what: str) -> Iterator[None]:
         """Notes the kill that happens inside, and when the platform is whole again."""
+        in_flight = self.count(ended=False)
         killed_at = time.time()
         yield
         wait_for(self._is_whole, f"whole again after {what}", RECOVER_SECONDS)
-        self.kills.append(Kill(what, killed_at, time.time()))
+        self.kills.append(Kill(what, in_flight, killed_at, time.time()))
 
     def _is_whole(self) -> bool:
         if not all(pids and all(is_alive(pid) for pid in pids) for pids in self.running.parts.values()):

@@ -13,6 +13,7 @@ from fault_platform import WORKERS, Faulty, Kill
 
 IN_FLIGHT = 300  # accepted and not ended when a kill comes
 DURING = 40  # of them, submitted while it comes
+FILL_ROUNDS = 5
 PROGRESS = 20  # tasks that end after a recovery before the next kill
 
 KILLS: dict[str, Callable[[Faulty], None]] = {
@@ -39,6 +40,7 @@ def kill(platform: Faulty, what: str, wait_seconds: float, *, delay: float = 0.0
         threading.Event().wait(delay)
         KILLS[what](platform)
     enough = ended(platform) + PROGRESS
+    fill(platform, 2 * PROGRESS)  # a platform that was whole again soon may have ended all of them by now
     wait_for(lambda: ended(platform) >= enough, f"tasks end after the recovery from {what}", wait_seconds)
     seen = platform.watched()
     found = problems(platform.records(), platform.ledger.accepted, seen, all_ended=False, is_durable=platform.is_durable)
@@ -70,13 +72,15 @@ def report(records: Sequence[Record], kills: Sequence[Kill], waits: dict[str, fl
         longest = max(waits[record.id] for record in records if record.lane == lane)
         yield f"  {lane:<15} {count:5} tasks, the last ended {max(0.0, longest):5.1f} s after the last recovery"
     for one in kills:
-        yield f"  killed: {one.what:<25} whole again after {one.recovered_at - one.killed_at:5.1f} s"
+        yield f"  killed: {one.what:<25} among {one.in_flight:3} tasks, whole again after {one.recovered_at - one.killed_at:5.1f} s"
 
 
 def fill(platform: Faulty, count: int) -> None:
-    """Submit until `count` tasks are on their way."""
-    missing = count - outstanding(platform)
-    if missing > 0:
+    """Submit until `count` tasks are on their way: some end meanwhile, so more than once."""
+    for _ in range(FILL_ROUNDS):
+        missing = count - outstanding(platform)
+        if missing <= 0:
+            break
         with platform.submitting(missing):
             pass
 
