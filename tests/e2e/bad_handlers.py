@@ -182,7 +182,10 @@ def leaves_children() -> dict[str, Any]:
 
 
 def fork_bomb() -> None:
+    """Each process also takes memory: without that, either limit may be met first."""
+    held = []
     while True:
+        held.append(b"x" * (1 << 20))
         os.fork()
 
 
