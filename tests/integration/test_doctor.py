@@ -7,9 +7,11 @@ import pytest
 from typer import Typer
 from typer.testing import CliRunner, Result
 
+from docker_daemon import daemon
 from mecapy_platform.cli.doctor import doctor
 from mecapy_platform.embedded import interpreters
 from mecapy_platform.embedded.checks import check_sandbox
+from mecapy_platform.settings import Settings
 
 
 def run(*arguments: str) -> Result:
@@ -24,7 +26,7 @@ def test_this_machine_passes_and_each_line_says_what_was_found(tmp_path: Path) -
     assert result.exit_code == 0, [one for one in report["checks"] if not one["holds"]]
     assert report["ok"]
     assert {"versions", "PostgreSQL", "Valkey", "bubblewrap", "user namespaces", "disk", "uv"} <= {one["name"] for one in report["checks"]}
-    assert all(one["detail"] or one["name"].startswith("sandbox: ") for one in report["checks"])
+    assert all(one["detail"] or one["name"].startswith("sandbox ") for one in report["checks"])
     assert "Docker or Kubernetes" in report["note"]
 
 
@@ -32,6 +34,27 @@ def test_the_sandbox_alone_can_be_tried() -> None:
     report = json.loads(run("--json", "--sandbox").output)
     assert report["checks"]
     assert all(one["name"].startswith("sandbox") for one in report["checks"])
+
+
+def test_every_backend_that_a_lane_uses_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    with daemon() as engine:
+        monkeypatch.setenv("MECAPY_SANDBOX_BACKENDS", '{"long_running": "docker"}')
+        monkeypatch.setenv("MECAPY_DOCKER_HOST", engine.address)
+        report = json.loads(run("--json", "--sandbox").output)
+    assert report["ok"], report
+    tried = {one["name"] for one in report["checks"]}
+    assert {
+        f"sandbox {backend}: {check}" for backend in ("bubblewrap", "docker") for check in ("starts", "memory limit", "no network")
+    } <= tried
+
+
+def test_a_backend_that_is_away_fails_and_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MECAPY_IMAGES_BACKEND", "docker")
+    monkeypatch.setenv("MECAPY_DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    result = run("--json", "--sandbox")
+    report = json.loads(result.output)
+    assert result.exit_code == 1
+    assert {one["name"].partition(":")[0] for one in report["checks"] if not one["holds"]} == {"sandbox docker"}
 
 
 def test_a_full_disk_fails_and_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,7 +65,7 @@ def test_a_full_disk_fails_and_says_what_to_do(tmp_path: Path, monkeypatch: pyte
 
 
 def test_an_unknown_backend_is_named() -> None:
-    checks = check_sandbox("nonesuch")
+    checks = check_sandbox("nonesuch", Settings())
     assert [one.holds for one in checks] == [False]
     assert "nonesuch" in checks[0].detail
 

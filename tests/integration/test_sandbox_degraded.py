@@ -187,8 +187,8 @@ WORDS: list[tuple[str, bool, str, str]] = [
     ("landlock", True, "Landlock", "this kernel is built without it: mounts, namespaces, users and the system call filter hold"),
     ("enabled-landlock", True, "Landlock", "this kernel was started without it"),
     ("user-namespaces", False, "user namespaces", "closed by user.max_user_namespaces. Open it with sysctl, or use the docker backend."),
-    ("user-namespaces", False, "sandbox: starts", "Creating new namespace failed"),
-    ("seccomp", False, "sandbox: starts", "CONFIG_SECCOMP"),
+    ("user-namespaces", False, "sandbox bubblewrap: starts", "Creating new namespace failed"),
+    ("seccomp", False, "sandbox bubblewrap: starts", "CONFIG_SECCOMP"),
 ]
 
 

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from mecapy_platform.embedded.checks import check_all, check_sandbox
+from mecapy_platform.embedded.checks import check_all, check_sandboxes
 from mecapy_platform.embedded.layout import default_root
 from mecapy_platform.sandbox.base import Check
 from mecapy_platform.settings import Settings
@@ -22,13 +22,13 @@ NOTE = (
 
 def doctor(
     data: Annotated[Path | None, typer.Option("--data", help="Data directory of a platform on this machine.")] = None,
-    sandbox: Annotated[bool, typer.Option("--sandbox", help="Only try the sandbox.")] = False,
+    sandbox: Annotated[bool, typer.Option("--sandbox", help="Only try the sandboxes.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     """Check sandbox, services, disk and versions of this machine."""
     settings = Settings()
     root = (data or default_root()).absolute()
-    checks = check_sandbox(settings.sandbox_backend) if sandbox else check_all(root, settings)
+    checks = check_sandboxes(settings) if sandbox else check_all(root, settings)
     is_well = all(one.holds for one in checks if one.required)
     if as_json:
         typer.echo(json.dumps({"ok": is_well, "checks": [asdict(one) for one in checks], "note": NOTE}, indent=1))

@@ -46,7 +46,7 @@ def check_all(root: Path, settings: Settings) -> list[Check]:
         _user_namespaces(),
         _cgroups(),
         _landlock(),
-        *(check for backend in settings.backends() for check in check_sandbox(backend, settings)),
+        *check_sandboxes(settings),
         check_durability(settings),
         *_interpreters(),
         _tool("uv", "builds environments of packages; install it with: pip install 'mecapy-platform[server]'", required=True),
@@ -56,19 +56,23 @@ def check_all(root: Path, settings: Settings) -> list[Check]:
     ]
 
 
-def check_sandbox(backend: str, settings: Settings | None = None) -> list[Check]:
+def check_sandboxes(settings: Settings) -> list[Check]:
+    """Every backend that this deployment uses, on any lane or for images alone."""
+    return [check for backend in settings.backends() for check in check_sandbox(backend, settings)]
+
+
+def check_sandbox(backend: str, settings: Settings) -> list[Check]:
     """The self-test that a worker runs before it takes work."""
-    chosen = settings or Settings()
     try:
         with tempfile.TemporaryDirectory(prefix="mecapy-doctor-") as home:
-            docker = DockerOptions(Path(home), chosen.docker_host, "doctor", runtime=chosen.docker_runtime)
+            docker = DockerOptions(Path(home), settings.docker_host, "doctor", runtime=settings.docker_runtime)
             sandbox = make_sandbox(backend, socket=None, docker=docker)
             found = sandbox.self_test().checks
             if isinstance(sandbox, DockerSandbox):
                 sandbox.close()  # its containers are removed in the background
     except MecapyError as error:
         return [Check(f"sandbox {backend}", holds=False, detail=error.message)]
-    tried = [Check(f"sandbox: {one.name}", one.holds, one.detail, one.required) for one in found]
+    tried = [Check(f"sandbox {backend}: {one.name}", one.holds, one.detail, one.required) for one in found]
     return tried or [
         Check(f"sandbox {backend}", holds=False, detail="its self-test tried nothing, so nothing is proven. Report this as a fault.")
     ]
