@@ -1,5 +1,7 @@
-"""A process tree as /proc shows it: its children, and its memory for machines where no control group can be made."""
+"""A process tree as /proc shows it: who is in it, killing its top, and its memory for machines where no control group can be made."""
 
+import os
+import signal
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,6 +24,20 @@ def children(pid: int) -> list[int]:
             with suppress(ProcessLookupError):
                 found += [int(child) for child in (task / "children").read_text().split()]
     return found
+
+
+def kill_below(root: int, levels: int) -> None:
+    """SIGKILL to the descendants of `root`, so many generations of them at once. Nobody else is hit: a pid may have a new owner by now."""
+    for pid in children(root):
+        with suppress(ProcessLookupError):
+            process = os.pidfd_open(pid)
+            try:
+                if levels > 1:
+                    kill_below(pid, levels - 1)
+                if pid in children(root):
+                    signal.pidfd_send_signal(process, signal.SIGKILL)
+            finally:
+                os.close(process)
 
 
 def _memory_bytes(pid: int) -> int:

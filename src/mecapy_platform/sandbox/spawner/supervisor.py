@@ -24,12 +24,13 @@ from mecapy_platform.sandbox.spawner.config import (
     parse_any,
 )
 from mecapy_platform.sandbox.spawner.keeper import Keeper, Parts
-from mecapy_platform.sandbox.spawner.sampling import children, tree_memory_bytes
+from mecapy_platform.sandbox.spawner.sampling import kill_below, tree_memory_bytes
 from mecapy_platform.sandbox.spawner.stem import Order, Stem
 
 SAMPLE_SECONDS = 0.1
 TAKEN = b"\0"  # to the server: this supervisor has a run
 OWN_PROCESSES = 3  # bwrap outside, bwrap's helper, the guest's init
+GENERATIONS = 1 + OWN_PROCESSES  # of ours above the user's: the stem before them
 
 
 @dataclass
@@ -261,13 +262,17 @@ class Supervisor:
         return pid, status
 
     def _kill_all(self) -> None:
-        """Kill bwrap and whatever it leaves to us as subreaper: the namespace's init, and with it all below. Returns when none is left."""
+        """Kill the stem, bwrap and the namespace's init, and with that all below it. Returns when none is left.
+
+        All at once: one after the other, each would have to die before the next, beside hundreds that take the group's CPU meanwhile.
+        """
+        if not self._watch.status:
+            self._group.free_cpu()
         if self._control is not None:
             os.close(self._control)
             self._control = None
         while True:
-            for child in children(os.getpid()):
-                os.kill(child, signal.SIGKILL)
+            kill_below(os.getpid(), GENERATIONS)
             pid, _status = self._reap(os.WNOHANG)
             if pid < 0:
                 return

@@ -1,0 +1,62 @@
+"""Killing the top of a process tree: so many generations at once, whoever else runs stays."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from mecapy_platform.sandbox.spawner.sampling import children, kill_below
+
+NESTED = """
+import os, sys, time
+left = int(sys.argv[1])
+if left:
+    os.spawnv(os.P_NOWAIT, sys.executable, [sys.executable, "-S", "-c", sys.argv[2], str(left - 1), sys.argv[2]])
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def line() -> Iterator[list[int]]:
+    """A process and its descendants, one in each of three generations."""
+    top = subprocess.Popen([sys.executable, "-S", "-c", NESTED, "3", NESTED])
+    found = [top.pid]
+    deadline = time.monotonic() + 20
+    while len(found) < 4 and time.monotonic() < deadline:
+        below = children(found[-1])
+        found += below
+        time.sleep(0.01)
+    yield found
+    for pid in found:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    top.wait()
+
+
+def state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "gone"
+
+
+def test_as_many_generations_as_asked_for_die_and_no_other(line: list[int]) -> None:
+    assert len(line) == 4
+    kill_below(line[0], 2)
+    deadline = time.monotonic() + 10
+    while {state(pid) for pid in line[1:3]} - {"Z", "X", "gone"} and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert {state(pid) for pid in line[1:3]} <= {"Z", "X", "gone"}
+    assert state(line[0]) in {"S", "R"}
+    assert state(line[3]) in {"S", "R"}
+
+
+def test_a_process_without_descendants_is_left_alone(line: list[int]) -> None:
+    kill_below(line[3], 4)
+    assert state(line[3]) in {"S", "R"}
