@@ -4,22 +4,24 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from embedded_process import wait_for
 from mecapy_platform.sandbox.spawner.sampling import children, kill_below
 
 NESTED = """
-import os, sys, time
+import os, signal, sys
 left = int(sys.argv[1])
 if left:
     os.spawnv(os.P_NOWAIT, sys.executable, [sys.executable, "-S", "-c", sys.argv[2], str(left - 1), sys.argv[2]])
-time.sleep(60)
+signal.pause()
 """
+
+DEAD = {"Z", "X", "gone"}
 
 
 @pytest.fixture
@@ -27,11 +29,8 @@ def line() -> Iterator[list[int]]:
     """A process and its descendants, one in each of three generations."""
     top = subprocess.Popen([sys.executable, "-S", "-c", NESTED, "3", NESTED])
     found = [top.pid]
-    deadline = time.monotonic() + 20
-    while len(found) < 4 and time.monotonic() < deadline:
-        below = children(found[-1])
-        found += below
-        time.sleep(0.01)
+    for _ in range(3):
+        found.append(wait_for(lambda: children(found[-1]), "the next generation")[0])
     yield found
     for pid in found:
         with suppress(ProcessLookupError):
@@ -47,12 +46,8 @@ def state(pid: int) -> str:
 
 
 def test_as_many_generations_as_asked_for_die_and_no_other(line: list[int]) -> None:
-    assert len(line) == 4
     kill_below(line[0], 2)
-    deadline = time.monotonic() + 10
-    while {state(pid) for pid in line[1:3]} - {"Z", "X", "gone"} and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert {state(pid) for pid in line[1:3]} <= {"Z", "X", "gone"}
+    wait_for(lambda: all(state(pid) in DEAD for pid in line[1:3]), "both died")
     assert state(line[0]) in {"S", "R"}
     assert state(line[3]) in {"S", "R"}
 
