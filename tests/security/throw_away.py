@@ -21,6 +21,7 @@ from mecapy_platform.sandbox import seccomp
 from mecapy_platform.sandbox.bubblewrap import find_bwrap
 from mecapy_platform.sandbox.spawner import cgroups, command, system, workspace
 from mecapy_platform.sandbox.spawner.config import Request, RunLimits
+from mecapy_platform.sandbox.spawner.etc import USER_ID, write_etc
 
 ATTACKS = Path(__file__).parent / "attacks"
 UID = 210_500
@@ -108,7 +109,7 @@ COMMANDS: dict[str, Change] = {
     "devices of its own": instead(("--dev", "/dev"), ("--dev-bind", "/dev", "/dev")),
     "covers of /proc": uncovered,
     "no capabilities": instead(("--cap-drop", "ALL"), ("--cap-add", "ALL")),
-    "not root inside": instead(("--uid", str(command.USER_ID)), ("--uid", "0")),
+    "not root inside": instead(("--uid", str(USER_ID)), ("--uid", "0")),
     "empty environment": without("--clearenv"),
 }
 NO_LANDLOCK = "\n\ndef restrict():\n    return False\n"
@@ -178,7 +179,7 @@ def make_request(order: dict[str, Any], folder: Path, removed: str) -> tuple[Req
     (folder / "in" / "data.json").write_text(json.dumps({"cases": order["cases"], "world": order["world"]}))
     shutil.copytree(ATTACKS, folder / "package", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "point").mkdir()
-    command.write_etc(folder / "etc")
+    write_etc(folder / "etc")
     guest = json.dumps({"mode": "python", "handler": "entry:batch", "site": False, "files": {"required": [], "optional": []}})
     limits = LIMITS
     if removed == "disk limit":

@@ -30,7 +30,7 @@ from mecapy_platform.sandbox.docker_program import image_program, managed_progra
 from mecapy_platform.sandbox.docker_run import Container, DockerRun
 from mecapy_platform.sandbox.docker_warm import Waiting, WarmContainers, claimed_labels, may_wait
 from mecapy_platform.sandbox.probe import run_self_test
-from mecapy_platform.sandbox.spawner.command import write_etc
+from mecapy_platform.sandbox.spawner.etc import write_etc
 
 HELLO_SECONDS = 30.0
 OVERDUE_SECONDS = 120.0
@@ -95,10 +95,8 @@ class DockerSandbox:
             daemon.start(container_id)
             run.wait_for_hello(HELLO_SECONDS)
             self._check_started(run, container_id)
-        except SandboxError as error:
+        except SandboxError:
             run.close()
-            if self._options.runtime:
-                raise SandboxError(error.code, f"{error.message} Its runtime is {self._options.runtime}.") from error
             raise
         return Waiting(run, program, folder, spec.organization)
 

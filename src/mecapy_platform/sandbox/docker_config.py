@@ -12,7 +12,7 @@ from mecapy_platform.sandbox.bubblewrap import guest_order
 from mecapy_platform.sandbox.docker_options import DockerOptions
 from mecapy_platform.sandbox.docker_seccomp import profile_json
 from mecapy_platform.sandbox.limits import thread_environment
-from mecapy_platform.sandbox.spawner.command import TELLING_FILES, TELLING_FOLDERS
+from mecapy_platform.sandbox.spawner.etc import TELLING_FILES, TELLING_FOLDERS
 
 GUEST = "/mecapy/_mecapy_guest"
 INIT = f"{GUEST}/container.py"

@@ -174,6 +174,7 @@ class RunCgroup:
 
     def kill(self) -> None:
         """SIGKILL to every process of the group, until none is left: version 1 cannot do it in one step."""
+        self.free_cpu()
         for _round in range(KILL_ROUNDS):
             pids = self._pids()
             if not pids:

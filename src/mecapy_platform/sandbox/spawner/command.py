@@ -1,37 +1,21 @@
 """The bwrap command line of one run, built by a pure function: the whole confinement can be read here."""
 
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from mecapy_platform.sandbox.spawner.config import Request, WarmRequest
+from mecapy_platform.sandbox.spawner.etc import TELLING_FILES, TELLING_FOLDERS, USER_ID
 
 GUEST_FOLDER = Path(__file__).resolve().parents[1] / "guest"
 CONTROL_FD = 3  # read end: the guest's init is told to stop
 STATUS_FD = 4  # write end: it reports the exit status
 SECCOMP_FD = 5
-USER_ID = 1000  # inside the sandbox, whatever the uid outside
 LIBRARY_FOLDERS = ("/usr/lib", "/usr/lib64", "/usr/libexec/coreutils")
 PYTHON_OPTIONS = ("-I", "-S", "-B", "-u", "-X", "frozen_modules=on")
 ZYGOTE_CAPABILITIES = ("CAP_SYS_ADMIN", "CAP_SETPCAP", "CAP_NET_ADMIN")
 TOP_LINKS = ("/lib", "/lib64", "/lib32", "/libx32")
-
-ETC_FILES = {
-    "passwd": f"task:x:{USER_ID}:{USER_ID}:task:/workspace/scratch:/usr/sbin/nologin\nnobody:x:65534:65534::/:/usr/sbin/nologin\n",
-    "group": f"task:x:{USER_ID}:\nnogroup:x:65534:\n",
-    "hosts": "127.0.0.1 localhost sandbox\n::1 localhost\n",
-    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
-}
-
-# what the whole machine does, and with it when others work; each is covered by a file that says nothing
-TELLING_FILES = (
-    *("stat", "loadavg", "vmstat", "diskstats", "interrupts", "softirqs", "schedstat", "zoneinfo", "buddyinfo", "pagetypeinfo"),
-    *("locks", "cgroups", "keys", "key-users", "swaps", "partitions", "cmdline"),
-)
-TELLING_FOLDERS = ("pressure",)
 
 
 @dataclass(frozen=True)
@@ -41,55 +25,6 @@ class Places:
     bwrap: str
     files: str
     etc: str
-
-
-def write_etc(folder: Path) -> None:
-    """A minimal /etc: names of one user, no host data but the loader's cache and the links to alternatives of libraries.
-
-    Several processes may write the same folder at once, and runs that are under way read it: what is right already stays untouched.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in ETC_FILES.items():
-        _put(folder, name, text.encode())
-    _write_covers(folder)
-    cache = Path("/etc/ld.so.cache")
-    if cache.is_file():
-        _put(folder, "ld.so.cache", cache.read_bytes())
-    links = folder / "alternatives"
-    links.mkdir(exist_ok=True)
-    source = Path("/etc/alternatives")
-    for entry in source.iterdir() if source.is_dir() else ():
-        if entry.is_symlink() and str(target := entry.readlink()).startswith("/usr/lib/"):
-            with suppress(FileExistsError):
-                (links / entry.name).symlink_to(target)
-
-
-def _put(folder: Path, name: str, content: bytes) -> None:
-    """Whole or not at all, for whoever reads it meanwhile; made in the folder itself, as a warm call takes all that lies in covers/."""
-    file = folder / name
-    with suppress(FileNotFoundError):
-        if file.read_bytes() == content:
-            return
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=".new-", delete=False) as made:
-        made.write(content)
-    made_path = Path(made.name)
-    made_path.chmod(0o644)
-    made_path.replace(file)
-
-
-def _write_covers(folder: Path) -> None:
-    """What is read instead: nothing, but for the two that libraries count processors by. A warm call is covered by all that lies here."""
-    (folder / "covers").mkdir(exist_ok=True)
-    for name in TELLING_FILES:
-        if Path("/proc", name).exists() and name not in {"stat", "loadavg"}:
-            _put(folder, f"covers/{name}", b"")
-    for name in TELLING_FOLDERS:
-        if Path("/proc", name).is_dir():
-            (folder / "covers" / name).mkdir(exist_ok=True)
-    processors = [f"cpu{number} 0 0 0 0 0 0 0 0 0 0" for number in sorted(os.sched_getaffinity(0))]
-    lines = ("cpu  0 0 0 0 0 0 0 0 0 0", *processors, "intr 0", "ctxt 0", "btime 0", "processes 0", "procs_running 1", "procs_blocked 0")
-    _put(folder, "covers/stat", ("\n".join(lines) + "\n").encode())
-    _put(folder, "covers/loadavg", b"0.00 0.00 0.00 1/1 1\n")
 
 
 def interpreter_parts(interpreter: str) -> list[str]:

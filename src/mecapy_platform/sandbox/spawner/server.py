@@ -12,8 +12,9 @@ import sys
 import time
 from pathlib import Path
 
-from mecapy_platform.sandbox.spawner import cgroups, command, system
+from mecapy_platform.sandbox.spawner import cgroups, system
 from mecapy_platform.sandbox.spawner.config import SpawnerConfig
+from mecapy_platform.sandbox.spawner.etc import write_etc
 from mecapy_platform.sandbox.spawner.supervisor import TAKEN, Supervisor
 
 RETRY_SECONDS = 1.0
@@ -95,7 +96,7 @@ class Server:
         point.mkdir(parents=True, exist_ok=True)
         self._point = str(point)
         self._etc = str(Path(self._directory) / "etc")
-        command.write_etc(Path(self._etc))
+        write_etc(Path(self._etc))
         self._base = cgroups.find_base(f"mecapy-{config.name}")
         cgroups.remove_stale(self._base)
         _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -24,8 +24,8 @@ from mecapy_platform.sandbox.spawner.config import (
     parse_any,
 )
 from mecapy_platform.sandbox.spawner.keeper import Keeper, Parts
-from mecapy_platform.sandbox.spawner.sampling import kill_below, tree_memory_bytes
 from mecapy_platform.sandbox.spawner.stem import Order, Stem
+from mecapy_platform.sandbox.spawner.tree import kill_below, tree_memory_bytes
 
 SAMPLE_SECONDS = 0.1
 TAKEN = b"\0"  # to the server: this supervisor has a run

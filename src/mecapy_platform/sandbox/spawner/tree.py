@@ -1,4 +1,4 @@
-"""A process tree as /proc shows it: who is in it, killing its top, and its memory for machines where no control group can be made."""
+"""A process tree as /proc shows it: its children, its memory for machines where no control group can be made, and killing its top."""
 
 import os
 import signal
