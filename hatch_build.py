@@ -1,4 +1,7 @@
-"""Builds the small C library of warm sandboxes into the package. Without a compiler, or not on Linux, its Python fallback is used."""
+"""Builds the small C library of warm sandboxes into the package.
+
+Without a compiler, or not on Linux, its Python fallback is used.
+"""
 
 import platform
 import shutil
@@ -10,7 +13,17 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 GUEST = Path("src/mecapy_platform/sandbox/guest")
-FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-fvisibility=hidden", "-fstack-protector-strong")
+FLAGS = (
+    "-std=gnu11",
+    "-O2",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-fPIC",
+    "-shared",
+    "-fvisibility=hidden",
+    "-fstack-protector-strong",
+)
 LINKING = ("-Wl,-z,now,-z,relro,-z,noexecstack",)
 
 
@@ -26,7 +39,10 @@ class GuestLibrary(BuildHookInterface):  # type: ignore[type-arg]  # the plug-in
             return
         folder = Path(self.root) / GUEST
         target = folder / "_guest.so"
-        subprocess.run([compiler, *FLAGS, *map(str, sorted((folder / "csource").glob("*.c"))), *LINKING, "-o", str(target)], check=True)
+        subprocess.run(
+            [compiler, *FLAGS, *map(str, sorted((folder / "csource").glob("*.c"))), *LINKING, "-o", str(target)],
+            check=True,
+        )
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-linux_{platform.machine()}"
         build_data["artifacts"].append(f"/{GUEST}/_guest.so")

@@ -1,4 +1,7 @@
-"""Measures the platform beside raw Celery in one run and writes bench/results/latest.txt. Usage: python -m bench [--quick]"""
+"""Measures the platform beside raw Celery in one run and writes bench/results/latest.txt.
+
+Usage: python -m bench [--quick]
+"""
 
 import argparse
 import signal
@@ -39,7 +42,9 @@ def main() -> int:
     scale = 10 if parser.parse_args().quick else 1
     report = Report()
     report.say(machine())
-    report.say("Every task isolated as in tests/security, two organizations, durable PostgreSQL; every answer is checked.")
+    report.say(
+        "Every task isolated as in tests/security, two organizations, durable PostgreSQL; every answer is checked."
+    )
     report.say(f"Baseline: raw Celery {SETTINGS}; it isolates nothing and keeps nothing.")
     report.say()
     with started() as platform, celery_worker() as baseline:
@@ -71,7 +76,9 @@ def idle(report: Report, platform: Platform) -> None:
     threading.Event().wait(5)
     after = used_by(platform.process.pid)
     report.say(f"{'mecapy up: ready after':<44} {platform.seconds_to_ready:6.1f} s   target <= 8")
-    report.say(f"{'idle: proportional memory (PSS)':<44} {after.pss_mib:6.0f} MiB in {after.processes} processes   target <= 600")
+    report.say(
+        f"{'idle: proportional memory (PSS)':<44} {after.pss_mib:6.0f} MiB in {after.processes} processes   target <= 600"
+    )
     report.say(f"{'idle: CPU':<44} {(after.cpu_seconds - before.cpu_seconds) / 5 * 100:6.1f} % of one core")
 
 
@@ -95,7 +102,9 @@ def cold(report: Report, platform: Platform, tokens: Sequence[str], celery: Cele
     for nonce in range(-5, count):
         asked = request(nonce) | {"function": "cold"}
         client = clients[nonce % 2]
-        ours.append(timed(lambda asked=asked, client=client: answers.append(client.call("POST", "/tasks?wait=30", asked))))
+        ours.append(
+            timed(lambda asked=asked, client=client: answers.append(client.call("POST", "/tasks?wait=30", asked)))
+        )
         check(answers.pop(), nonce, namespaces)
         theirs.append(timed(lambda nonce=nonce: celery.send_task("answer", (nonce,)).get(interval=0.0005)))
     if len(namespaces) != count + 5:
@@ -127,7 +136,9 @@ def stored(report: Report, rows: int, count: int) -> None:
         times: dict[str, list[float]] = {"full": [], "empty": []}
         for nonce in range(count):
             for name in ("full", "empty") if nonce % 2 else ("empty", "full"):
-                times[name].append(timed(lambda name=name, nonce=nonce: apis[name].call("POST", "/tasks", request(nonce))))
+                times[name].append(
+                    timed(lambda name=name, nonce=nonce: apis[name].call("POST", "/tasks", request(nonce)))
+                )
         for platform in (full, empty):
             platform.signal("worker", signal.SIGCONT)
     report.say()

@@ -1,4 +1,7 @@
-"""The baseline: raw Celery prefork, results in Valkey, no isolation, no PostgreSQL, no API. Settings tuned as printed."""
+"""The baseline: raw Celery prefork, results in Valkey, no isolation, no PostgreSQL, no API.
+
+Settings tuned as printed.
+"""
 
 import os
 import subprocess
@@ -15,7 +18,10 @@ from celery import Celery
 from mecapy_platform.embedded.users import User
 from mecapy_platform.embedded.valkey import Valkey, ValkeyPlace
 
-SETTINGS = "prefork, concurrency 2, prefetch 4, acknowledged early, no events, gossip, mingle or heartbeat, JSON, results in Valkey"
+SETTINGS = (
+    "prefork, concurrency 2, prefetch 4, acknowledged early, no events, gossip, mingle or heartbeat, JSON, "
+    "results in Valkey"
+)
 
 
 def make_app(url: str) -> Celery:
@@ -65,5 +71,10 @@ def celery_worker() -> Iterator[tuple[Celery, int]]:
 
 if __name__ == "__main__":
     make_app(sys.argv[1]).Worker(
-        pool="prefork", concurrency=2, loglevel="ERROR", without_gossip=True, without_mingle=True, without_heartbeat=True
+        pool="prefork",
+        concurrency=2,
+        loglevel="ERROR",
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
     ).start()

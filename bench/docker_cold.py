@@ -1,8 +1,11 @@
-"""A cold call in a container beside `docker run` of the same thing by hand: interleaved pairs, the median ratio with its interval.
+"""A cold call in a container beside `docker run` of the same thing by hand.
+
+Interleaved pairs, the median ratio with its interval.
 
     python -m bench.docker_cold [--pairs 30]
 
-By hand means the very same container: image, mounts, limits, filter, a Python that starts, imports the handler and writes its result.
+By hand means the very same container: image, mounts, limits, filter, a Python that starts, imports the handler and
+writes its result.
 """
 
 import argparse
@@ -26,9 +29,13 @@ from mecapy_platform.sandbox.docker_program import managed_program
 from mecapy_platform.sandbox.docker_seccomp import profile_json
 
 SCRIPT = Path(__file__).parents[1] / "deploy" / "ci" / "dockerd.sh"
-CODE = "import os\n\n\ndef answer(nonce):\n    return {'answer': nonce * 3 + 1, 'namespace': os.stat('/proc/self/ns/pid').st_ino}\n"
+CODE = (
+    "import os\n\n\ndef answer(nonce):\n    return {'answer': nonce * 3 + 1, 'namespace': "
+    "os.stat('/proc/self/ns/pid').st_ino}\n"
+)
 BY_HAND = (
-    "import json, sys; sys.path.insert(0, '/package'); from nonce import answer; data = json.load(open('/workspace/in/data.json')); "
+    "import json, sys; sys.path.insert(0, '/package'); from nonce import answer; data = "
+    "json.load(open('/workspace/in/data.json')); "
     "json.dump(answer(**data), sys.stdout)"
 )
 LIMITS = Limits(cpu=1, memory_mb=512, timeout_seconds=60, disk_bytes=64 << 20)
@@ -88,7 +95,9 @@ def warm(say: Callable[[str], None], host: str, directory: Path, package: Path, 
 
 def call_spec(directory: Path, package: Path, nonce: int) -> SandboxSpec:
     given = inputs(directory, nonce)
-    return SandboxSpec("bench", nonce, package, given, LIMITS, environment(), "nonce:answer", organization="bench", is_warm=True)
+    return SandboxSpec(
+        "bench", nonce, package, given, LIMITS, environment(), "nonce:answer", organization="bench", is_warm=True
+    )
 
 
 def call(sandbox: DockerSandbox, directory: Path, package: Path, nonce: int) -> float:
@@ -114,9 +123,32 @@ def by_hand(host: str, directory: Path, package: Path, nonce: int) -> float:
     (folder / "port").mkdir(parents=True, exist_ok=True)
     (folder / "passwd").touch()
     program = managed_program(spec, folder, directory / "runs" / "etc", "mecapy/root")
-    command = ["docker", "--host", host, "run", "--name", f"by-hand-{nonce}", "--network", "none", "--read-only", "--cap-drop", "ALL"]
+    command = [
+        "docker",
+        "--host",
+        host,
+        "run",
+        "--name",
+        f"by-hand-{nonce}",
+        "--network",
+        "none",
+        "--read-only",
+        "--cap-drop",
+        "ALL",
+    ]
     command += ["--security-opt", "no-new-privileges", "--security-opt", f"seccomp={profile}", "--user", "65534:65534"]
-    command += ["--pids-limit", str(LIMITS.processes), "--cpus", "1", "--memory", "512m", "--memory-swap", "512m", "--hostname", "sandbox"]
+    command += [
+        "--pids-limit",
+        str(LIMITS.processes),
+        "--cpus",
+        "1",
+        "--memory",
+        "512m",
+        "--memory-swap",
+        "512m",
+        "--hostname",
+        "sandbox",
+    ]
     for place in ("/workspace/out", "/workspace/scratch", "/tmp", "/dev/shm"):
         command += ["--tmpfs", f"{place}:rw,nosuid,nodev,size=64m,nr_inodes=20000,uid=65534"]
     for source, target in program.mounts:
@@ -125,7 +157,9 @@ def by_hand(host: str, directory: Path, package: Path, nonce: int) -> float:
     began = time.monotonic()
     answer = subprocess.run(command, capture_output=True, check=True).stdout
     took = time.monotonic() - began
-    subprocess.run(["docker", "--host", host, "rm", "--force", f"by-hand-{nonce}"], capture_output=True, check=True)  # not counted
+    subprocess.run(
+        ["docker", "--host", host, "rm", "--force", f"by-hand-{nonce}"], capture_output=True, check=True
+    )  # not counted
     assert json.loads(answer)["answer"] == nonce * 3 + 1
     return took
 
@@ -145,10 +179,14 @@ def say_cold(say: Callable[[str], None], ours: list[float], theirs: list[float])
     ratios = sorted(mine / other for mine, other in zip(ours, theirs, strict=True))
     low, high = interval(ratios)
     middle = statistics.median(ratios)
-    say(f"cold call in a container   {statistics.median(ours) * 1000:6.0f} ms median of {len(ours)}, {os.cpu_count()} cores")
+    say(
+        f"cold call in a container   {statistics.median(ours) * 1000:6.0f} ms median of {len(ours)}, {os.cpu_count()} cores"
+    )
     say(f"the same docker run        {statistics.median(theirs) * 1000:6.0f} ms")
     verdict = "missed" if low > GOAL else "held"
-    say(f"ratio of pairs             {middle:6.2f}    95 % of the median {low:.2f} to {high:.2f}, goal <= {GOAL}: {verdict}")
+    say(
+        f"ratio of pairs             {middle:6.2f}    95 % of the median {low:.2f} to {high:.2f}, goal <= {GOAL}: {verdict}"
+    )
 
 
 def interval(values: list[float]) -> tuple[float, float]:

@@ -15,7 +15,10 @@ class Used:
 
 
 def used_by(pid: int) -> Used:
-    """Sum over the process and all below it. PSS shares pages among those that map them, so the sum counts each page once."""
+    """Sum over the process and all below it.
+
+    PSS shares pages among those that map them, so the sum counts each page once.
+    """
     root = psutil.Process(pid)
     count, pss, cpu = 0, 0.0, 0.0
     for process in [root, *root.children(recursive=True)]:
@@ -32,7 +35,12 @@ def used_by(pid: int) -> Used:
 def machine() -> str:
     """The machine in one line, without its name."""
     model = next(
-        (line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "?"
+        (
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        "?",
     )
     memory = psutil.virtual_memory().total / 2**30
     return f"{psutil.cpu_count()} cores of {model}, {memory:.0f} GiB, Linux {platform.release()}, Python {platform.python_version()}"

@@ -1,4 +1,7 @@
-"""Measures the queue without a sandbox, beside raw Celery, in interleaved pairs. Usage: python -m bench.queue [--calls N] [--seconds S]"""
+"""Measures the queue without a sandbox, beside raw Celery, in interleaved pairs.
+
+Usage: python -m bench.queue [--calls N] [--seconds S]
+"""
 
 import argparse
 import sys
@@ -53,7 +56,9 @@ def main() -> int:
     return 0
 
 
-def one_by_one(say: Callable[..., None], platform: Platform, clients: Sequence[RawApi], baseline: tuple[Celery, int], count: int) -> None:
+def one_by_one(
+    say: Callable[..., None], platform: Platform, clients: Sequence[RawApi], baseline: tuple[Celery, int], count: int
+) -> None:
     celery, celery_pid = baseline
     ours: list[float] = []
     theirs: list[float] = []
@@ -67,23 +72,32 @@ def one_by_one(say: Callable[..., None], platform: Platform, clients: Sequence[R
     say(figures.line("one call, submit to result (ours)", ours))
     say(figures.line("one call, submit to result (raw Celery)", theirs))
     say(figures.said("ratio ours / raw Celery", figures.ratio(ours, theirs)))
-    spent = [(cpu_of(pid) - before) / count * 1000 for pid, before in ((platform.process.pid, idle_ours), (celery_pid, idle_theirs))]
+    spent = [
+        (cpu_of(pid) - before) / count * 1000
+        for pid, before in ((platform.process.pid, idle_ours), (celery_pid, idle_theirs))
+    ]
     say(f"CPU a task without the client, one by one: ours {spent[0]:.2f} ms, raw Celery {spent[1]:.2f} ms")
     for line in lines(found, count):
         say(line)
 
 
-def burst(say: Callable[..., None], platform: Platform, tokens: Sequence[str], baseline: tuple[Celery, int], count: int) -> float:
+def burst(
+    say: Callable[..., None], platform: Platform, tokens: Sequence[str], baseline: tuple[Celery, int], count: int
+) -> float:
     """Over eight connections, each waiting for its answer before the next call; then the same of the baseline."""
     celery, celery_pid = baseline
     connections = [RawApi(platform.ready["url"], tokens[number % 2]) for number in range(CONNECTIONS)]
 
     def ask(number: int) -> list[float]:
-        return [clock(lambda nonce=nonce: run(connections[number], nonce)) for nonce in range(number, count, CONNECTIONS)]
+        return [
+            clock(lambda nonce=nonce: run(connections[number], nonce)) for nonce in range(number, count, CONNECTIONS)
+        ]
 
     def ask_celery(number: int) -> list[float]:
         nonces = range(number, count, CONNECTIONS)
-        return [clock(lambda nonce=nonce: celery.send_task("answer", (nonce,)).get(interval=0.0005)) for nonce in nonces]
+        return [
+            clock(lambda nonce=nonce: celery.send_task("answer", (nonce,)).get(interval=0.0005)) for nonce in nonces
+        ]
 
     rate = 0.0
     for _ in range(2):

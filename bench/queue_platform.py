@@ -1,4 +1,6 @@
-"""A platform whose sandbox costs nothing and isolates nothing, so that what stands around one can be measured. Never for anything else.
+"""A platform whose sandbox costs nothing and isolates nothing, so that what stands around one can be measured.
+
+Never for anything else.
 
 Usage: python -m bench.queue_platform --data DIR --ready-file FILE
 """
@@ -91,7 +93,9 @@ class NoRun:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
@@ -115,7 +119,9 @@ class Program:
         bootstrap.configure_logging()
         units.registry()
         context = bootstrap.make_worker_context(settings, lanes)
-        worker_main.serve(replace(context, sandbox=NoSandbox(context.sandbox), lane_sandboxes={}), [Lane(lane) for lane in lanes])
+        worker_main.serve(
+            replace(context, sandbox=NoSandbox(context.sandbox), lane_sandboxes={}), [Lane(lane) for lane in lanes]
+        )
 
     def wait_ready(self, settings: Settings) -> None:
         bootstrap.wait_ready(settings)
@@ -131,4 +137,6 @@ if __name__ == "__main__":
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--ready-file", type=Path, required=True)
     asked = parser.parse_args()
-    Launcher(Options(asked.data.absolute(), ready_file=asked.ready_file.absolute()), load, print).run(lambda _ready: None)
+    Launcher(Options(asked.data.absolute(), ready_file=asked.ready_file.absolute()), load, print).run(
+        lambda _ready: None
+    )

@@ -13,7 +13,9 @@ class RawApi:
         place = urlsplit(url)
         self._socket = socket.create_connection((place.hostname or "", place.port or 80), timeout=120)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._head = f"Host: {place.netloc}\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n".encode()
+        self._head = (
+            f"Host: {place.netloc}\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n".encode()
+        )
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         content = b"" if body is None else json.dumps(body).encode()

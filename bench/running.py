@@ -39,7 +39,8 @@ platform:
   functions:
     cold: {warm: false}
 """
-# The kernel gives the inode of a namespace that has ended to the next one: with the moment of the call the pair is unique.
+# The kernel gives the inode of a namespace that has ended to the next one: with the moment of the call the pair is
+# unique.
 CODE = """import os
 import time
 

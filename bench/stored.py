@@ -10,17 +10,24 @@ from mecapy_platform.embedded.postgres import DATABASE, SOCKET_PORT
 
 # Copies one real task of the benchmark's function; the copies differ in id and time alone.
 COPY = """
-INSERT INTO tasks (organization_id, user_id, function_id, package_version_id, name, state, lane, rank, claimable, inputs, inputs_digest,
-                   cpu, memory_mb, timeout_seconds, attempts, created_at, started_at, completed_at, runtime_seconds, result)
-SELECT f.organization_id, v.created_by, f.id, v.id, 'stored', 'completed', 'high_priority', 0, false, '{"nonce": 1}', 'digest',
+INSERT INTO tasks (organization_id, user_id, function_id, package_version_id, name, state, lane, rank, claimable,
+    inputs, inputs_digest,
+                   cpu, memory_mb, timeout_seconds, attempts, created_at, started_at, completed_at, runtime_seconds,
+                       result)
+SELECT f.organization_id, v.created_by, f.id, v.id, 'stored', 'completed', 'high_priority', 0, false, '{"nonce": 1}',
+    'digest',
        f.cpu, f.memory_mb, f.timeout_seconds, 1, now() - n * interval '1 second', now(), now(), 0.05, '{"answer": 4}'
 FROM functions f JOIN package_versions v ON v.id = f.package_version_id, generate_series(1, %s) n
 """
-EVENTS = "INSERT INTO events (organization_id, task_id, kind) SELECT organization_id, id, 'TaskFinished' FROM tasks WHERE name = 'stored'"
+EVENTS = (
+    "INSERT INTO events (organization_id, task_id, kind) SELECT organization_id, id, 'TaskFinished' FROM tasks "
+    "WHERE name = 'stored'"
+)
 ATTEMPTS = """
 INSERT INTO attempts (organization_id, task_id, number, token, node, worker, backend, cpu, memory_mb, lane,
                       lease_until, ended_at, state, is_swept)
-SELECT organization_id, id, 1, gen_random_uuid(), 'n', 'w', 'bubblewrap', cpu, memory_mb, lane, now(), now(), 'completed', true
+SELECT organization_id, id, 1, gen_random_uuid(), 'n', 'w', 'bubblewrap', cpu, memory_mb, lane, now(), now(),
+    'completed', true
 FROM tasks WHERE name = 'stored'
 """
 
@@ -43,7 +50,9 @@ def worker_address(data: Path, role: str = "mecapy_worker") -> str:
     values = secrets.read(layout)
     if values is None:
         raise RuntimeError(f"{data} holds no platform")
-    return f"host={layout.postgres_run} port={SOCKET_PORT} dbname={DATABASE} user={role} password={values.passwords[role]}"
+    return (
+        f"host={layout.postgres_run} port={SOCKET_PORT} dbname={DATABASE} user={role} password={values.passwords[role]}"
+    )
 
 
 def broker_address(data: Path) -> str:

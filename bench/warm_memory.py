@@ -1,7 +1,9 @@
-"""What a warm sandbox costs in memory: NumPy loaded, a worker waiting in each of two slots; proportional set size of its processes.
+"""What a warm sandbox costs in memory: NumPy loaded, a worker waiting in each of two slots.
 
-`make bench` measures it beside a running platform, as it lives: the interpreter and the C libraries are shared with that. Alone it costs
-about 6 MiB more.
+Proportional set size of its processes.
+
+`make bench` measures it beside a running platform, as it lives: the interpreter and the C libraries are shared with
+that. Alone it costs about 6 MiB more.
 """
 
 import shutil
@@ -47,7 +49,9 @@ def _measure(sandbox: BubblewrapSandbox, folder: Path) -> float:
     site = Path(sysconfig.get_paths()["purelib"])
     environment = Environment(Path(sys.executable).resolve(), site, site, ("numpy",))
     limits = Limits(cpu=1, memory_mb=512, timeout_seconds=30, disk_bytes=64 << 20)
-    spec = SandboxSpec("memory", 1, package, folder / "in", limits, environment, "sums:total", organization="bench", is_warm=True)
+    spec = SandboxSpec(
+        "memory", 1, package, folder / "in", limits, environment, "sums:total", organization="bench", is_warm=True
+    )
     assert sandbox.warm is not None
     sandbox.warm.make_ready(spec, ())
     runs = [sandbox.start(spec) for _ in range(2)]

@@ -1,4 +1,6 @@
-"""The main job from start to end: a platform on this machine, three packages deployed, their calculations run, results printed.
+"""The main job from start to end.
+
+A platform on this machine, three packages deployed, their calculations run, results printed.
 
 Usage: python examples/demo.py [--data DIR]. The data directory is kept, so that a second run starts from warm caches.
 """
@@ -28,7 +30,9 @@ def main() -> int:
         ready_file = Path(folder, "ready.json")
         started = time.monotonic()
         environment = {**os.environ, "MECAPY_ALLOW_NEWER_PYTHON": "1"}
-        platform = subprocess.Popen([MECAPY, "up", "--data", str(data), "--ready-file", str(ready_file)], env=environment)
+        platform = subprocess.Popen(
+            [MECAPY, "up", "--data", str(data), "--ready-file", str(ready_file)], env=environment
+        )
         try:
             ready = wait_ready(platform, ready_file)
             print(f"\nThe platform answers at {ready['url']} after {time.monotonic() - started:.1f} s.\n", flush=True)
@@ -61,7 +65,9 @@ def show(ready: dict) -> int:
     for package in ("bolted-joint", "beam-frame"):
         failures += deploy(environment, package)
     failures += command(environment, "run", "bolts:size", "diameter=12 mm", "load=20kN")
-    failures += command(environment, "run", "beam-frame:solve", "--inputs", str(EXAMPLES / "beam-frame/models/portal.json"))
+    failures += command(
+        environment, "run", "beam-frame:solve", "--inputs", str(EXAMPLES / "beam-frame/models/portal.json")
+    )
     if shutil.which("ccx"):
         failures += deploy(environment, "calculix")
         failures += command(environment, "run", "calculix:solve", f"deck=@{EXAMPLES / 'calculix/tests/cantilever.inp'}")
@@ -73,7 +79,9 @@ def show(ready: dict) -> int:
 def deploy(environment: dict, package: str) -> int:
     """Deploy; a version that is there already, from an earlier demo, is fine."""
     print(f"\n$ mecapy deploy examples/{package}", flush=True)
-    done = subprocess.run([MECAPY, "deploy", str(EXAMPLES / package)], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [MECAPY, "deploy", str(EXAMPLES / package)], env=environment, capture_output=True, text=True, check=False
+    )
     if done.returncode and "already" in done.stdout + done.stderr:
         print("already deployed")
         return 0

@@ -1,4 +1,7 @@
-"""The API over real PostgreSQL, in a thread of the test's process, spoken to by HTTP. No queue, no worker: tests end tasks themselves."""
+"""The API over real PostgreSQL, in a thread of the test's process, spoken to by HTTP.
+
+No queue, no worker: tests end tasks themselves.
+"""
 
 import socket
 import threading
@@ -42,7 +45,9 @@ class ApiPlatform:
     def token(self, name: str, *organizations: str, roles: tuple[str, ...] = (), seconds: int = 3600) -> str:
         return factories.token(self.issuer, name, *organizations, roles=roles, seconds=seconds)
 
-    def client(self, name: str, *organizations: str, roles: tuple[str, ...] = (), organization: str | None = None) -> httpx2.Client:
+    def client(
+        self, name: str, *organizations: str, roles: tuple[str, ...] = (), organization: str | None = None
+    ) -> httpx2.Client:
         """A client signed in as `name`; `organization` goes into the header of our own paths."""
         headers = {"Authorization": f"Bearer {self.token(name, *organizations, roles=roles)}"}
         if organization:
@@ -57,7 +62,10 @@ class ApiPlatform:
 def api_platform(
     server: Postgres, directory: Path, *, prepare: Callable[[FastAPI], None] | None = None, **changes: object
 ) -> Iterator[ApiPlatform]:
-    """Serve the API on a free port of loopback; `changes` are settings, `prepare` may override dependencies of the application."""
+    """Serve the API on a free port of loopback.
+
+    `changes` are settings, `prepare` may override dependencies of the application.
+    """
     migrate(server.owner_url)
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -76,11 +84,18 @@ def api_platform(
     database = Database(make_engine(settings.database_url))
     worker = Database(make_engine(server.worker_url))
     secret = settings.signing_secret.get_secret_value()
-    storage = FilesystemStorage(directory / "storage", base_url=url, secret=secret, floor_bytes=settings.disk_floor_bytes)
+    storage = FilesystemStorage(
+        directory / "storage", base_url=url, secret=secret, floor_bytes=settings.disk_floor_bytes
+    )
     doorbell = Doorbell(server.app_url)
     platform = ApiPlatform(url, settings, database, worker, storage, server)
     context = ApiContext(
-        settings, database, storage, doorbell, hints=lambda *_lanes: platform.hints.append(None), checks={"storage": storage.check_room}
+        settings,
+        database,
+        storage,
+        doorbell,
+        hints=lambda *_lanes: platform.hints.append(None),
+        checks={"storage": storage.check_room},
     )
     app = create_app(context)
     if prepare is not None:

@@ -7,14 +7,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 SOURCE = (Path(__file__).parent / "e2e/bad_handlers.py").read_text("utf-8")
-HANDLERS = [node.name for node in ast.parse(SOURCE).body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")]
+HANDLERS = [
+    node.name for node in ast.parse(SOURCE).body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+]
 INPUTS = {
-    "good": "{value: {type: Float, required: false}, size: {type: Length, required: false}, text: {type: String, required: false}}",
+    "good": (
+        "{value: {type: Float, required: false}, size: {type: Length, required: false}, text: {type: String, "
+        "required: false}}"
+    ),
     "anything": None,  # read from its signature
 }
 OUTPUTS = {"no_file": "{value: Float, report: 'File[csv]'}", "wrong_file": "{value: Float, report: 'File[csv]'}"}
 MEMORY_MB = {"fork_until_refused": 1024}
-HEAD = 'version: "1"\npackage: {{name: {name}, version: {version}}}\nruntime: {{kind: python, version: "3.11"{more}}}\nfunctions:\n'
+HEAD = (
+    'version: "1"\npackage: {{name: {name}, version: {version}}}\nruntime: {{kind: python, version: '
+    '"3.11"{more}}}\nfunctions:\n'
+)
 
 
 def manifest() -> str:
@@ -28,7 +36,10 @@ def manifest() -> str:
 
 
 def small_manifest(name: str = "small", version: str = "1.0.0", more: str = "", handler: str = "code:run") -> str:
-    return HEAD.format(name=name, version=version, more=more) + f"  run: {{handler: '{handler}', inputs: {{}}, outputs: {{}}}}\n"
+    return (
+        HEAD.format(name=name, version=version, more=more)
+        + f"  run: {{handler: '{handler}', inputs: {{}}, outputs: {{}}}}\n"
+    )
 
 
 def zipped(change: Callable[[zipfile.ZipFile], object]) -> bytes:

@@ -1,4 +1,7 @@
-"""Plain `ccx` on the decks of Debian's calculix-ccx-test, and the comparison of its results value by value. Knows no platform."""
+"""Plain `ccx` on the decks of Debian's calculix-ccx-test, and the comparison of its results value by value.
+
+Knows no platform.
+"""
 
 import gzip
 import json
@@ -15,7 +18,8 @@ from pathlib import Path
 DECKS = Path("/usr/share/doc/calculix-ccx-test/examples/test")
 EXCLUDED = Path(__file__).parents[1] / "examples" / "calculix" / "decks-excluded.json"
 
-# What a deck reads beside itself: the file's name, and where it comes from (a file of the package, or a file another deck writes).
+# What a deck reads beside itself: the file's name, and where it comes from (a file of the package, or a file another
+# deck writes).
 COMPANIONS = {
     "beamread": ("beamread.rin", "beamwrite", "beamwrite.rout"),
     "submodelbeamp": ("beamp.frd", "beamp", "beamp.frd"),
@@ -109,7 +113,9 @@ def run_plain(deck: Deck, workdir: Path, *, timeout_seconds: float = 120.0, thre
         except subprocess.TimeoutExpired:
             code = None
     seconds = time.monotonic() - started
-    results = [path.read_bytes() if (path := workdir / f"{deck.name}.{kind}").is_file() else None for kind in ("dat", "frd")]
+    results = [
+        path.read_bytes() if (path := workdir / f"{deck.name}.{kind}").is_file() else None for kind in ("dat", "frd")
+    ]
     return PlainResult(code, seconds, log.read_text(encoding="utf-8", errors="replace"), results[0], results[1])
 
 
@@ -145,8 +151,8 @@ def companions_zip(deck: Deck, workdir: Path) -> Path | None:
 def compare_dat(ours: bytes, plain: bytes, *, relative: float = 0.0) -> Comparison:
     """Compare two .dat files line by line and number by number, labels too.
 
-    The tolerance is nothing: the same binary, on the same machine, with one thread, prints the same digits (measured: all 290 decks that
-    complete are the same text). With two threads the last digits of two plain runs differ already.
+    The tolerance is nothing: the same binary, on the same machine, with one thread, prints the same digits (measured:
+    all 290 decks that complete are the same text). With two threads the last digits of two plain runs differ already.
     """
     return compare(ours, plain, relative)
 
@@ -166,7 +172,9 @@ def compare(ours: bytes, plain: bytes, relative: float) -> Comparison:
         numbers = NUMBER.findall(b)
         values += len(numbers)
         if a != b and not same_line(a, b, numbers, relative):
-            differences.append(f"line {at}: {a.decode(errors='replace').strip()!r} instead of {b.decode(errors='replace').strip()!r}")
+            differences.append(
+                f"line {at}: {a.decode(errors='replace').strip()!r} instead of {b.decode(errors='replace').strip()!r}"
+            )
     return Comparison(values, tuple(differences))
 
 

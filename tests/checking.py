@@ -60,7 +60,10 @@ class Reviewer:
         lock: str | None = None,
     ) -> Reviewed:
         """Sources, environment, then an import of `handlers`, as worker/build_package does it."""
-        functions = [Function(name=name, handler=handler, options=dict(options or {})) for name, handler in (handlers or {}).items()]
+        functions = [
+            Function(name=name, handler=handler, options=dict(options or {}))
+            for name, handler in (handlers or {}).items()
+        ]
         version = PackageVersion(id=VERSION_ID, manifest={"package": {"license": "MIT"}})
         build = Build(self.context.worker.node, version, functions, checks or {})  # type: ignore[arg-type]  # the token is not used
         report = Report(effective(self.context.settings, build.checks))
@@ -70,7 +73,9 @@ class Reviewer:
             review.sources(self.interpreter)
             review.environment(environment, start_audit(self.context, report.policy, lock))
             if handlers:
-                answer = ask_sandbox(self.context, build, Question(dict(handlers), DESCRIBE_LIMITS), package, environment)
+                answer = ask_sandbox(
+                    self.context, build, Question(dict(handlers), DESCRIBE_LIMITS), package, environment
+                )
                 review.loaded(_loaded(answer.collected.result))
         except InvalidInputError as error:
             return Reviewed(report, error)

@@ -1,4 +1,6 @@
-"""A program of the tests: makes a machine that lacks something, for itself and all that it starts, then becomes another program.
+"""A program of the tests.
+
+Makes a machine that lacks something, for itself and all that it starts, then becomes another program.
 
     python degraded_machine.py LACK[,LACK..] PROGRAM ARGUMENT..
 
@@ -60,7 +62,9 @@ def without_seccomp() -> None:
     """A kernel built without system call filters. The filter that says so is the last one that this tree gets."""
     load_first = struct.pack("<HBBI", LOAD, 0, 0, 16)
     look = struct.pack("<HBBI", EQUAL, 0, 4, CALLS["prctl"]) + load_first
-    look += b"".join(struct.pack("<HBBI", *one) for one in ((EQUAL, 0, 1, SET_SECCOMP), (RETURN, 0, 0, ANSWER | errno.EINVAL)))
+    look += b"".join(
+        struct.pack("<HBBI", *one) for one in ((EQUAL, 0, 1, SET_SECCOMP), (RETURN, 0, 0, ANSWER | errno.EINVAL))
+    )
     look += struct.pack("<HBBI", RETURN, 0, 0, ALLOW)
     _filter([(CALLS["seccomp"], errno.ENOSYS)], look)
 

@@ -38,7 +38,10 @@ class TestDaemon:
 
 @contextmanager
 def daemon(*, has_profile: bool = False) -> Iterator[TestDaemon]:
-    """Skips where there is none; with MECAPY_REQUIRE_SERVICES=1 that is a failure. `has_profile`: builds run under our filter."""
+    """Skips where there is none; with MECAPY_REQUIRE_SERVICES=1 that is a failure.
+
+    `has_profile`: builds run under our filter.
+    """
     if os.geteuid() != 0 or shutil.which("dockerd") is None:
         missing = "needs root and dockerd (deploy/ci/install-debian.sh)"
         if os.environ.get("MECAPY_REQUIRE_SERVICES") == "1":
@@ -46,7 +49,11 @@ def daemon(*, has_profile: bool = False) -> Iterator[TestDaemon]:
         pytest.skip(missing)
     directory = Path(tempfile.mkdtemp(prefix="mecapy-docker-"))
     (directory / "seccomp.json").write_text(profile_json())
-    made = TestDaemon(f"unix://{directory}/docker.sock", directory, f"--seccomp-profile {directory}/seccomp.json" if has_profile else "")
+    made = TestDaemon(
+        f"unix://{directory}/docker.sock",
+        directory,
+        f"--seccomp-profile {directory}/seccomp.json" if has_profile else "",
+    )
     try:
         made.start()
         yield made

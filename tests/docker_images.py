@@ -1,4 +1,7 @@
-"""Small images of a test's own, made without a registry: one with a static busybox and a shell, one with a single program."""
+"""Small images of a test's own, made without a registry.
+
+One with a static busybox and a shell, one with a single program.
+"""
 
 import io
 import os
@@ -12,7 +15,25 @@ from mecapy_platform.sandbox.docker_daemon import Daemon
 from mecapy_platform.sandbox.docker_image import make_image
 
 BUSYBOX = Path("/bin/busybox")
-SHELL = ("sh", "cat", "cp", "echo", "env", "mkdir", "sleep", "test", "touch", "dd", "ifconfig", "kill", "id", "ls", "true", "false", "wget")
+SHELL = (
+    "sh",
+    "cat",
+    "cp",
+    "echo",
+    "env",
+    "mkdir",
+    "sleep",
+    "test",
+    "touch",
+    "dd",
+    "ifconfig",
+    "kill",
+    "id",
+    "ls",
+    "true",
+    "false",
+    "wget",
+)
 
 
 def need_busybox() -> None:
@@ -25,7 +46,11 @@ def need_busybox() -> None:
 
 def load_shell_image(daemon: Daemon, name: str = "test/shell", **config: Any) -> str:
     """busybox at /bin, with its names."""
-    layer = _layer({"bin/busybox": BUSYBOX.read_bytes()}, {f"bin/{one}": "busybox" for one in SHELL}, ("bin", "tmp", "workspace", "mecapy"))
+    layer = _layer(
+        {"bin/busybox": BUSYBOX.read_bytes()},
+        {f"bin/{one}": "busybox" for one in SHELL},
+        ("bin", "tmp", "workspace", "mecapy"),
+    )
     return _load(daemon, layer, name, {"Env": ["PATH=/bin"], **config})
 
 

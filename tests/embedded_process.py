@@ -78,7 +78,9 @@ class Started:
         return False
 
     def said(self, words: str) -> str:
-        return str(wait_for(lambda: next((line for line in self.lines if words in line), None), f"a line with {words!r}"))
+        return str(
+            wait_for(lambda: next((line for line in self.lines if words in line), None), f"a line with {words!r}")
+        )
 
     def close(self) -> None:
         self._reader.join(10)
@@ -94,7 +96,9 @@ class Started:
 
 
 @contextmanager
-def launched(data: Path, *options: str, uid: int | None = None, program: tuple[str, ...] = (str(STANDIN),)) -> Iterator[Started]:
+def launched(
+    data: Path, *options: str, uid: int | None = None, program: tuple[str, ...] = (str(STANDIN),)
+) -> Iterator[Started]:
     """The launcher on a data directory; ended, whatever the test did."""
     ready_file = data.parent / f"{data.name}.ready"
     view = None if uid is None or os.geteuid() != 0 else build([Need(path) for path in code_paths()], {})

@@ -51,7 +51,9 @@ def unique(prefix: str = "o") -> str:
     return f"{prefix}-{uuid4().hex[:10]}"
 
 
-def actor(database: Database, name: str, *organizations: str, roles: tuple[str, ...] = (), issuer: str = "urn:test") -> Actor:
+def actor(
+    database: Database, name: str, *organizations: str, roles: tuple[str, ...] = (), issuer: str = "urn:test"
+) -> Actor:
     """A signed-in user (role mecapy_app), acting in the first organization or the personal one."""
     person = Person(name, organizations, roles)
     claims = Claims(issuer, str(person.subject), name, f"{name}@localhost.localdomain", roles, tuple(organizations))
@@ -90,7 +92,11 @@ def ready_package(
             organization_id=organization_id,
             package_id=package.id,
             version=version,
-            manifest={"version": "1", "package": {"name": name, "version": version, "tags": ["bolts"]}, "runtime": {"kind": "python"}},
+            manifest={
+                "version": "1",
+                "package": {"name": name, "version": version, "tags": ["bolts"]},
+                "runtime": {"kind": "python"},
+            },
             archive_key=f"org/{organization_id}/package/{package.id}/none.zip",
             archive_sha256="0" * 64,
             created_by=owner_id,
@@ -153,8 +159,14 @@ def end_task(worker: Database, task_id: UUID, end: End | None = None) -> None:
                 )
             )  # fmt: skip
         for index, (kind, text) in enumerate(end.log):
-            session.add(TaskLog(task_id=task.id, index=index, organization_id=task.organization_id, attempt=1, kind=kind, text=text))
-        session.add(Event(organization_id=task.organization_id, task_id=task.id, kind="TaskFinished", data={"state": end.state}))
+            session.add(
+                TaskLog(
+                    task_id=task.id, index=index, organization_id=task.organization_id, attempt=1, kind=kind, text=text
+                )
+            )
+        session.add(
+            Event(organization_id=task.organization_id, task_id=task.id, kind="TaskFinished", data={"state": end.state})
+        )
         session.flush()
         session.execute(queue.NOTIFY, {"key": f"task:{task.id}"})
 

@@ -17,7 +17,14 @@ STRESS = {"name": "Stress", "kind": "physical", "category": "mechanics", "unit":
 TYPES = [
     STRESS,
     {"name": "Force", "kind": "physical", "category": "mechanics", "unit": "N", "parent": "Float"},
-    {"name": "Force3", "kind": "composite", "category": "mechanics", "unit": None, "element_type": "Force", "length": 3},
+    {
+        "name": "Force3",
+        "kind": "composite",
+        "category": "mechanics",
+        "unit": None,
+        "element_type": "Force",
+        "length": 3,
+    },
 ]
 FUNCTION = {
     "id": "fv-1",
@@ -26,9 +33,19 @@ FUNCTION = {
     "checksum": "0",
     "status": "ready",
     "created_at": "2026-01-01T00:00:00Z",
-    "io_spec": {"inputs": {"diameter": {"type": "Length"}}, "outputs": {"stress": {"type": "Stress"}, "reactions": {"type": "Force3"}}},
+    "io_spec": {
+        "inputs": {"diameter": {"type": "Length"}},
+        "outputs": {"stress": {"type": "Stress"}, "reactions": {"type": "Force3"}},
+    },
 }
-PACKAGE = {"id": "p-1", "name": "bolts", "version": "1.2.0", "status": "ready", "functions": [FUNCTION], "organization_slug": None}
+PACKAGE = {
+    "id": "p-1",
+    "name": "bolts",
+    "version": "1.2.0",
+    "status": "ready",
+    "functions": [FUNCTION],
+    "organization_slug": None,
+}
 
 
 def task(state: str = "completed", **more: Any) -> dict[str, Any]:
@@ -54,7 +71,14 @@ def task(state: str = "completed", **more: Any) -> dict[str, Any]:
 
 
 def problem(status: int, code: str, detail: Any, errors: Any = ()) -> tuple[int, dict[str, Any]]:
-    return status, {"type": "about:blank", "title": code, "status": status, "code": code, "detail": detail, "errors": list(errors)}
+    return status, {
+        "type": "about:blank",
+        "title": code,
+        "status": status,
+        "code": code,
+        "detail": detail,
+        "errors": list(errors),
+    }
 
 
 @dataclass(frozen=True)
@@ -125,7 +149,14 @@ def serve() -> Iterator[FakePlatform]:
 
 
 def result(outputs: Any, state: str = "completed", **more: Any) -> dict[str, Any]:
-    return {"id": TASK_ID, "state": state, "result": outputs, "error": None, "usage": task()["usage"], "artifacts": []} | more
+    return {
+        "id": TASK_ID,
+        "state": state,
+        "result": outputs,
+        "error": None,
+        "usage": task()["usage"],
+        "artifacts": [],
+    } | more
 
 
 class _Server(ThreadingHTTPServer):

@@ -42,7 +42,10 @@ from mecapy_platform.sandbox.limits import thread_environment
 from mecapy_platform.sandbox.run import FLOOD, LineBuffer, ProgressTail
 
 GUEST = Path(sys.modules[SandboxSpec.__module__].__file__ or "").parent / "guest"
-START = "import os, sys; sys.path.insert(0, sys.argv[2]); from _mecapy_guest import runner; os._exit(runner.main(sys.argv[1]))"
+START = (
+    "import os, sys; sys.path.insert(0, sys.argv[2]); from _mecapy_guest import runner; "
+    "os._exit(runner.main(sys.argv[1]))"
+)
 
 
 class Misbehaviour(StrEnum):
@@ -55,7 +58,10 @@ class Misbehaviour(StrEnum):
 
 @dataclass
 class FakeSandbox:
-    """`misbehave`: what each start from now on does wrong; may be changed between starts. `started` keeps every spec."""
+    """`misbehave`: what each start from now on does wrong; may be changed between starts.
+
+    `started` keeps every spec.
+    """
 
     misbehave: Misbehaviour | None = None
     name: str = "fake"
@@ -110,7 +116,10 @@ class FakeRun:
         assert self._process.stderr is not None
         if self._is_closed:
             return
-        buffers = {self._process.stdout.fileno(): LineBuffer("stdout"), self._process.stderr.fileno(): LineBuffer("stderr")}
+        buffers = {
+            self._process.stdout.fileno(): LineBuffer("stdout"),
+            self._process.stderr.fileno(): LineBuffer("stderr"),
+        }
         for fd in buffers:
             os.set_blocking(fd, False)
         is_over = False
@@ -156,7 +165,9 @@ class FakeRun:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def _spawn(self) -> "subprocess.Popen[bytes]":
@@ -166,7 +177,12 @@ class FakeRun:
         if self._misbehave is Misbehaviour.HANG:
             command = ["/bin/sleep", "3600"]
         scratch = str(self._workspace / "scratch")
-        environment = {**thread_environment(spec.limits), "MECAPY_SCRATCH": scratch, "PATH": "/usr/bin:/bin", "HOME": scratch}
+        environment = {
+            **thread_environment(spec.limits),
+            "MECAPY_SCRATCH": scratch,
+            "PATH": "/usr/bin:/bin",
+            "HOME": scratch,
+        }
         return subprocess.Popen(
             command,
             cwd=scratch,
@@ -182,7 +198,11 @@ class FakeRun:
         shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
         site = None if self._spec.environment is None else self._spec.environment.site_packages
         for path in target.rglob("*.py"):
-            text = path.read_text("utf-8").replace("/workspace", str(self._workspace)).replace('"/package"', f'"{self._root}/package"')
+            text = (
+                path.read_text("utf-8")
+                .replace("/workspace", str(self._workspace))
+                .replace('"/package"', f'"{self._root}/package"')
+            )
             path.write_text(text.replace("/site-packages", str(site)), "utf-8")
 
     def _signal(self, number: int) -> None:

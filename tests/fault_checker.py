@@ -1,4 +1,7 @@
-"""What must hold once accepted tasks have ended, read from the database and from the workers' ledger: each ended exactly once."""
+"""What must hold once accepted tasks have ended, read from the database and from the workers' ledger.
+
+Each ended exactly once.
+"""
 
 import json
 from collections import Counter
@@ -14,11 +17,14 @@ from mecapy_platform.db.session import Database
 
 FINAL = ("completed", "failed", "timeout", "out_of_memory", "cancelled", "lost")
 READ = text("""
-SELECT t.id::text AS id, t.state, t.attempts AS attempt_count, t.result, t.error_message, (t.inputs->>'nonce')::bigint AS nonce,
+SELECT t.id::text AS id, t.state, t.attempts AS attempt_count, t.result, t.error_message,
+    (t.inputs->>'nonce')::bigint AS nonce,
        t.lane, t.runtime_seconds, extract(epoch FROM t.completed_at)::float8 AS ended_at,
-  (SELECT coalesce(json_agg(json_build_object('number', a.number, 'state', a.state, 'token', a.token, 'wall', a.wall_seconds)
+  (SELECT coalesce(json_agg(json_build_object('number', a.number, 'state', a.state, 'token', a.token, 'wall',
+      a.wall_seconds)
                             ORDER BY a.number), '[]') FROM attempts a WHERE a.task_id = t.id) AS attempts,
-  (SELECT coalesce(json_agg(json_build_object('kind', e.kind, 'data', e.data)), '[]') FROM events e WHERE e.task_id = t.id) AS events,
+  (SELECT coalesce(json_agg(json_build_object('kind', e.kind, 'data', e.data)), '[]') FROM events e
+      WHERE e.task_id = t.id) AS events,
   (SELECT coalesce(json_agg(json_build_object('name', f.name, 'attempt', f.attempt)), '[]')
    FROM artifacts f WHERE f.task_id = t.id) AS files,
   (SELECT coalesce(json_agg(json_build_object('attempt', l.attempt, 'text', l.text)), '[]')
@@ -137,8 +143,13 @@ def _of_completed(record: Record, promise: Accepted | None, ends: Sequence[Mappi
 
 
 def _of_ledger(by_id: Mapping[str, Record], ledger: Iterable[Mapping[str, Any]], *, is_durable: bool) -> list[str]:
-    """What workers themselves saw, kept outside the database: every attempt is known there, and at most one completed a task."""
-    tokens = {record.id: {attempt["token"]: attempt["state"] for attempt in record.attempts} for record in by_id.values()}
+    """What workers themselves saw, kept outside the database.
+
+    Every attempt is known there, and at most one completed a task.
+    """
+    tokens = {
+        record.id: {attempt["token"]: attempt["state"] for attempt in record.attempts} for record in by_id.values()
+    }
     found = []
     completions: Counter[str] = Counter()
     reports: Counter[str] = Counter()

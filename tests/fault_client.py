@@ -1,4 +1,7 @@
-"""A client that never gives up: unique inputs, repeats under the same key, and keeps its own list of what was accepted."""
+"""A client that never gives up.
+
+Unique inputs, repeats under the same key, and keeps its own list of what was accepted.
+"""
 
 import itertools
 import random
@@ -11,7 +14,9 @@ from uuid import uuid4
 
 import httpx2
 
-NORMAL_FUNCTIONS = 30  # a function that has run 20 times may move to a shorter lane; many functions keep tasks in theirs
+NORMAL_FUNCTIONS = (
+    30  # a function that has run 20 times may move to a shorter lane; many functions keep tasks in theirs
+)
 LONG_FUNCTIONS = 15
 REPEAT_FOR_SECONDS = 120.0
 BULK = 25
@@ -61,7 +66,10 @@ def manifest() -> str:
             for number in range(NORMAL_FUNCTIONS)
         ),
         FUNCTION.format(name="failing", handler="fail", file="", timeout=60),
-        *(FUNCTION.format(name=f"long_{number}", handler="square", file="", timeout=600) for number in range(LONG_FUNCTIONS)),
+        *(
+            FUNCTION.format(name=f"long_{number}", handler="square", file="", timeout=600)
+            for number in range(LONG_FUNCTIONS)
+        ),
     ]
     return MANIFEST + "".join(functions)
 
@@ -129,7 +137,12 @@ class Submitter:
         self._client.close()
 
     def _request(self) -> dict[str, object]:
-        kinds = ("quick", f"normal_{self._random.randrange(NORMAL_FUNCTIONS)}", "failing", f"long_{self._random.randrange(LONG_FUNCTIONS)}")
+        kinds = (
+            "quick",
+            f"normal_{self._random.randrange(NORMAL_FUNCTIONS)}",
+            "failing",
+            f"long_{self._random.randrange(LONG_FUNCTIONS)}",
+        )
         (function,) = self._random.choices(kinds, (45, 35, 5, 15))
         inputs = {"nonce": next(self._numbers), "seconds": round(self._random.choice((0.0, 0.0, 0.2, 0.5, 0.8)), 2)}
         return {"package": "faults", "function": function, "inputs": inputs}
@@ -170,7 +183,10 @@ class Submitter:
 
 @contextmanager
 def in_background(submitters: list[Submitter], count: int) -> Iterator[None]:
-    """Submit `count` tasks in all while the block runs; everything is accepted when it is left. A failure of a thread is raised here."""
+    """Submit `count` tasks in all while the block runs; everything is accepted when it is left.
+
+    A failure of a thread is raised here.
+    """
     failures: list[BaseException] = []
 
     def run(submitter: Submitter) -> None:

@@ -1,4 +1,7 @@
-"""A platform under kills: its parts by name, `kill -9` of any of them, and what its database and its workers' ledger say."""
+"""A platform under kills.
+
+Its parts by name, `kill -9` of any of them, and what its database and its workers' ledger say.
+"""
 
 import os
 import shutil
@@ -40,7 +43,10 @@ RECOVER_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Kill:
-    """One fault: when, among how many tasks on their way, and from when on the platform answered again with every part alive."""
+    """One fault.
+
+    When, among how many tasks on their way, and from when on the platform answered again with every part alive.
+    """
 
     what: str
     in_flight: int
@@ -77,10 +83,14 @@ class Faulty:
         layout = Layout(self.running.data)
         values = secrets.read(layout)
         assert values is not None
-        server = Postgres(PostgresPlace(layout.postgres, layout.postgres_run, layout.log("postgresql")), values.passwords)
+        server = Postgres(
+            PostgresPlace(layout.postgres, layout.postgres_run, layout.log("postgresql")), values.passwords
+        )
         broker = Valkey(ValkeyPlace(layout.valkey, layout.log("valkey")), values.valkey)
         (pid,) = self.running.parts["valkey"]
-        broker.port = next(one.laddr.port for one in psutil.Process(pid).net_connections("tcp") if one.status == psutil.CONN_LISTEN)
+        broker.port = next(
+            one.laddr.port for one in psutil.Process(pid).net_connections("tcp") if one.status == psutil.CONN_LISTEN
+        )
         return embedded_settings(layout, values, server, broker)
 
     def count(self, *, ended: bool) -> int:
@@ -104,7 +114,11 @@ class Faulty:
             for name in names:
                 for pid in before[name]:
                     os.kill(pid, signal.SIGKILL)
-            wait_for(lambda: all(self._pids(name).isdisjoint(before[name]) for name in names), f"{names} started again", RECOVER_SECONDS)
+            wait_for(
+                lambda: all(self._pids(name).isdisjoint(before[name]) for name in names),
+                f"{names} started again",
+                RECOVER_SECONDS,
+            )
 
     def kill_at(self, point: str) -> None:
         """The process that next passes the named point kills itself there."""
@@ -113,7 +127,11 @@ class Faulty:
         with self.recovering(f"at {point}"):
             flag.touch()
             wait_for(lambda: not flag.exists(), f"a process passes {point}")
-            wait_for(lambda: self.running.parts != before, f"the process that died at {point} is started again", RECOVER_SECONDS)
+            wait_for(
+                lambda: self.running.parts != before,
+                f"the process that died at {point} is started again",
+                RECOVER_SECONDS,
+            )
 
     def flush_broker(self) -> None:
         with self.recovering("FLUSHALL"), Redis.from_url(self.settings().broker_url) as broker:
@@ -126,7 +144,10 @@ class Faulty:
         with self.recovering("mecapy up"):
             self.running.started.process.kill()
             self.running.started.process.wait(10)
-            wait_for(lambda: not any(is_alive(pid) for pids in old.values() for pid in pids), "every part died with the launcher")
+            wait_for(
+                lambda: not any(is_alive(pid) for pids in old.values() for pid in pids),
+                "every part died with the launcher",
+            )
             ready_file = self.running.started.ready_file
             ready_file.unlink(missing_ok=True)
             self.running.started = launch(self.running.data, ready_file, settings_of(self.faults) | self.extra)

@@ -43,12 +43,19 @@ def kill(platform: Faulty, what: str, wait_seconds: float, *, delay: float = 0.0
     fill(platform, 2 * PROGRESS)  # a platform that was whole again soon may have ended all of them by now
     wait_for(lambda: ended(platform) >= enough, f"tasks end after the recovery from {what}", wait_seconds)
     seen = platform.watched()
-    found = problems(platform.records(), platform.ledger.accepted, seen, all_ended=False, is_durable=platform.is_durable)
+    found = problems(
+        platform.records(), platform.ledger.accepted, seen, all_ended=False, is_durable=platform.is_durable
+    )
     assert found == [], (what, len(found), found[:5])
 
 
-def assert_ended_well(platform: Faulty, kills: Sequence[Kill], wait_seconds: float, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every task ends, and none later than allowed after the last recovery (or its acceptance, where that came after it)."""
+def assert_ended_well(
+    platform: Faulty, kills: Sequence[Kill], wait_seconds: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every task ends, and none later than allowed after the last recovery.
+
+    Or its acceptance, where that came after it.
+    """
     wait_for(lambda: outstanding(platform) == 0, "every task ended", 2 * wait_seconds)
     seen = platform.watched()
     records = platform.records()

@@ -1,4 +1,7 @@
-"""What a platform has on the machine: processes, mounts, control groups and files of runs. Compared before and after bad input."""
+"""What a platform has on the machine: processes, mounts, control groups and files of runs.
+
+Compared before and after bad input.
+"""
 
 import os
 from collections.abc import Iterator
@@ -27,7 +30,9 @@ def _processes(running: Running) -> Iterator[str]:
         with suppress(psutil.Error):
             words = " ".join(process.cmdline())
             is_run = process.name() == "bwrap" or GUEST in words
-            if process.status() != psutil.STATUS_ZOMBIE and ((process.pid in ours and is_run) or process.uids().real in slots):
+            if process.status() != psutil.STATUS_ZOMBIE and (
+                (process.pid in ours and is_run) or process.uids().real in slots
+            ):
                 yield f"process {process.pid} {words[:200]}"
 
 

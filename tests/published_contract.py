@@ -28,7 +28,9 @@ def operations() -> set[tuple[str, str]]:
 
 def template_of(method: str, path: str) -> str:
     """The published path that an address belongs to; a literal one goes before one with parameters."""
-    found = [one for verb, one in operations() if verb == method and re.fullmatch(re.sub(r"\{[^}]+\}", "[^/]+", one), path)]
+    found = [
+        one for verb, one in operations() if verb == method and re.fullmatch(re.sub(r"\{[^}]+\}", "[^/]+", one), path)
+    ]
     assert found, f"{method} {path} is not published"
     return min(found, key=lambda one: one.count("{"))
 
@@ -39,14 +41,18 @@ def check(answer: httpx2.Response) -> httpx2.Response:
     responses = document()["paths"][template_of(method, path)][method]["responses"]
     declared = responses.get(str(answer.status_code))
     if declared is None:
-        assert answer.status_code >= 400, f"{method} {path} answers {answer.status_code}, published are {sorted(responses)}"
+        assert answer.status_code >= 400, (
+            f"{method} {path} answers {answer.status_code}, published are {sorted(responses)}"
+        )
         assert isinstance(answer.json()["detail"], str | list | dict)
         return answer
     schema = declared.get("content", {}).get("application/json", {}).get("schema")
     if schema is None:
         assert answer.content == b""
         return answer
-    registry: Registry[Any] = Registry().with_resource("urn:api", Resource.from_contents(document(), default_specification=DRAFT202012))
+    registry: Registry[Any] = Registry().with_resource(
+        "urn:api", Resource.from_contents(document(), default_specification=DRAFT202012)
+    )
     Draft202012Validator(_absolute(schema), registry=registry).validate(answer.json())
     return answer
 

@@ -41,13 +41,26 @@ class Member:
 
     def header(self) -> bytes:
         here = replace(self, **self.local)  # type: ignore[arg-type]  # names of fields, given by a test
-        fields = struct.pack("<4s5H3L2H", b"PK\3\4", 20, here.flags, here.method, 0, 33, *here.numbers(), len(here.name), len(here.extra))
+        fields = struct.pack(
+            "<4s5H3L2H", b"PK\3\4", 20, here.flags, here.method, 0, 33, *here.numbers(), len(here.name), len(here.extra)
+        )
         return fields + here.name + here.extra
 
     def entry(self, offset: int) -> bytes:
         return (
             struct.pack(
-                "<4s4B4H3L5H2L", b"PK\1\2", 20, self.system, 20, 0, self.flags, self.method, 0, 33, *self.numbers(), *self._tail(offset)
+                "<4s4B4H3L5H2L",
+                b"PK\1\2",
+                20,
+                self.system,
+                20,
+                0,
+                self.flags,
+                self.method,
+                0,
+                33,
+                *self.numbers(),
+                *self._tail(offset),
             )
             + self.name
             + self.extra

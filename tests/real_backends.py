@@ -29,7 +29,9 @@ class Backend:
         with daemon() as engine:
             engine.directory.chmod(0o711)
             waiting = {"MECAPY_DOCKER_WARM": "8"} if self.is_warm else {}
-            with platform({"MECAPY_SANDBOX_BACKEND": self.sandbox, "MECAPY_DOCKER_HOST": engine.address, **waiting}) as running:
+            with platform(
+                {"MECAPY_SANDBOX_BACKEND": self.sandbox, "MECAPY_DOCKER_HOST": engine.address, **waiting}
+            ) as running:
                 yield running
 
 

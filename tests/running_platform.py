@@ -52,8 +52,13 @@ class Running:
 
 
 @contextmanager
-def platform(settings: Mapping[str, str] | None = None, *, data: Path | None = None, lack: str | None = None) -> Iterator[Running]:
-    """`mecapy up` with these MECAPY_* variables; ended and removed afterwards, whatever the test did. `lack`: see degraded_machine.py."""
+def platform(
+    settings: Mapping[str, str] | None = None, *, data: Path | None = None, lack: str | None = None
+) -> Iterator[Running]:
+    """`mecapy up` with these MECAPY_* variables; ended and removed afterwards, whatever the test did.
+
+    `lack`: see degraded_machine.py.
+    """
     folder = Path(tempfile.mkdtemp(prefix="mecapy-e2e-"))
     folder.chmod(0o755)
     home = data or folder / "data"
@@ -66,7 +71,9 @@ def platform(settings: Mapping[str, str] | None = None, *, data: Path | None = N
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def launch(data: Path, ready_file: Path, settings: Mapping[str, str] | None = None, *options: str, lack: str | None = None) -> Started:
+def launch(
+    data: Path, ready_file: Path, settings: Mapping[str, str] | None = None, *options: str, lack: str | None = None
+) -> Started:
     """Start `mecapy up`; used again on the same directory to see it recover."""
     environment = {**os.environ, "MECAPY_ALLOW_NEWER_PYTHON": "1", **(settings or {})}
     machine = [] if lack is None else [sys.executable, str(Path(__file__).with_name("degraded_machine.py")), lack]
@@ -88,7 +95,9 @@ def archive(manifest: str, files: Mapping[str, str | bytes]) -> bytes:
 def deploy(client: httpx2.Client, content: bytes, *, organization: str | None = None) -> dict[str, Any]:
     """Deploy and insist on a ready version; the answered package."""
     query = {"organization_slug": organization} if organization else None
-    answer = client.post("/packages/from-zip", params=query, files={"file": ("package.zip", content, "application/zip")})
+    answer = client.post(
+        "/packages/from-zip", params=query, files={"file": ("package.zip", content, "application/zip")}
+    )
     assert answer.status_code == 200, answer.text
     package: dict[str, Any] = answer.json()["package"]
     assert package["status"] == "ready", answer.text

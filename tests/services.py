@@ -22,7 +22,9 @@ NOBODY = User("nobody", 65534)
 def postgres(tmp: Path | None = None) -> Iterator[Postgres]:
     """A throw-away server with the roles and the empty database: `.owner_url`, `.app_url`, `.worker_url`, `.pid`."""
     with _place(tmp) as (root, user):
-        place = PostgresPlace(_made(user, root / "postgres"), _made(user, root / "run"), root / "postgresql.log", user, is_throw_away=True)
+        place = PostgresPlace(
+            _made(user, root / "postgres"), _made(user, root / "run"), root / "postgresql.log", user, is_throw_away=True
+        )
         server = Postgres(place, {role: secrets.token_hex(16) for role in ("postgres", *ROLES)})
         server.initialise()
         try:
@@ -47,7 +49,10 @@ def valkey(tmp: Path | None = None) -> Iterator[Valkey]:
 
 @contextmanager
 def _place(tmp: Path | None) -> Iterator[tuple[Path, User | None]]:
-    """A directory for the server: below `tmp`, or below the system's temporary directory where root's `tmp` is closed to others."""
+    """A directory for the server.
+
+    Below `tmp`, or below the system's temporary directory where root's `tmp` is closed to others.
+    """
     user = NOBODY if os.geteuid() == 0 else None
     parent = tmp if tmp is not None and (user is None or _is_open(tmp)) else None
     root = Path(tempfile.mkdtemp(prefix="mecapy-", dir=parent))

@@ -1,4 +1,7 @@
-"""A stand-in for bootstrap under the real launcher, real PostgreSQL and real Valkey: `python standin_program.py` takes up's options."""
+"""A stand-in for bootstrap under the real launcher, real PostgreSQL and real Valkey.
+
+`python standin_program.py` takes up's options.
+"""
 
 import argparse
 import json

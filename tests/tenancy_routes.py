@@ -40,7 +40,13 @@ class Ask:
     files: Mapping[str, tuple[str, bytes, str]] = field(default_factory=dict)
 
     def send(self, client: httpx2.Client, method: str) -> httpx2.Response:
-        kind = {"data": self.data, "files": self.files} if self.files else {"json": self.json} if self.json is not None else {}
+        kind = (
+            {"data": self.data, "files": self.files}
+            if self.files
+            else {"json": self.json}
+            if self.json is not None
+            else {}
+        )
         return client.request(method, self.url, params=self.params, **kind)
 
     def elsewhere(self) -> "Ask":
@@ -112,7 +118,9 @@ def _upload(world: World) -> Ask:
 def _new_package(world: World) -> Ask:
     archive = factories.archive(factories.unique("p"), visibility="internal")
     params = {"organization_slug": world.slug}
-    return Ask("/packages/from-zip", (world.slug,), params=params, files={"file": ("p.zip", archive, "application/zip")})
+    return Ask(
+        "/packages/from-zip", (world.slug,), params=params, files={"file": ("p.zip", archive, "application/zip")}
+    )
 
 
 def _new_version(world: World) -> Ask:
@@ -201,11 +209,15 @@ ROUTES: Mapping[tuple[str, str], Row] = {
     ("GET", "/organizations/{slug}"): thing(lambda world: Ask(f"/organizations/{world.slug}", (world.slug,))),
     ("DELETE", "/organizations/{slug}"): thing(_delete_organization),
     ("PATCH", "/organizations/{slug}/members/{user_id}"): thing(_member),
-    ("GET", "/organizations/{slug}/checks"): thing(lambda world: Ask(f"/organizations/{world.slug}/checks", (world.slug,))),
+    ("GET", "/organizations/{slug}/checks"): thing(
+        lambda world: Ask(f"/organizations/{world.slug}/checks", (world.slug,))
+    ),
     ("PUT", "/organizations/{slug}/checks"): thing(_set_checks),
     ("GET", "/packages/{package_id}/versions/{version}/checks"): thing(_version_checks),
     ("POST", "/tasks"): thing(lambda world: Ask("/tasks", (world.slug,), json=_submission(world))),
-    ("POST", "/tasks/bulk"): thing(lambda world: Ask("/tasks/bulk", (world.slug,), json={"tasks": [_submission(world)]})),
+    ("POST", "/tasks/bulk"): thing(
+        lambda world: Ask("/tasks/bulk", (world.slug,), json={"tasks": [_submission(world)]})
+    ),
     ("GET", "/tasks/{task_id}"): _task("", is_ended=True),
     ("GET", "/tasks/{task_id}/result"): _task("/result", is_ended=True),
     ("GET", "/tasks/{task_id}/logs"): _task("/logs", is_ended=True),

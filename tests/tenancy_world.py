@@ -1,4 +1,7 @@
-"""Everything an organization can have, made for two of them; and the API with either fence between tenants taken away."""
+"""Everything an organization can have, made for two of them.
+
+And the API with either fence between tenants taken away.
+"""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -27,7 +30,9 @@ DECK = b"*HEADING\nsecret of the owner\n"
 
 @dataclass
 class World:
-    """One organization with its administrator, a colleague, and something in every table. `marks` are the texts that betray it.
+    """One organization with its administrator, a colleague, and something in every table.
+
+    `marks` are the texts that betray it.
 
     `served_by` is the application that its administrator speaks to, one of several over the same database.
     """
@@ -72,7 +77,13 @@ class World:
         return made
 
     def new_task(self, **changes: Any) -> str:
-        body = {"package": self.package.name, "function": "size", "inputs": {"diameter": "12 mm"}, "name": f"{self.slug} task", **changes}
+        body = {
+            "package": self.package.name,
+            "function": "size",
+            "inputs": {"diameter": "12 mm"},
+            "name": f"{self.slug} task",
+            **changes,
+        }
         answer = self.client().post("/tasks", json=body, headers={"Idempotency-Key": uuid4().hex})
         assert answer.status_code == 201, answer.text
         self.marks.add(answer.json()["id"])
@@ -91,7 +102,9 @@ class World:
                 )
             )  # fmt: skip
         files = (("artifact", "report.txt", "report.txt", key, len(DECK)),)
-        factories.end_task(self.platform.worker_database, task_id, factories.End(files=files, log=(("stdout", f"{self.slug} log\n"),)))
+        factories.end_task(
+            self.platform.worker_database, task_id, factories.End(files=files, log=(("stdout", f"{self.slug} log\n"),))
+        )
         return str(task_id)
 
     def new_upload(self) -> str:
@@ -122,7 +135,9 @@ def make(platform: ApiPlatform) -> World:
     bob = platform.actor(f"bob-{slug}", slug)
     organization_id = ann.organization.organization_id
     personal_id = next(one.organization_id for one in ann.visible if one.is_personal)
-    package = factories.ready_package(platform.worker_database, organization_id, ann.user_id, name=factories.unique("bolts"))
+    package = factories.ready_package(
+        platform.worker_database, organization_id, ann.user_id, name=factories.unique("bolts")
+    )
     world = World(platform, slug, organization_id, personal_id, ann.user_id, bob.user_id, package)
     world.marks |= {slug, str(organization_id), str(personal_id), str(ann.user_id), str(bob.user_id), package.name}
     world.marks |= {str(package.package_id), str(package.version_id), *map(str, package.functions.values())}
@@ -144,7 +159,10 @@ class Fenced:
 
 @contextmanager
 def fenced(server: Postgres, directory: Path) -> Iterator[Fenced]:
-    """Row-level security is taken away by the role that it does not bind; the filters by a dependency that lets every organization in."""
+    """Row-level security is taken away by the role that it does not bind.
+
+    The filters by a dependency that lets every organization in.
+    """
     with ExitStack() as stack:
         both = stack.enter_context(api_platform(server, directory))
         same: dict[str, Any] = {"public_url": both.url, "issuers": (both.issuer,)}

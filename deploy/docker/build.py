@@ -1,12 +1,14 @@
-"""Makes our images out of Debian's packages, without a registry, and loads them into a Docker daemon. `make images` calls it.
+"""Makes our images out of Debian's packages, without a registry, and loads them into a Docker daemon.
+
+`make images` calls it.
 
     python deploy/docker/build.py [--host unix:///..] [--record] [NAME ..]
 
 mecapy/root     folders and links alone: the root of mode A, whose contents are mounted from the node
 mecapy/python   Debian's Python with what it needs: a base for Dockerfiles of packages
 
-An image's id is the digest of what is in it. `--record` writes the ids and the package versions to digests.json; without it a Debian
-image that came out otherwise than recorded is said, as Debian's packages move on.
+An image's id is the digest of what is in it. `--record` writes the ids and the package versions to digests.json;
+without it a Debian image that came out otherwise than recorded is said, as Debian's packages move on.
 """
 
 import argparse
@@ -50,7 +52,10 @@ def main() -> None:
     for name in arguments.names:
         made = build_root(daemon) if name == "mecapy/root" else build_debian(daemon, name)
         known = recorded.get(name, {}).get("id")
-        print(f"{name}  {made['id']}  {made['size_mb']} MB" + ("" if known in {None, made["id"]} else "  (recorded: " + known + ")"))
+        print(
+            f"{name}  {made['id']}  {made['size_mb']} MB"
+            + ("" if known in {None, made["id"]} else "  (recorded: " + known + ")")
+        )
         recorded[name] = made
     if arguments.record:
         DIGESTS.write_text(json.dumps(recorded, indent=1, sort_keys=True) + "\n")
@@ -74,10 +79,18 @@ def debian_root(packages: tuple[str, ...]) -> Iterator[tuple[Path, list[str]]]:
     """A small root file system as a tar, and `name=version` of every package in it."""
     with tempfile.TemporaryDirectory(prefix="mecapy-images-") as folder:
         layer, listed = Path(folder) / "layer.tar", Path(folder) / "packages"
-        command = ["mmdebstrap", "--quiet", "--skip=output/dev", "--variant=essential", f"--include={','.join(packages)}"]
+        command = [
+            "mmdebstrap",
+            "--quiet",
+            "--skip=output/dev",
+            "--variant=essential",
+            f"--include={','.join(packages)}",
+        ]
         command += [f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT]
         command += ["--dpkgopt=path-include=/usr/share/doc/*/copyright"]
-        command += ["--customize-hook=chroot \"$1\" dpkg-query --show --showformat='${Package}=${Version}\\n' > " + str(listed)]
+        command += [
+            "--customize-hook=chroot \"$1\" dpkg-query --show --showformat='${Package}=${Version}\\n' > " + str(listed)
+        ]
         command += [f"--customize-hook={hook}" for hook in REMOVED]
         environment = {**os.environ, "SOURCE_DATE_EPOCH": EPOCH}
         try:

@@ -14,7 +14,10 @@ POINTS = 2001
 
 
 def draw(span, stiffness, uniform=0.0, force=0.0, position=None):
-    """Roark's Formulas for Stress and Strain, table 8.1, cases 1e (one force) and 2e (uniform), added. SI units, loads downwards."""
+    """Roark's Formulas for Stress and Strain, table 8.1, cases 1e (one force) and 2e (uniform), added.
+
+    SI units, loads downwards.
+    """
     place = span / 2 if position is None else position
     if span <= 0 or stiffness <= 0:
         raise ValueError("span and stiffness must be above 0.")

@@ -1,8 +1,9 @@
 """The two-node Euler-Bernoulli beam in space: stiffness, consistent mass and load, and its axes.
 
 Twelve degrees of freedom: ux, uy, uz (m), rx, ry, rz (rad) at the first end, then at the second, in local axes: x along
-the member, y and z the principal axes of the section. Matrices after J. S. Przemieniecki, Theory of Matrix Structural Analysis
-(1968; Dover 1985): stiffness (5.116) without shear deformation, mass (11.20) without rotary inertia of bending.
+the member, y and z the principal axes of the section. Matrices after J. S. Przemieniecki, Theory of Matrix Structural
+Analysis (1968; Dover 1985): stiffness (5.116) without shear deformation, mass (11.20) without rotary inertia of
+bending.
 """
 
 import numpy as np
@@ -30,7 +31,12 @@ def bending_stiffness(length):
     a = length
     return (
         np.array(
-            [[12, 6 * a, -12, 6 * a], [6 * a, 4 * a**2, -6 * a, 2 * a**2], [-12, -6 * a, 12, -6 * a], [6 * a, 2 * a**2, -6 * a, 4 * a**2]]
+            [
+                [12, 6 * a, -12, 6 * a],
+                [6 * a, 4 * a**2, -6 * a, 2 * a**2],
+                [-12, -6 * a, 12, -6 * a],
+                [6 * a, 2 * a**2, -6 * a, 4 * a**2],
+            ]
         )
         / a**3
     )
@@ -58,7 +64,10 @@ def mass(length, area, iy, iz, density):
 
 
 def uniform_load(length, load):
-    """12 nodal forces (N, N·m) of a uniform local load (3, N/m): q L/2 and q L²/12, the reactions of the clamped beam turned round."""
+    """12 nodal forces (N, N·m) of a uniform local load (3, N/m).
+
+    Q L/2 and q L²/12, the reactions of the clamped beam turned round.
+    """
     qx, qy, qz = load
     half, twelfth = length / 2, length**2 / 12
     one = [qx * half, qy * half, qz * half, 0.0, -qz * twelfth, qy * twelfth]
@@ -67,7 +76,10 @@ def uniform_load(length, load):
 
 
 def axes(start, end, up=None):
-    """3x3 rotation, rows are local x, y, z in global axes. `up` fixes z: its part across the member (global z, or y along z)."""
+    """3x3 rotation, rows are local x, y, z in global axes.
+
+    `up` fixes z: its part across the member (global z, or y along z).
+    """
     along = np.asarray(end, float) - np.asarray(start, float)
     x = along / np.linalg.norm(along)
     guide = np.asarray(up if up is not None else ([0, 1, 0] if abs(x[2]) > 0.999 else [0, 0, 1]), float)

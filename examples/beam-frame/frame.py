@@ -1,4 +1,7 @@
-"""A frame of beams in space by the finite element method: displacements, reactions, end forces, natural frequencies. SI units."""
+"""A frame of beams in space by the finite element method: displacements, reactions, end forces, natural frequencies.
+
+SI units.
+"""
 
 import math
 
@@ -37,7 +40,11 @@ def solve(model, modes=0):
         "max_displacement": float(np.linalg.norm(moved[:, :3], axis=1).max()),
         "displacements": {name: moved[at, :3].tolist() for name, at in grid.names.items()},
         "rotations": {name: moved[at, 3:].tolist() for name, at in grid.names.items()},
-        "reactions": {name: torsor(reactions[6 * at : 6 * at + 6]) for name, at in grid.names.items() if held[6 * at : 6 * at + 6].any()},
+        "reactions": {
+            name: torsor(reactions[6 * at : 6 * at + 6])
+            for name, at in grid.names.items()
+            if held[6 * at : 6 * at + 6].any()
+        },
         "end_forces": end_forces(grid, u),
         "frequencies": frequencies(grid, k, free, int(modes)) if modes else [],
     }
@@ -53,7 +60,9 @@ def assemble(grid: Mesh, matrix) -> csc_array:
         columns.append(np.tile(dofs, 12))
         values.append((turn.T @ matrix(element) @ turn).ravel())
     size = 6 * len(grid.points)
-    return coo_array((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=(size, size)).tocsc()
+    return coo_array(
+        (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=(size, size)
+    ).tocsc()
 
 
 def load_vector(grid: Mesh) -> np.ndarray:
@@ -73,7 +82,9 @@ def equilibrium(k: csc_array, loads: np.ndarray, grid: Mesh) -> np.ndarray:
         raise FrameError(f"The frame can move freely ({error}); add supports or connect its members.") from error
     shifts = u[np.isfinite(u)]
     if len(shifts) < len(u) or (len(u) and np.abs(u).max() > ABSURD * max(grid.size, 1.0)):
-        raise FrameError("The frame can move freely: its displacements have no bound; add supports or connect its members.")
+        raise FrameError(
+            "The frame can move freely: its displacements have no bound; add supports or connect its members."
+        )
     return u
 
 

@@ -48,7 +48,9 @@ def mesh(model: dict) -> Mesh:
     faults = find_faults(model)
     if faults:
         raise FrameError("; ".join(faults))
-    grid = Mesh({name: at for at, name in enumerate(model["nodes"])}, [np.array(p, float) for p in model["nodes"].values()])
+    grid = Mesh(
+        {name: at for at, name in enumerate(model["nodes"])}, [np.array(p, float) for p in model["nodes"].values()]
+    )
     for name, member in model["members"].items():
         cut(grid, model, name, member)
     for node, support in model["supports"].items():
@@ -100,7 +102,11 @@ def find_faults(model: dict) -> list[str]:
     for name, member in model["members"].items():
         faults += member_faults(model, name, member)
     for name, section in model["sections"].items():
-        faults += [f"sections.{name}.{key}: give a value above 0" for key in ("A", "Iy", "Iz", "J") if not section.get(key, 0) > 0]
+        faults += [
+            f"sections.{name}.{key}: give a value above 0"
+            for key in ("A", "Iy", "Iz", "J")
+            if not section.get(key, 0) > 0
+        ]
     for name, material in model["materials"].items():
         if not material.get("E", 0) > 0 or ("G" not in material and "nu" not in material):
             faults.append(f"materials.{name}: give E in Pa above 0, and G in Pa or nu")
@@ -120,7 +126,10 @@ def member_faults(model: dict, name: str, member: dict) -> list[str]:
     nodes, ends = model["nodes"], member.get("nodes", [])
     unknown = [str(node) for node in ends if node not in nodes]
     if len(ends) != 2 or unknown:
-        faults.append(f"members.{name}.nodes: give two nodes of the model" + (f"; there is no {', '.join(unknown)}" if unknown else ""))
+        faults.append(
+            f"members.{name}.nodes: give two nodes of the model"
+            + (f"; there is no {', '.join(unknown)}" if unknown else "")
+        )
     elif list(nodes[ends[0]]) == list(nodes[ends[1]]):
         faults.append(f"members.{name}: both ends lie at the same point")
     if not 1 <= member.get("divisions", 4) <= 1000:

@@ -10,7 +10,9 @@ from frame_model import Mesh
 
 WIDTH, MARGIN = 800.0, 40.0
 SHOWN = 0.1  # the largest displacement is drawn as this share of the frame's size
-VIEW = np.array([[0.866, -0.5], [-0.866, -0.5], [0.0, 1.0]])  # isometric: x to the lower right, y to the lower left, z up
+VIEW = np.array(
+    [[0.866, -0.5], [-0.866, -0.5], [0.0, 1.0]]
+)  # isometric: x to the lower right, y to the lower left, z up
 
 
 def out_folder():
@@ -56,6 +58,8 @@ def drawing(grid: Mesh, u: np.ndarray) -> str:
     for offset, colour in ((0, "#9aa0a6"), (len(rest), "#1a5fb4")):
         for element in grid.elements:
             (x1, y1), (x2, y2) = (flat[offset + element.dofs[end] // 6] for end in (0, 6))
-            lines.append(f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" stroke-width="2"/>')
+            lines.append(
+                f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" stroke-width="2"/>'
+            )
     title = f'<text x="{MARGIN}" y="{height - 10:.0f}" font-family="sans-serif" font-size="14">displacements x {scale:.3g}</text>'
     return f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH:.0f}" height="{height:.0f}">{"".join(lines)}{title}</svg>\n'

@@ -26,13 +26,15 @@ def size(
 ):
     """Steps R3 to R10 of VDI 2230 for one through bolt with hexagon head and nut under a load that pulsates from 0 to `load`.
 
-    The bolt is tightened by torque to `utilisation` of its yield strength; `tightening_factor` α_A is the scatter F_Mmax/F_Mmin
-    (table A8: 1.4 .. 1.6 for a torque wrench), `embedding` f_Z the loss of length by settling (table 5: 3 + 3 + 3 + 2 µm
-    for one joint between milled faces), `load_introduction` n the height at which the load enters (section 5.2.2).
-    `permitted_pressure` p_G of table A9 is 710 MPa for E295, 490 MPa for S235.
+    The bolt is tightened by torque to `utilisation` of its yield strength; `tightening_factor` α_A is the scatter
+    F_Mmax/F_Mmin (table A8: 1.4 .. 1.6 for a torque wrench), `embedding` f_Z the loss of length by settling (table 5: 3
+    + 3 + 3 + 2 µm for one joint between milled faces), `load_introduction` n the height at which the load enters
+    (section 5.2.2). `permitted_pressure` p_G of table A9 is 710 MPa for E295, 490 MPa for S235.
     `clamp_length` l_K is 2 d and `plate_diameter` D_A is 3 d_w where nothing is given.
     """
-    require_positive(diameter=diameter, clamp_length=clamp_length, plate_diameter=plate_diameter, plate_modulus=plate_modulus)
+    require_positive(
+        diameter=diameter, clamp_length=clamp_length, plate_diameter=plate_diameter, plate_modulus=plate_modulus
+    )
     require_positive(mu_thread=mu_thread, mu_head=mu_head, tightening_factor=tightening_factor, utilisation=utilisation)
     if load < 0:
         raise ValueError(f"load is {load:g} N; this joint carries tension: give a load of 0 or more.")
@@ -40,18 +42,26 @@ def size(
     length = clamp_length or 2 * bolt.d
     width = plate_diameter or 3 * bolt.bearing_diameter
     if width <= bolt.hole_diameter:
-        raise ValueError(f"plate_diameter {width * 1e3:g} mm leaves no material around the hole of {bolt.hole_diameter * 1e3:g} mm.")
+        raise ValueError(
+            f"plate_diameter {width * 1e3:g} mm leaves no material around the hole of {bolt.hole_diameter * 1e3:g} mm."
+        )
 
     preload_max = vdi.permitted_preload(bolt, mu_thread, utilisation)
     bolt_compliance = vdi.bolt_compliance(bolt, length, STEEL)
     plate_compliance = vdi.plate_compliance(bolt, length, width, plate_modulus)
-    load_factor = load_introduction * plate_compliance / (bolt_compliance + plate_compliance)  # R3: Φ_n = n δ_P / (δ_S + δ_P)
+    load_factor = (
+        load_introduction * plate_compliance / (bolt_compliance + plate_compliance)
+    )  # R3: Φ_n = n δ_P / (δ_S + δ_P)
     loss = embedding / (bolt_compliance + plate_compliance)  # R4: F_Z = f_Z / (δ_S + δ_P)
-    clamp = preload_max / tightening_factor - loss - (1 - load_factor) * load  # R5: F_KR = F_Mmax / α_A - F_Z - (1 - Φ) F_A
+    clamp = (
+        preload_max / tightening_factor - loss - (1 - load_factor) * load
+    )  # R5: F_KR = F_Mmax / α_A - F_Z - (1 - Φ) F_A
     extra = load_factor * load  # F_SA = Φ F_A
     stress = vdi.working_stress(bolt, preload_max, extra, mu_thread)
     amplitude = extra / (2 * bolt.stress_area)  # R9: σ_a = F_SA / (2 A_S)
-    pressure = (preload_max + extra) / (circle(bolt.bearing_diameter) - circle(bolt.hole_diameter))  # R10: p_B = F_Smax / A_p
+    pressure = (preload_max + extra) / (
+        circle(bolt.bearing_diameter) - circle(bolt.hole_diameter)
+    )  # R10: p_B = F_Smax / A_p
     factors = {
         "yield": bolt.yield_strength / stress,
         "pressure": permitted_pressure / pressure,
@@ -86,11 +96,13 @@ def check(
     gamma_m3=1.25,
     threads_in_shear=True,
 ):
-    """One preloaded bolt of category C or E after EN 1993-1-8:2005: tension, shear, both together, slip at the ultimate limit state.
+    """One preloaded bolt of category C or E after EN 1993-1-8:2005.
 
-    F_t,Rd = 0.9 f_ub A_s / γ_M2 and F_v,Rd = α_v f_ub A / γ_M2 for each plane (table 3.4; α_v = 0.6, and 0.5 for class 10.9 with the
-    thread in the shear plane), F_v/F_v,Rd + F_t/(1.4 F_t,Rd) <= 1 (table 3.4), F_p,C = 0.7 f_ub A_s (3.7),
-    F_s,Rd = k_s n μ (F_p,C - 0.8 F_t) / γ_M3 (3.8b). f_ub is the nominal 800 or 1000 MPa of table 3.1.
+    Tension, shear, both together, slip at the ultimate limit state.
+
+    F_t,Rd = 0.9 f_ub A_s / γ_M2 and F_v,Rd = α_v f_ub A / γ_M2 for each plane (table 3.4; α_v = 0.6, and 0.5 for class
+    10.9 with the thread in the shear plane), F_v/F_v,Rd + F_t/(1.4 F_t,Rd) <= 1 (table 3.4), F_p,C = 0.7 f_ub A_s
+    (3.7), F_s,Rd = k_s n μ (F_p,C - 0.8 F_t) / γ_M3 (3.8b). f_ub is the nominal 800 or 1000 MPa of table 3.1.
     """
     require_positive(diameter=diameter, slip_factor=slip_factor, slip_planes=slip_planes, hole_factor=hole_factor)
     nominal = {8.8: 800e6, 10.9: 1000e6}
@@ -128,7 +140,10 @@ def check(
 
 
 def preload(diameter, torque, mu_thread=0.12, mu_head=0.12):
-    """Preload that a tightening torque gives: F_M = M_A / (P / 2π + d2/2 μ_G / cos 30° + D_Km/2 μ_K) (VDI 2230, R13)."""
+    """Preload that a tightening torque gives: F_M = M_A / (P / 2π + d2/2 μ_G / cos 30° + D_Km/2 μ_K).
+
+    VDI 2230, R13.
+    """
     require_positive(diameter=diameter, torque=torque)
     bolt = hexagon_bolt(diameter, 8.8)
     force = torque / vdi.torque_per_force(bolt, mu_thread, mu_head)

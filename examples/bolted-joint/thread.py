@@ -3,7 +3,8 @@
 import math
 from dataclasses import dataclass
 
-# nominal diameter: coarse pitch (ISO 261), smallest bearing diameter of a hexagon head (ISO 4014), medium hole (ISO 273), in mm
+# nominal diameter: coarse pitch (ISO 261), smallest bearing diameter of a hexagon head (ISO 4014), medium hole (ISO
+# 273), in mm
 HEXAGON = {
     5: (0.8, 6.88, 5.5),
     6: (1.0, 8.88, 6.6),

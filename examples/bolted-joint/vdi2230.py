@@ -33,7 +33,8 @@ def permitted_preload(bolt: Bolt, mu_thread: float, utilisation: float) -> float
     """R7: F_Mzul, the preload at which tension and torsion while tightening use `utilisation` of the yield strength, N.
 
     F_M = A_0 ν R_p0.2 / sqrt(1 + 3 (3/2 d2/d0 (P/(π d2) + 1.155 μ_G))²), with d0 the diameter of the stress section:
-    the torsion is that of a section which yields throughout, W_P = π d0³ / 12. Table A1 of the guideline lists it for ν = 0.9.
+    the torsion is that of a section which yields throughout, W_P = π d0³ / 12. Table A1 of the guideline lists it for ν
+    = 0.9.
     """
     d0 = bolt.stress_diameter
     twist = 1.5 * bolt.d2 / d0 * (bolt.pitch / (math.pi * bolt.d2) + mu_thread / FLANK)
@@ -50,7 +51,9 @@ def bolt_compliance(bolt: Bolt, clamp_length: float, modulus: float) -> float:
 
 
 def plate_compliance(bolt: Bolt, clamp_length: float, plate_diameter: float, modulus: float) -> float:
-    """Section 5.1.2: δ_P of clamped parts around a through bolt (w = 1), m/N: two cones and, where they meet the edge, a sleeve.
+    """Section 5.1.2: δ_P of clamped parts around a through bolt (w = 1), m/N.
+
+    Two cones and, where they meet the edge, a sleeve.
 
     tan φ = 0.362 + 0.032 ln(l_K / (2 d_w)) + 0.153 ln(D_A / d_w); the cones reach D_Gr = d_w + l_K tan φ at mid-length.
     """
@@ -59,7 +62,9 @@ def plate_compliance(bolt: Bolt, clamp_length: float, plate_diameter: float, mod
         return clamp_length / (modulus * (circle(plate_diameter) - circle(inner)))
     slope = cone_slope(bolt, clamp_length, plate_diameter)
     widest = min(plate_diameter, bearing + clamp_length * slope)
-    cones = 2 / (inner * slope) * math.log((bearing + inner) * (widest - inner) / ((bearing - inner) * (widest + inner)))
+    cones = (
+        2 / (inner * slope) * math.log((bearing + inner) * (widest - inner) / ((bearing - inner) * (widest + inner)))
+    )
     sleeve = 4 / (widest**2 - inner**2) * (clamp_length - (widest - bearing) / slope)
     return (cones + sleeve) / (modulus * math.pi)
 
@@ -82,5 +87,8 @@ def working_stress(bolt: Bolt, preload: float, extra: float, mu_thread: float) -
 
 
 def endurance_amplitude(bolt: Bolt) -> float:
-    """R9: σ_ASV = 0.85 (150 / d + 45) MPa with d in mm: thread rolled before heat treatment, two million cycles; in Pa."""
+    """R9: σ_ASV = 0.85 (150 / d + 45) MPa with d in mm: thread rolled before heat treatment, two million cycles.
+
+    In Pa.
+    """
     return 0.85 * (150 / (bolt.d * 1e3) + 45) * 1e6

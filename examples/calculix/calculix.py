@@ -1,4 +1,7 @@
-"""Run the real CalculiX (`ccx`) on an input deck and hand back its files and what an engineer reads first. Standard library only."""
+"""Run the real CalculiX (`ccx`) on an input deck and hand back its files and what an engineer reads first.
+
+Standard library only.
+"""
 
 import json
 import math
@@ -41,7 +44,9 @@ class Extremes:
 
 
 def solve(deck, companions=None, job="deck", threads=1):
-    """Run ccx on `deck`, an .inp file, beside the files of `companions`, a zip. All numbers are in the deck's own units.
+    """Run ccx on `deck`, an .inp file, beside the files of `companions`, a zip.
+
+    All numbers are in the deck's own units.
 
     One thread by default: with more, ccx adds in another order each time, and the last digits of two runs differ.
     """
@@ -72,7 +77,9 @@ def prepare(deck: Path, companions: Path | None, job: str) -> Path:
         with zipfile.ZipFile(companions) as archive:
             for member in archive.infolist():
                 if member.filename.startswith("/") or ".." in Path(member.filename).parts:
-                    raise CalculixError(f"companions: {member.filename!r} points outside the folder; zip plain relative names.")
+                    raise CalculixError(
+                        f"companions: {member.filename!r} points outside the folder; zip plain relative names."
+                    )
                 archive.extract(member, workdir)
     shutil.copyfile(deck, workdir / f"{job}.inp")
     return workdir
@@ -87,10 +94,17 @@ def run_ccx(workdir: Path, job: str, steps: int, threads: int) -> list[str]:
     with log.open("wb") as output:
         try:
             process = subprocess.Popen(
-                ["ccx", "-i", job], cwd=workdir, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+                ["ccx", "-i", job],
+                cwd=workdir,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
             )
         except FileNotFoundError:
-            raise CalculixError("The program ccx is not on this machine. On Debian or Ubuntu: apt-get install calculix-ccx.") from None
+            raise CalculixError(
+                "The program ccx is not on this machine. On Debian or Ubuntu: apt-get install calculix-ccx."
+            ) from None
         watch(process, workdir / f"{job}.sta", steps)
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     cause = why_failed(process.returncode, lines)
@@ -110,7 +124,9 @@ def watch(process: subprocess.Popen, sta: Path, steps: int) -> None:
             pause = min(2 * pause, 0.25)
         done = increments(sta)
         for step, increment, reached in done[seen:]:
-            report(step, max(steps, step), f"step {step} of {max(steps, step)}, increment {increment}, time {reached:g}")
+            report(
+                step, max(steps, step), f"step {step} of {max(steps, step)}, increment {increment}, time {reached:g}"
+            )
         seen = len(done)
         if process.returncode is not None:
             return
@@ -163,7 +179,10 @@ def hand_over(port: str, path: Path) -> Path:
 
 
 def why_failed(code: int, lines: list[str]) -> str:
-    """The cause in ccx's words, or "" for a run that ended well. ccx may print *ERROR and still exit with 0: that is a failure."""
+    """The cause in ccx's words, or "" for a run that ended well.
+
+    ccx may print *ERROR and still exit with 0: that is a failure.
+    """
     errors = messages(lines, ERROR_LINE)
     if code == 0 and not errors:
         return ""
@@ -177,7 +196,10 @@ def why_failed(code: int, lines: list[str]) -> str:
 
 
 def messages(lines: list[str], start: re.Pattern) -> list[str]:
-    """Error messages, each one sentence: the line that begins it and the indented lines below it. Repeats are left out."""
+    """Error messages, each one sentence: the line that begins it and the indented lines below it.
+
+    Repeats are left out.
+    """
     found = {}
     for at, line in enumerate(lines):
         if start.match(line):
@@ -191,7 +213,10 @@ def messages(lines: list[str], start: re.Pattern) -> list[str]:
 
 
 def read_results(path: Path, *, static: bool) -> Extremes:
-    """Extremes of the .frd file. Refuses a torn file, numbers that are none, and the displacements of a singular model."""
+    """Extremes of the .frd file.
+
+    Refuses a torn file, numbers that are none, and the displacements of a singular model.
+    """
     if not path.is_file():
         raise CalculixError("ccx ended without an error and without results: there is no .frd file.")
     if path.stat().st_size and not path.read_bytes()[-16:].rstrip().endswith(b"9999"):

@@ -1,4 +1,7 @@
-"""What a CalculiX input deck says before it is run: files it needs, number of steps, kinds of analysis. Standard library only."""
+"""What a CalculiX input deck says before it is run: files it needs, number of steps, kinds of analysis.
+
+Standard library only.
+"""
 
 import re
 from dataclasses import dataclass, field
@@ -10,7 +13,10 @@ MAX_DEPTH = 20
 
 @dataclass
 class Deck:
-    """Read from the deck and the files it includes. `missing` names every file asked for that is not there, and by which card."""
+    """Read from the deck and the files it includes.
+
+    `missing` names every file asked for that is not there, and by which card.
+    """
 
     steps: int = 0
     keywords: set[str] = field(default_factory=set)
@@ -18,7 +24,10 @@ class Deck:
 
 
 def scan(path: Path, job: str) -> Deck:
-    """Read `path` and what it includes; names are relative to the folder of `path`, where ccx runs under the name `job`."""
+    """Read `path` and what it includes.
+
+    Names are relative to the folder of `path`, where ccx runs under the name `job`.
+    """
     deck = Deck()
     _scan(path, job, deck, depth=0)
     return deck
@@ -38,12 +47,19 @@ def _scan(path: Path, job: str, deck: Deck, depth: int) -> None:
                 deck.missing.append(f"{name} (named by *{keyword})")
             elif keyword == "INCLUDE":
                 _scan(path.parent / name, job, deck, depth + 1)
-        elif keyword == "RESTART" and re.search(r",\s*READ\b", card, re.IGNORECASE) and not (path.parent / f"{job}.rin").is_file():
+        elif (
+            keyword == "RESTART"
+            and re.search(r",\s*READ\b", card, re.IGNORECASE)
+            and not (path.parent / f"{job}.rin").is_file()
+        ):
             deck.missing.append(f"{job}.rin (read by *RESTART,READ: the .rout of the earlier run, renamed)")
 
 
 def _cards(path: Path) -> list[str]:
-    """Keyword lines without comments, each joined with its continuation lines (a keyword line that ends in a comma goes on)."""
+    """Keyword lines without comments, each joined with its continuation lines.
+
+    A keyword line that ends in a comma goes on.
+    """
     cards, open_card = [], False
     with path.open(encoding="latin-1") as lines:
         for line in lines:

@@ -1,7 +1,8 @@
 """Read CalculiX result files (.frd): the model's size, and one block of nodal values at a time. Standard library only.
 
-The layout is that of the CalculiX GraphiX manual, "Result Format" (CalculiX 2.20): lines keyed ` -1` (values of a node),
-` -4` (a data set), ` -5` (a component), ` -3` (end). Text files (`*NODE FILE`) and binary ones (`*NODE OUTPUT`) are read.
+The layout is that of the CalculiX GraphiX manual, "Result Format" (CalculiX 2.20): lines keyed ` -1` (values of a
+node), ` -4` (a data set), ` -5` (a component), ` -3` (end). Text files (`*NODE FILE`) and binary ones (`*NODE OUTPUT`)
+are read.
 """
 
 import math
@@ -38,13 +39,19 @@ class Model:
 
 
 def read(path: Path, wanted: frozenset[str] | None = None) -> tuple[Model, Iterator[Block]]:
-    """The model and an iterator over the result blocks; of names not in `wanted` only the head is read (`rows` is empty)."""
+    """The model and an iterator over the result blocks; of names not in `wanted` only the head is read.
+
+    `rows` is empty.
+    """
     model = Model()
     return model, _blocks(path, model, wanted)
 
 
 def von_mises(stress: tuple[float, ...]) -> float:
-    """Equivalent stress of (SXX, SYY, SZZ, SXY, SYZ, SZX), same unit: R. von Mises (1913); e.g. EN 1993-1-1, 6.2.1(5)."""
+    """Equivalent stress of (SXX, SYY, SZZ, SXY, SYZ, SZX), same unit: R. von Mises (1913); e.g.
+
+    EN 1993-1-1, 6.2.1(5).
+    """
     xx, yy, zz, xy, yz, zx = stress
     return math.sqrt(0.5 * ((xx - yy) ** 2 + (yy - zz) ** 2 + (zz - xx) ** 2) + 3.0 * (xy * xy + yz * yz + zx * zx))
 

@@ -1,4 +1,7 @@
-"""The lightest helical compression spring: three unknowns, four limits, by sequential quadratic programming from several starts."""
+"""The lightest helical compression spring.
+
+Three unknowns, four limits, by sequential quadratic programming from several starts.
+"""
 
 import math
 
@@ -13,7 +16,16 @@ class DesignError(ValueError):
     """No spring meets the limits."""
 
 
-def design(load, deflection, allowable_stress, outer_diameter, least_frequency, shear_modulus=79.3e9, density=7850.0, inactive_coils=2.0):
+def design(
+    load,
+    deflection,
+    allowable_stress,
+    outer_diameter,
+    least_frequency,
+    shear_modulus=79.3e9,
+    density=7850.0,
+    inactive_coils=2.0,
+):
     """Least mass of wire. SI units; see README.md for the formulas and where they come from."""
     if min(load, deflection, allowable_stress, outer_diameter, least_frequency, shear_modulus, density) <= 0:
         raise ValueError("Loads, sizes, frequency and properties must be above 0.")
@@ -52,9 +64,18 @@ def design(load, deflection, allowable_stress, outer_diameter, least_frequency, 
         if np.all(margins(done.x) > -1e-6):
             found.append(done.x)
     if not found:
-        raise DesignError("No spring meets these limits: allow more stress or a larger outer diameter, or ask for less frequency.")
+        raise DesignError(
+            "No spring meets these limits: allow more stress or a larger outer diameter, or ask for less frequency."
+        )
     best = min(found, key=volume)
     wire, coil, coils = float(best[0] * unit), float(best[1] * unit), float(best[2] * 10)
     content = math.pi**2 / 4 * (coils + inactive_coils) * coil * wire**2
     governing = [name for name, margin in zip(LIMITS, margins(best), strict=True) if margin < 1e-4]
-    return {"wire": wire, "coil": coil, "active_coils": coils, "volume": content, "mass": density * content, "governing": governing}
+    return {
+        "wire": wire,
+        "coil": coil,
+        "active_coils": coils,
+        "volume": content,
+        "mass": density * content,
+        "governing": governing,
+    }

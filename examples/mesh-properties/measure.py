@@ -12,7 +12,10 @@ class MeshError(ValueError):
 
 
 def measure(mesh, density=7850.0):
-    """Second moments of a tetrahedron after F. Tonon, J. Math. Stat. 1 (2005) 8-11; a surface by the divergence theorem. SI units."""
+    """Second moments of a tetrahedron after F. Tonon, J. Math. Stat.
+
+    1 (2005) 8-11; a surface by the divergence theorem. SI units.
+    """
     if density <= 0:
         raise ValueError("density must be above 0.")
     read = _read(Path(mesh))
@@ -22,7 +25,12 @@ def measure(mesh, density=7850.0):
     triangles = _skin(tetrahedra) if len(tetrahedra) else _triangles(read)
     corners = points[tetrahedra] if len(tetrahedra) else _cones(points, triangles)
     signed = (
-        np.einsum("ij,ij->i", corners[:, 1] - corners[:, 0], np.cross(corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 0])) / 6
+        np.einsum(
+            "ij,ij->i",
+            corners[:, 1] - corners[:, 0],
+            np.cross(corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 0]),
+        )
+        / 6
     )
     volumes = np.abs(signed) if len(tetrahedra) else signed
     volume = float(volumes.sum())
@@ -45,7 +53,13 @@ def measure(mesh, density=7850.0):
 def _read(path):
     try:
         return meshio.read(path)
-    except (meshio.ReadError, SystemExit, ValueError, KeyError, IndexError) as error:  # meshio ends the program on some bad files
+    except (
+        meshio.ReadError,
+        SystemExit,
+        ValueError,
+        KeyError,
+        IndexError,
+    ) as error:  # meshio ends the program on some bad files
         raise MeshError(f"{path.name} cannot be read as a mesh: {error}") from error
 
 
@@ -53,10 +67,14 @@ def _triangles(read):
     """Of a surface; each edge must belong to two of them, in opposite directions."""
     found = [block.data for block in read.cells if block.type == "triangle"]
     if not found:
-        raise MeshError(f"The mesh has neither tetrahedra nor triangles, but {sorted({block.type for block in read.cells})}.")
+        raise MeshError(
+            f"The mesh has neither tetrahedra nor triangles, but {sorted({block.type for block in read.cells})}."
+        )
     triangles = np.concatenate(found)
     _, same = np.unique(np.round(read.points, 12), axis=0, return_inverse=True)  # an STL file repeats its points
-    edges = Counter((int(a), int(b)) for one in same.reshape(-1)[triangles] for a, b in zip(one, np.roll(one, -1), strict=True))
+    edges = Counter(
+        (int(a), int(b)) for one in same.reshape(-1)[triangles] for a, b in zip(one, np.roll(one, -1), strict=True)
+    )
     if any(edges[b, a] != count for (a, b), count in edges.items()):
         raise MeshError("The surface is not closed, or its triangles face both ways.")
     return triangles
@@ -76,7 +94,9 @@ def _cones(points, triangles):
 
 def _area(points, triangles):
     corners = points[triangles]
-    return float(np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1).sum() / 2)
+    return float(
+        np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1).sum() / 2
+    )
 
 
 def _second_moments(corners, volumes):

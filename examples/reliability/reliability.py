@@ -11,10 +11,15 @@ CHUNK = 100_000
 
 
 def sample(resistance, load, samples=2_000_000, seed=1, method="spawn"):
-    """P(R < S) for independent normal R and S. Exact is Φ(-β), β = (μR - μS)/sqrt(σR² + σS²): C. A. Cornell, ACI Journal 66 (1969)."""
+    """P(R < S) for independent normal R and S. Exact is Φ(-β), β = (μR - μS)/sqrt(σR² + σS²): C. A.
+
+    Cornell, ACI Journal 66 (1969).
+    """
     if resistance["deviation"] < 0 or load["deviation"] < 0 or not CHUNK <= samples <= 100_000_000:
         raise ValueError(f"Deviations must not be negative; samples lie between {CHUNK} and 100 million.")
-    processes = int(os.environ.get("MECAPY_CPU_LIMIT", "0")) or os.cpu_count() or 1  # cpu_count is the machine's, not the task's
+    processes = (
+        int(os.environ.get("MECAPY_CPU_LIMIT", "0")) or os.cpu_count() or 1
+    )  # cpu_count is the machine's, not the task's
     chunks = samples // CHUNK
     context = multiprocessing.get_context(method)
     block = SharedMemory(create=True, size=chunks * CHUNK * 8)

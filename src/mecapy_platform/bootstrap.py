@@ -1,4 +1,7 @@
-"""Builds each process of the platform from settings: the one place where parts meet. Called by `mecapy up` and `mecapy server ..`."""
+"""Builds each process of the platform from settings: the one place where parts meet.
+
+Called by `mecapy up` and `mecapy server ..`.
+"""
 
 import logging
 import os
@@ -46,7 +49,9 @@ READY_SECONDS = 60.0
 
 def migrate(settings: Settings) -> None:
     if not settings.database_owner_url:
-        raise ConfigurationError("owner_url_missing", "Set MECAPY_DATABASE_OWNER_URL to the address of the schema's owner.")
+        raise ConfigurationError(
+            "owner_url_missing", "Set MECAPY_DATABASE_OWNER_URL to the address of the schema's owner."
+        )
     migrate_schema(settings.database_owner_url)
 
 
@@ -114,9 +119,14 @@ def make_worker_context(settings: Settings, lanes: Sequence[Lane]) -> WorkerCont
     effective(settings, {})  # as above
     slots = sum(settings.slots.values())
     node = settings.worker_name or socket.gethostname()
-    names = dict.fromkeys([*(settings.backend_of(lane) for lane in lanes), *(["docker"] if settings.runs_images else [])])
+    names = dict.fromkeys(
+        [*(settings.backend_of(lane) for lane in lanes), *(["docker"] if settings.runs_images else [])]
+    )
     options = docker_options(settings, node)
-    sandboxes = {name: make_sandbox(name, socket=settings.spawner_socket, warm=warm_limits(settings), docker=options) for name in names}
+    sandboxes = {
+        name: make_sandbox(name, socket=settings.spawner_socket, warm=warm_limits(settings), docker=options)
+        for name in names
+    }
     cache = settings.data_dir / "cache"
     work = settings.data_dir / "work" / str(os.getpid())
     remove_leftovers(work.parent)
@@ -135,7 +145,9 @@ def make_worker_context(settings: Settings, lanes: Sequence[Lane]) -> WorkerCont
         work_dir=work,
         cache_dir=cache,
         interpreters=interpreters.find(),
-        fetcher=make_fetcher(cache / "uv", settings.package_index_url, settings.build_timeout_seconds, programs.bwrap()),
+        fetcher=make_fetcher(
+            cache / "uv", settings.package_index_url, settings.build_timeout_seconds, programs.bwrap()
+        ),
         probe=make_probe(settings.fault_probe),
     )
 
@@ -200,7 +212,10 @@ def make_checks(settings: Settings, database: Database) -> dict[str, Callable[[]
     def worker_seen() -> None:
         with database.transaction() as session:
             found = session.execute(
-                text("SELECT accepts_work, refusal FROM nodes WHERE seen_at > now() - interval '60 seconds' ORDER BY accepts_work DESC")
+                text(
+                    "SELECT accepts_work, refusal FROM nodes WHERE seen_at > now() - interval '60 seconds' ORDER BY "
+                    "accepts_work DESC"
+                )
             ).first()
         if found is None:
             raise UnavailableError("no_worker", "No worker has been seen for a minute.")
@@ -267,5 +282,6 @@ def configure_logging() -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter], logger_factory=structlog.stdlib.LoggerFactory()
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
     )

@@ -70,7 +70,9 @@ class Settings(BaseSettings):
     slots: dict[str, int] = Field(default_factory=lambda: {"high_priority": 4, "default": 4, "long_running": 4})
     disk_floor_bytes: int = 512 * MIB
     sandbox_backend: str = "bubblewrap"
-    sandbox_backends: dict[str, str] = Field(default_factory=dict)  # lane -> backend, such as {"long_running": "docker"}
+    sandbox_backends: dict[str, str] = Field(
+        default_factory=dict
+    )  # lane -> backend, such as {"long_running": "docker"}
     images_backend: str = ""  # what runs packages that are images: docker, where it is not a lane's backend already
     platform_name: str = "local"  # marks our containers, so that two platforms on one machine never touch each other's
     docker_host: str = "unix:///var/run/docker.sock"
@@ -78,14 +80,20 @@ class Settings(BaseSettings):
     docker_first_uid: int = 1_950_000_000  # each running container has a uid of its own, from here on
     docker_uids: int = 100_000_000
     docker_warm: int = 0  # containers started ahead of calls, each for one task; 0: none
-    docker_build_default_filter: bool = False  # build Dockerfiles also under the daemon's own default system call filter
+    docker_build_default_filter: bool = (
+        False  # build Dockerfiles also under the daemon's own default system call filter
+    )
     image_bytes: int = 4096 * MIB  # of one package's image
     warm_sandboxes: int = 8  # kept ready by each worker process; 0: every call starts cold
     warm_slots: int = 10  # calls at once in one of them; more than a lane has, for one that loads ahead takes no call
     warm_calls: int = 20_000  # then it is thrown away
     warm_idle_seconds: float = 300.0  # and after so long without a call
-    warm_ahead_memory_mb: int = 0  # for workers that load a function before its call; 0: a sixteenth of what the machine has
-    fault_probe: Path | None = None  # for fault tests alone: a directory, see worker/probe.py and docs/reference/faults.md
+    warm_ahead_memory_mb: int = (
+        0  # for workers that load a function before its call; 0: a sixteenth of what the machine has
+    )
+    fault_probe: Path | None = (
+        None  # for fault tests alone: a directory, see worker/probe.py and docs/reference/faults.md
+    )
 
     # checks of packages on deploy, see docs/reference/checks.md
     checks: dict[str, Any] = Field(default_factory=dict)  # what differs from the default policy, for every organization
@@ -114,4 +122,8 @@ class Settings(BaseSettings):
     def backends(self) -> tuple[str, ...]:
         """Every backend that this deployment uses, each once."""
         lanes = ("high_priority", "default", "long_running")
-        return tuple(dict.fromkeys([*(self.backend_of(lane) for lane in lanes), *([self.images_backend] if self.images_backend else [])]))
+        return tuple(
+            dict.fromkeys(
+                [*(self.backend_of(lane) for lane in lanes), *([self.images_backend] if self.images_backend else [])]
+            )
+        )

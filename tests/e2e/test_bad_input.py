@@ -1,4 +1,7 @@
-"""Bad input of every kind against one real platform: each gets a code and a sentence, nothing is harmed, nothing stays behind."""
+"""Bad input of every kind against one real platform.
+
+Each gets a code and a sentence, nothing is harmed, nothing stays behind.
+"""
 
 import json
 import os
@@ -45,7 +48,9 @@ def baseline(running: Running, client: httpx2.Client) -> tuple[dict[str, list[in
 
 
 @pytest.fixture(autouse=True)
-def _unharmed(running: Running, client: httpx2.Client, baseline: tuple[dict[str, list[int]], set[str]]) -> Iterator[None]:
+def _unharmed(
+    running: Running, client: httpx2.Client, baseline: tuple[dict[str, list[int]], set[str]]
+) -> Iterator[None]:
     """After each bad thing a good one works, every process of the platform is the one it was, and nothing of the bad one is left."""
     yield
     assert run(client, "good", {"value": 2.5})["result"] == {"value": 2.5}
@@ -119,7 +124,9 @@ RUNS: list[tuple[str, str, str, str]] = [
 
 
 @pytest.mark.parametrize(("function", "state", "code", "words"), RUNS, ids=[one[0] for one in RUNS])
-def test_a_run_that_misbehaves_ends_with_its_cause(client: httpx2.Client, function: str, state: str, code: str, words: str) -> None:
+def test_a_run_that_misbehaves_ends_with_its_cause(
+    client: httpx2.Client, function: str, state: str, code: str, words: str
+) -> None:
     task = run(client, function)
     if function in COUNTED and os.geteuid() != 0:  # no control group: the kernel refuses, the limit is not named
         assert task["state"] != "completed"
@@ -136,8 +143,12 @@ def test_what_is_odd_but_allowed_completes(client: httpx2.Client, function: str)
     assert run(client, function)["state"] == "completed"
 
 
-@pytest.mark.parametrize(("function", "contents"), [("long_names", {"deep down"}), ("quoted_names", {"quoted", "dots"})])
-def test_files_with_odd_names_come_back_as_they_were_written(client: httpx2.Client, function: str, contents: set[str]) -> None:
+@pytest.mark.parametrize(
+    ("function", "contents"), [("long_names", {"deep down"}), ("quoted_names", {"quoted", "dots"})]
+)
+def test_files_with_odd_names_come_back_as_they_were_written(
+    client: httpx2.Client, function: str, contents: set[str]
+) -> None:
     task = run(client, function)
     assert task["state"] == "completed", task["error"]
     artifacts = client.get(f"/tasks/{task['id']}/artifacts").json()["artifacts"]
@@ -150,7 +161,9 @@ def test_a_running_task_is_seen_where_an_ended_one_has_left_nothing(
     running: Running, client: httpx2.Client, baseline: tuple[dict[str, list[int]], set[str]]
 ) -> None:
     task = client.post("/tasks", json={"package": "bad", "function": "forks_and_ignores"}).json()
-    seen = wait_for(lambda: {trace.split()[0] for trace in traces(running) - baseline[1]} >= {"process", "file"}, "traces of a run")
+    seen = wait_for(
+        lambda: {trace.split()[0] for trace in traces(running) - baseline[1]} >= {"process", "file"}, "traces of a run"
+    )
     assert seen
     assert client.get(f"/tasks/{task['id']}", params={"wait": 30}).json()["state"] == "timeout"
 
@@ -183,7 +196,9 @@ BAD_INPUTS: list[tuple[dict[str, Any], list[str]]] = [
 
 
 @pytest.mark.parametrize(("inputs", "codes"), BAD_INPUTS)
-def test_wrong_inputs_are_refused_with_every_problem_and_its_path(client: httpx2.Client, inputs: dict[str, Any], codes: list[str]) -> None:
+def test_wrong_inputs_are_refused_with_every_problem_and_its_path(
+    client: httpx2.Client, inputs: dict[str, Any], codes: list[str]
+) -> None:
     answer = client.post("/tasks", json={"package": "bad", "function": "good", "inputs": inputs})
     assert answer.status_code == 422, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
@@ -197,7 +212,11 @@ RAW_BODIES = [
     (b'{"package": "bad", "function": "good", "inputs": {"value": NaN}}', 400, "malformed_json"),
     (b'{"package": "bad", "function": "good", "inputs": {"value": 1' + b"0" * 400 + b"}}", 400, "malformed_json"),
     (b'{"package": "bad", "function": "good", "inputs": {"value": 1e999}}', 400, "malformed_json"),
-    (b'{"package": "bad", "function": "good", "inputs": {"text": ' + b"[" * 100_000 + b"]" * 100_000 + b"}}", 400, "malformed_json"),
+    (
+        b'{"package": "bad", "function": "good", "inputs": {"text": ' + b"[" * 100_000 + b"]" * 100_000 + b"}}",
+        400,
+        "malformed_json",
+    ),
     (b'{"package": "bad", "package": "bad", "function": "good"}', 400, "malformed_json"),
     (b'{"package": "bad", "function": "good", "inputs": {"value": 1}, "color": "red"}', 422, "invalid_request"),
     (b'{"package": "ba\\u0000d", "function": "good"}', 422, "value_not_storable"),
@@ -237,7 +256,12 @@ def send(client: httpx2.Client, content: bytes) -> httpx2.Response:
             "archive_invalid",
             "not_a_file",
         ),
-        (lambda: zipped(lambda target: target.writestr(member("pipe", mode=0o010644), "")), 400, "archive_invalid", "not_a_file"),
+        (
+            lambda: zipped(lambda target: target.writestr(member("pipe", mode=0o010644), "")),
+            400,
+            "archive_invalid",
+            "not_a_file",
+        ),
         (lambda: zipped(lambda target: target.writestr("code.py", "")), 400, "archive_invalid", "duplicate"),
         (lambda: zipped(lambda target: target.writestr("CODE.py", "")), 400, "archive_invalid", "case_collision"),
         (encrypted_archive, 400, "archive_invalid", "encrypted"),
@@ -314,7 +338,12 @@ def test_a_manifest_that_is_none_is_refused(client: httpx2.Client, text: str, co
 REQUIRE = ", requirements: true"
 FORGER = "import os\nopen('/workspace/out/data.json', 'w').write({text!r})\nos._exit(0)\n"
 BUILDS: list[tuple[str, dict[str, str], str, str]] = [
-    (small_manifest(handler="code:walk"), {"code.py": "def run(): pass\n"}, "handler_broken", "code has no function 'walk'"),
+    (
+        small_manifest(handler="code:walk"),
+        {"code.py": "def run(): pass\n"},
+        "handler_broken",
+        "code has no function 'walk'",
+    ),
     (small_manifest(handler="other:run"), {"code.py": ""}, "handler_broken", "No module named 'other'"),
     (small_manifest(), {"code.py": "def run(:\n"}, "handler_broken", "SyntaxError"),
     (small_manifest(), {"code.py": "raise ValueError('a\\0b \\ud800')\n"}, "handler_broken", ""),
@@ -323,7 +352,12 @@ BUILDS: list[tuple[str, dict[str, str], str, str]] = [
     (small_manifest(), {"code.py": FORGER.format(text="{")}, "handler_broken", "cannot be read"),
     (small_manifest(), {"code.py": FORGER.format(text="[]")}, "handler_broken", "cannot be read"),
     (small_manifest(), {"code.py": FORGER.format(text='{"run": 1}')}, "handler_broken", "itself"),
-    (small_manifest(), {"code.py": "x = []\nwhile True: x.append('x' * (1 << 20))\n"}, "handler_broken", "memory limit"),
+    (
+        small_manifest(),
+        {"code.py": "x = []\nwhile True: x.append('x' * (1 << 20))\n"},
+        "handler_broken",
+        "memory limit",
+    ),
     (small_manifest(more=REQUIRE), {"code.py": ""}, "requirements_missing", "no requirements.txt"),
     (
         small_manifest(more=REQUIRE),
@@ -331,7 +365,12 @@ BUILDS: list[tuple[str, dict[str, str], str, str]] = [
         "requirements_invalid",
         "requirements.txt:2",
     ),
-    (small_manifest(more=REQUIRE), {"requirements.txt": "mecapy-no-such-distribution\n"}, "requirements_unsolvable", "mecapy-no-such-dist"),
+    (
+        small_manifest(more=REQUIRE),
+        {"requirements.txt": "mecapy-no-such-distribution\n"},
+        "requirements_unsolvable",
+        "mecapy-no-such-dist",
+    ),
 ]
 
 
@@ -342,7 +381,9 @@ def test_a_test_case_that_fails_with_odd_text_is_reported(client: httpx2.Client)
     answer = send(client, archive(text, {"code.py": code, "cases.json": json.dumps(cases)}))
     assert answer.status_code == 200, answer.text
     report = answer.json()["validation_results"]["validation_testcases"]
-    assert [(case["name"], case["differences"]) for case in report["cases"]] == [("a\ufffdb", ["ValueError: c\ufffdd \ufffd"])]
+    assert [(case["name"], case["differences"]) for case in report["cases"]] == [
+        ("a\ufffdb", ["ValueError: c\ufffdd \ufffd"])
+    ]
     assert client.get(f"/packages/{answer.json()['package']['id']}/versions").status_code == 200
 
 
@@ -355,7 +396,9 @@ def test_a_manifest_with_text_that_cannot_be_stored_is_refused(client: httpx2.Cl
 
 
 @pytest.mark.parametrize(("number", "build"), list(enumerate(BUILDS)))
-def test_a_package_that_cannot_be_built_says_why(client: httpx2.Client, number: int, build: tuple[str, dict[str, str], str, str]) -> None:
+def test_a_package_that_cannot_be_built_says_why(
+    client: httpx2.Client, number: int, build: tuple[str, dict[str, str], str, str]
+) -> None:
     text, files, code, words = build
     answer = send(client, archive(text.replace("name: small", f"name: small-{number}"), files))
     assert answer.status_code == 200, answer.text

@@ -29,7 +29,10 @@ PARTS_OF_A_SERVER = (
     "psutil",
     "pydantic_settings",
 )
-LISTED = "import json, importlib.metadata as m; print(json.dumps(sorted({d.metadata['Name'].lower() for d in m.distributions()})))"
+LISTED = (
+    "import json, importlib.metadata as m; print(json.dumps(sorted({d.metadata['Name'].lower() for d in "
+    "m.distributions()})))"
+)
 IMPORTABLE = f"import importlib.util as u; print([name for name in {PARTS_OF_A_SERVER} if u.find_spec(name)])"
 MANIFEST = """
 version: "1"
@@ -69,7 +72,9 @@ class Installed:
 
     def run(self, *command: str, **extra: str) -> subprocess.CompletedProcess[str]:
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.home), "COLUMNS": "200", **extra}
-        return subprocess.run(command, cwd=self.home, env=environment, capture_output=True, text=True, check=False, timeout=120)
+        return subprocess.run(
+            command, cwd=self.home, env=environment, capture_output=True, text=True, check=False, timeout=120
+        )
 
 
 @pytest.fixture(scope="module")
@@ -77,10 +82,29 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     folder = tmp_path_factory.mktemp("base")
     wheels, venv, home = folder / "wheels", folder / "venv", folder / "home"
     home.mkdir()
-    call("build", "--quiet", "--wheel", "--no-build-isolation", "--python", sys.executable, "--out-dir", str(wheels), str(ROOT))
+    call(
+        "build",
+        "--quiet",
+        "--wheel",
+        "--no-build-isolation",
+        "--python",
+        sys.executable,
+        "--out-dir",
+        str(wheels),
+        str(ROOT),
+    )
     call("venv", "--quiet", "--python", sys.executable, str(venv))
     python = venv / "bin" / "python"
-    call("pip", "install", "--quiet", "--python", str(python), "--require-hashes", "-r", str(ROOT / "requirements" / "base.txt"))
+    call(
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        str(python),
+        "--require-hashes",
+        "-r",
+        str(ROOT / "requirements" / "base.txt"),
+    )
     call("pip", "install", "--quiet", "--python", str(python), "--no-deps", str(next(wheels.glob("*.whl"))))
     call("pip", "check", "--quiet", "--python", str(python))
     return Installed(python, home)

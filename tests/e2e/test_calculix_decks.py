@@ -11,7 +11,18 @@ from typing import Any
 import httpx2
 import pytest
 
-from calculix_values import DECKS, Comparison, Deck, PlainResult, companions_zip, compare_dat, compare_frd, decks, excluded, run_plain
+from calculix_values import (
+    DECKS,
+    Comparison,
+    Deck,
+    PlainResult,
+    companions_zip,
+    compare_dat,
+    compare_frd,
+    decks,
+    excluded,
+    run_plain,
+)
 from mecapy_platform.client.archive import write_zip
 from running_platform import deploy, platform
 
@@ -45,13 +56,18 @@ class Verdict:
 
     @property
     def failed_with_cause(self) -> bool:
-        """The first *ERROR that ccx printed is in the message; where it printed none, its exit code and a line of what it printed are."""
+        """The first *ERROR that ccx printed is in the message.
+
+        Where it printed none, its exit code and a line of what it printed are.
+        """
         if self.state != "failed":
             return False
         if self.plain_errors:
             return self.plain_errors[0] in self.message
         printed = (line.strip() for line in self.plain_log.splitlines())
-        return f"exit code {self.plain_exit_code}" in self.message and any(line in self.message for line in printed if len(line) > 10)
+        return f"exit code {self.plain_exit_code}" in self.message and any(
+            line in self.message for line in printed if len(line) > 10
+        )
 
 
 class Suite:
@@ -102,7 +118,9 @@ class Suite:
         message = task["error"]["message"] if task["error"] else ""
         comparisons = self._compare(plain, task_id) if plain.completes and task["state"] == "completed" else ()
         log = "" if plain.completes else plain.log
-        return Verdict(deck.name, plain.completes, tuple(plain.errors), plain.exit_code, log, task["state"], message, comparisons)
+        return Verdict(
+            deck.name, plain.completes, tuple(plain.errors), plain.exit_code, log, task["state"], message, comparisons
+        )
 
     def _ended(self, task_id: str) -> dict[str, Any]:
         while True:
@@ -115,7 +133,9 @@ class Suite:
         found = {one["name"]: one["url"] for one in result["artifacts"] if one["kind"] == "file"}
         assert plain.dat is not None
         assert plain.frd is not None
-        return compare_dat(self._download(found["dat"]), plain.dat), compare_frd(self._download(found["frd"]), plain.frd)
+        return compare_dat(self._download(found["dat"]), plain.dat), compare_frd(
+            self._download(found["frd"]), plain.frd
+        )
 
     def _download(self, url: str) -> bytes:
         answer = httpx2.get(url, timeout=60)
@@ -125,23 +145,33 @@ class Suite:
 
 @pytest.fixture(scope="module")
 def verdicts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Verdict]]:
-    missing = [what for what, is_there in (("ccx", shutil.which("ccx")), ("its decks", any(DECKS.glob("*.inp")))) if not is_there]
+    missing = [
+        what
+        for what, is_there in (("ccx", shutil.which("ccx")), ("its decks", any(DECKS.glob("*.inp"))))
+        if not is_there
+    ]
     if missing:
         reason = f"{' and '.join(missing)} not installed (deploy/ci/install-debian.sh)"
         assert not os.environ.get("MECAPY_REQUIRE_SERVICES"), reason
         pytest.skip(reason)
     left_out = excluded()
     with platform() as running, running.client() as client:
-        yield Suite(client, tmp_path_factory.mktemp("decks")).judge([deck for deck in decks() if deck.name not in left_out])
+        yield Suite(client, tmp_path_factory.mktemp("decks")).judge(
+            [deck for deck in decks() if deck.name not in left_out]
+        )
 
 
-def test_every_deck_that_ccx_completes_gives_the_same_values(verdicts: list[Verdict], capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_deck_that_ccx_completes_gives_the_same_values(
+    verdicts: list[Verdict], capsys: pytest.CaptureFixture[str]
+) -> None:
     completed = [one for one in verdicts if one.plain_completes]
     same = [one for one in completed if one.is_same]
     with capsys.disabled():
         values = sum(one.values for one in completed)
         failed = sum(1 for one in verdicts if not one.plain_completes and one.failed_with_cause)
-        print(f"\n{len(verdicts)} decks: {len(completed)} compared, {len(same)} equal, {values} values; {failed} fail as with plain ccx")  # noqa: T201 - the figures
+        print(
+            f"\n{len(verdicts)} decks: {len(completed)} compared, {len(same)} equal, {values} values; {failed} fail as with plain ccx"
+        )  # noqa: T201 - the figures
     assert len(verdicts) == len(decks()) - LEFT_OUT
     assert {one.deck: told(one) for one in completed if not one.is_same} == {}
     assert completed

@@ -1,4 +1,7 @@
-"""Many tasks of 2 GiB on one small worker: what is reserved, and what is really used, stays below what the worker declared."""
+"""Many tasks of 2 GiB on one small worker.
+
+What is reserved, and what is really used, stays below what the worker declared.
+"""
 
 import threading
 from collections import Counter
@@ -91,7 +94,9 @@ def database(running: Running) -> Iterator[psycopg.Connection]:
     values = secrets.read(layout)
     assert values is not None
     host, password = str(layout.postgres_run), values.passwords["mecapy_worker"]
-    with psycopg.connect(host=host, dbname="mecapy", user="mecapy_worker", password=password, autocommit=True) as connection:
+    with psycopg.connect(
+        host=host, dbname="mecapy", user="mecapy_worker", password=password, autocommit=True
+    ) as connection:
         yield connection
 
 
@@ -136,7 +141,9 @@ def submit(client: httpx2.Client, requests: list[dict[str, object]]) -> list[str
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_three_hundred_tasks_of_two_gib_stay_within_what_the_worker_declared(capsys: pytest.CaptureFixture[str]) -> None:
+def test_three_hundred_tasks_of_two_gib_stay_within_what_the_worker_declared(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with platform({"MECAPY_WORKER_MEMORY_MB": str(DECLARED_MIB), **ENOUGH_CPU}) as running, running.client() as client:
         deploy(client, archive(MANIFEST, {"meshes.py": CODE}), organization="demo")
         with watched(running) as watch:

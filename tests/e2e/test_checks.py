@@ -1,4 +1,7 @@
-"""Validation before execution through a whole platform: what is hostile is stopped, what is honest runs, an organization decides."""
+"""Validation before execution through a whole platform.
+
+What is hostile is stopped, what is honest runs, an organization decides.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -19,7 +22,16 @@ runtime: {{kind: python, version: "3.11"}}
   f: {{handler: "main:f"}}
 """
 FORMULA = "import math\n\n\ndef f(x: float) -> float:\n    total = 0.0\n    total += math.sqrt(x)\n    return total\n"
-STOPPED = ("curl_to_shell", "exec_zlib", "ptrace", "pickle_file", "look_alike", "cookie_utf7", "environ_by_f_string", "notebook")
+STOPPED = (
+    "curl_to_shell",
+    "exec_zlib",
+    "ptrace",
+    "pickle_file",
+    "look_alike",
+    "cookie_utf7",
+    "environ_by_f_string",
+    "notebook",
+)
 PASSING = ("own_modules", "own_pickle", "temporary_folder", "machine_facts", "os_system", "fork")
 
 

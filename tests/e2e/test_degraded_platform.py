@@ -17,7 +17,9 @@ from bad_packages import SOURCE, manifest, small_manifest
 from embedded_process import Started, wait_for
 from running_platform import MECAPY, archive, deploy, launch, platform
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="root's platform is the one that must not run code unconfined")
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0, reason="root's platform is the one that must not run code unconfined"
+)
 
 LIMITS = {
     "MECAPY_OUTPUT_BYTES": str(1 << 20),
@@ -47,7 +49,9 @@ ENDS = [
 
 
 @pytest.mark.parametrize(("function", "state", "code", "words"), ENDS, ids=[one[0] for one in ENDS])
-def test_limits_end_a_task_with_their_reason(client: httpx2.Client, function: str, state: str, code: str | None, words: str) -> None:
+def test_limits_end_a_task_with_their_reason(
+    client: httpx2.Client, function: str, state: str, code: str | None, words: str
+) -> None:
     answer = client.post("/tasks", params={"wait": 40}, json={"package": "bad", "function": function, "inputs": {}})
     task: dict[str, Any] = answer.json()
     assert task["state"] == state, task["error"]
@@ -58,14 +62,21 @@ def test_limits_end_a_task_with_their_reason(client: httpx2.Client, function: st
 
 
 def test_a_full_disk_ends_a_task_by_whichever_limit_it_meets_first(client: httpx2.Client) -> None:
-    """Files lie in memory, and both limits are equal: where memory is looked at now and then, the disk may be full before."""
-    task = client.post("/tasks", params={"wait": 40}, json={"package": "bad", "function": "disk_flood", "inputs": {}}).json()
+    """Files lie in memory, and both limits are equal.
+
+    Where memory is looked at now and then, the disk may be full before.
+    """
+    task = client.post(
+        "/tasks", params={"wait": 40}, json={"package": "bad", "function": "disk_flood", "inputs": {}}
+    ).json()
     assert task["error"]["code"] in {"out_of_memory", "disk_limit"}
     assert "limit of 128 MiB" in task["error"]["message"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("lack", "why"), [("user-namespaces", "Creating new namespace failed"), ("seccomp", "PR_SET_SECCOMP")])
+@pytest.mark.parametrize(
+    ("lack", "why"), [("user-namespaces", "Creating new namespace failed"), ("seccomp", "PR_SET_SECCOMP")]
+)
 def test_a_machine_that_cannot_confine_runs_nothing_and_says_why_everywhere(lack: str, why: str) -> None:
     folder = Path(tempfile.mkdtemp(prefix="mecapy-e2e-"))
     folder.chmod(0o755)

@@ -1,6 +1,9 @@
-"""A calculation in a container outlives its worker: `kill -9` of the worker, of the launcher, a drain; the result arrives once.
+"""A calculation in a container outlives its worker: `kill -9` of the worker, of the launcher, a drain.
 
-Shortened: here the run takes as long as the faults need. `MECAPY_DURABLE_SECONDS=600` makes it the ten minutes of the plan.
+The result arrives once.
+
+Shortened: here the run takes as long as the faults need. `MECAPY_DURABLE_SECONDS=600` makes it the ten minutes of the
+plan.
 """
 
 import os
@@ -72,7 +75,10 @@ def running(engine: TestDaemon) -> Iterator[Running]:
 
 
 def submit(client: httpx2.Client, seconds: float = RUN_SECONDS) -> str:
-    answer = client.post("/tasks", json={"package": "durable", "function": "count", "inputs": {"seconds": seconds, "every": EVERY_SECONDS}})
+    answer = client.post(
+        "/tasks",
+        json={"package": "durable", "function": "count", "inputs": {"seconds": seconds, "every": EVERY_SECONDS}},
+    )
     assert answer.status_code == 201, answer.text
     return str(UUID(answer.json()["id"]))
 
@@ -92,7 +98,11 @@ def wait_until_it_tells(client: httpx2.Client, task_id: str, at_least: int = 5) 
 
 def check_ended_once(client: httpx2.Client, task_id: str) -> None:
     """Completed by its first attempt, with every line and every step told once, in order."""
-    wait_for(lambda: client.get(f"/tasks/{task_id}").json()["state"] not in {"queued", "running"}, "the task ends", RUN_SECONDS + 120)
+    wait_for(
+        lambda: client.get(f"/tasks/{task_id}").json()["state"] not in {"queued", "running"},
+        "the task ends",
+        RUN_SECONDS + 120,
+    )
     task = client.get(f"/tasks/{task_id}").json()
     assert task["state"] == "completed", task
     assert [attempt["number"] for attempt in task["attempts"]] == [1]
@@ -115,12 +125,16 @@ def kill_worker(running: Running, number: int = signal.SIGKILL) -> None:
     wait_for(lambda: running.parts[WORKER] not in ([], [pid]), "the worker is started again", 60)
 
 
-def test_a_run_survives_kill_9_of_its_worker_and_of_every_client_of_the_daemon(running: Running, engine: TestDaemon) -> None:
+def test_a_run_survives_kill_9_of_its_worker_and_of_every_client_of_the_daemon(
+    running: Running, engine: TestDaemon
+) -> None:
     with running.client() as client:
         task_id = submit(client)
         wait_until_it_tells(client, task_id)
         (container,) = containers(engine)
-        attached = subprocess.Popen(["docker", "--host", engine.address, "attach", "--no-stdin", "--sig-proxy=false", container])
+        attached = subprocess.Popen(
+            ["docker", "--host", engine.address, "attach", "--no-stdin", "--sig-proxy=false", container]
+        )
         kill_worker(running)
         attached.kill()
         attached.wait()
@@ -148,19 +162,34 @@ def test_a_run_is_cancelled_after_its_worker_was_replaced(running: Running, engi
         wait_for(lambda: containers(engine) == [], "its container is removed", 30)
 
 
-def test_a_container_that_is_gone_is_a_lost_machine_and_the_task_starts_again(running: Running, engine: TestDaemon) -> None:
+def test_a_container_that_is_gone_is_a_lost_machine_and_the_task_starts_again(
+    running: Running, engine: TestDaemon
+) -> None:
     """As after a host's restart."""
     with running.client() as client:
         task_id = submit(client)
         wait_until_it_tells(client, task_id)
         (container,) = containers(engine)
-        subprocess.run(["docker", "--host", engine.address, "rm", "--force", container], check=True, capture_output=True)
-        wait_for(lambda: client.get(f"/tasks/{task_id}").json()["state"] == "completed", "another attempt completes it", 120)
+        subprocess.run(
+            ["docker", "--host", engine.address, "rm", "--force", container], check=True, capture_output=True
+        )
+        wait_for(
+            lambda: client.get(f"/tasks/{task_id}").json()["state"] == "completed", "another attempt completes it", 120
+        )
         assert [one["number"] for one in client.get(f"/tasks/{task_id}").json()["attempts"]] == [1, 2]
 
 
 def test_a_container_of_somebody_else_is_never_touched(running: Running, engine: TestDaemon) -> None:
-    command = ["docker", "--host", engine.address, "create", "--label", "mecapy.platform=another", "mecapy/root", "/none"]
+    command = [
+        "docker",
+        "--host",
+        engine.address,
+        "create",
+        "--label",
+        "mecapy.platform=another",
+        "mecapy/root",
+        "/none",
+    ]
     foreign = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     with running.client() as client:
         task_id = submit(client, 0.1)

@@ -29,7 +29,10 @@ package: {name: named, version: 1.0.0}
 runtime: {kind: image, image: "test/bare:latest"}
 """ + FUNCTION.format(entrypoint="[/busybox, cp, /workspace/in/data.json, /workspace/out/data.json]")
 SCRIPT = 'echo "from $(cat /made)"\ncp /workspace/in/data.json /workspace/out/data.json\n'
-FILES = {"docker/Dockerfile": "FROM test/shell\nCOPY run.sh /opt/run.sh\nRUN echo the build > /made\n", "run.sh": SCRIPT}
+FILES = {
+    "docker/Dockerfile": "FROM test/shell\nCOPY run.sh /opt/run.sh\nRUN echo the build > /made\n",
+    "run.sh": SCRIPT,
+}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +56,9 @@ def test_a_dockerfile_package_is_built_once_and_runs(running: Running) -> None:
         package = deploy(client, archive(DOCKERFILE, FILES))
         assert package["status"] == "ready"
         for load in (1.5, 2.5):
-            answer = client.post("/tasks", params={"wait": 60}, json={"package": "built", "function": "echo", "inputs": {"load": load}})
+            answer = client.post(
+                "/tasks", params={"wait": 60}, json={"package": "built", "function": "echo", "inputs": {"load": load}}
+            )
             task = answer.json()
             assert (task["state"], task["result"]) == ("completed", {"load": load}), task
         entries = client.get(f"/tasks/{task['id']}/logs").json()["entries"]
@@ -64,12 +69,18 @@ def test_a_dockerfile_package_is_built_once_and_runs(running: Running) -> None:
 def test_a_named_image_is_pinned_and_runs(running: Running) -> None:
     with running.client() as client:
         deploy(client, archive(IMAGE, {}))
-        answer = client.post("/tasks", params={"wait": 60}, json={"package": "named", "function": "echo", "inputs": {"load": 4.0}})
+        answer = client.post(
+            "/tasks", params={"wait": 60}, json={"package": "named", "function": "echo", "inputs": {"load": 4.0}}
+        )
         assert (answer.json()["state"], answer.json()["result"]) == ("completed", {"load": 4.0}), answer.text
 
 
 def test_the_sources_of_a_dockerfile_package_are_checked_and_its_image_is_said_not_to_be(running: Running) -> None:
-    honest = {**FILES, "tool.py": "import subprocess\n\nsubprocess.run('ls', shell=True)\n", "old.py": "print 'Python 2'\n"}
+    honest = {
+        **FILES,
+        "tool.py": "import subprocess\n\nsubprocess.run('ls', shell=True)\n",
+        "old.py": "print 'Python 2'\n",
+    }
     with running.client() as client:
         package = deploy(client, archive(DOCKERFILE.replace("name: built", "name: looked-at"), honest))
         report = client.get(f"/packages/{package['id']}/versions/1.0.0/checks").json()
@@ -80,7 +91,9 @@ def test_the_sources_of_a_dockerfile_package_are_checked_and_its_image_is_said_n
             "secrets": "passed",
             "sources": "warned",
         }
-        assert {states[check] for check in ("imports", "restricted_python", "vulnerabilities", "licences")} == {"not_checked"}
+        assert {states[check] for check in ("imports", "restricted_python", "vulnerabilities", "licences")} == {
+            "not_checked"
+        }
         assert "an environment of its own" in next(one["said"] for one in report["checks"] if one["check"] == "imports")
         assert {(one["file"], one["rule"]) for one in report["findings"]} >= {("old.py", "source_syntax")}
 
@@ -90,7 +103,9 @@ def test_hostile_sources_stop_an_image_before_it_is_built(running: Running, mani
     named = manifest.replace("name: built", "name: hostile-built").replace("name: named", "name: hostile-named")
     files = {**(FILES if manifest is DOCKERFILE else {}), **HOSTILE["curl_to_shell"].files}
     with running.client() as client:
-        answer = client.post("/packages/from-zip", files={"file": ("package.zip", archive(named, files), "application/zip")})
+        answer = client.post(
+            "/packages/from-zip", files={"file": ("package.zip", archive(named, files), "application/zip")}
+        )
         package = answer.json()["package"]
         assert package["status"] == "error", answer.text
         assert answer.json()["validation_results"]["error"]["code"] == "checks_failed"
@@ -115,5 +130,7 @@ def test_a_build_that_fails_says_why(running: Running, dockerfile: str, code: st
 def test_a_network_for_the_build_is_refused_unless_the_organization_allows_it(running: Running) -> None:
     manifest = DOCKERFILE.replace("name: built", "name: online") + "platform: {build: {network: true}}\n"
     with running.client() as client:
-        answer = client.post("/packages/from-zip", files={"file": ("package.zip", archive(manifest, FILES), "application/zip")})
+        answer = client.post(
+            "/packages/from-zip", files={"file": ("package.zip", archive(manifest, FILES), "application/zip")}
+        )
         assert "build_network_refused" in answer.text

@@ -1,4 +1,7 @@
-"""`kill -9` of every part among 300 tasks: each accepted task ends exactly once, and soon. See docs/reference/faults.md."""
+"""`kill -9` of every part among 300 tasks: each accepted task ends exactly once, and soon.
+
+See docs/reference/faults.md.
+"""
 
 import random
 import time
@@ -13,7 +16,14 @@ from fault_waves import IN_FLIGHT, assert_ended_well, fill, kill, outstanding
 WAIT_SECONDS = 60.0
 UNDISTURBED = 60
 WAVES = {
-    "of workers": ("a worker", "all workers", "spawner", "after claim", "after upload before finish", "after finish before hint"),
+    "of workers": (
+        "a worker",
+        "all workers",
+        "spawner",
+        "after claim",
+        "after upload before finish",
+        "after finish before hint",
+    ),
     "of services": ("API", "after submit before hint", "relay", "Valkey", "FLUSHALL", "PostgreSQL", "mecapy up"),
 }
 AT_ANY_MOMENT = ("a worker", "all workers", "API", "relay", "spawner", "PostgreSQL", "Valkey", "FLUSHALL")

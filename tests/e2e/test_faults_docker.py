@@ -1,4 +1,7 @@
-"""The fault tests on containers, cold ones and ones started ahead: fewer tasks, the same promises. See docs/reference/faults.md."""
+"""The fault tests on containers, cold ones and ones started ahead: fewer tasks, the same promises.
+
+See docs/reference/faults.md.
+"""
 
 from collections.abc import Iterator
 
@@ -8,7 +11,14 @@ from docker_daemon import daemon
 from fault_platform import Faulty, faulty_platform
 from fault_waves import assert_ended_well, kill
 
-KILLS = ("all workers", "after claim", "after upload before finish", "after finish before hint", "PostgreSQL", "mecapy up")
+KILLS = (
+    "all workers",
+    "after claim",
+    "after upload before finish",
+    "after finish before hint",
+    "PostgreSQL",
+    "mecapy up",
+)
 IN_FLIGHT = 60
 WAIT_SECONDS = 180.0  # a container costs what ten warm calls do
 
@@ -19,12 +29,18 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 def platform(request: pytest.FixtureRequest) -> Iterator[Faulty]:
     with daemon() as engine:
         engine.directory.chmod(0o711)
-        backend = {"MECAPY_SANDBOX_BACKEND": "docker", "MECAPY_DOCKER_HOST": engine.address, "MECAPY_DOCKER_WARM": request.param}
+        backend = {
+            "MECAPY_SANDBOX_BACKEND": "docker",
+            "MECAPY_DOCKER_HOST": engine.address,
+            "MECAPY_DOCKER_WARM": request.param,
+        }
         with faulty_platform(backend) as running:
             yield running
 
 
-def test_after_kills_every_accepted_task_ends_exactly_once(platform: Faulty, capsys: pytest.CaptureFixture[str]) -> None:
+def test_after_kills_every_accepted_task_ends_exactly_once(
+    platform: Faulty, capsys: pytest.CaptureFixture[str]
+) -> None:
     for what in KILLS:
         kill(platform, what, WAIT_SECONDS, in_flight=IN_FLIGHT)
     assert_ended_well(platform, platform.kills, WAIT_SECONDS, capsys)

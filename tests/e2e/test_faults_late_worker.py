@@ -35,11 +35,15 @@ def test_a_worker_that_comes_back_after_its_task_was_taken_over_changes_nothing(
     os.kill(pid, signal.SIGSTOP)
     try:
         with second_worker(platform):
-            wait_for(lambda: only(platform).is_ended, "another worker takes the task over and ends it", TAKEN_OVER_SECONDS)
+            wait_for(
+                lambda: only(platform).is_ended, "another worker takes the task over and ends it", TAKEN_OVER_SECONDS
+            )
         before, files = only(platform), stored(platform)
     finally:
         os.kill(pid, signal.SIGCONT)
-    wait_for(lambda: "late" in points(platform, pid), "the late worker reports, and hears that its attempt no longer counts")
+    wait_for(
+        lambda: "late" in points(platform, pid), "the late worker reports, and hears that its attempt no longer counts"
+    )
     after = only(platform)
     assert [attempt["state"] for attempt in after.attempts] == ["lost_machine", "completed"]
     assert after == before
@@ -69,7 +73,11 @@ def only(platform: Faulty) -> Record:
 
 
 def stored(platform: Faulty) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in (platform.running.data / "files" / "storage").rglob("report*") if path.is_file()}
+    return {
+        path: path.read_bytes()
+        for path in (platform.running.data / "files" / "storage").rglob("report*")
+        if path.is_file()
+    }
 
 
 @contextmanager

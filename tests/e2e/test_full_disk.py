@@ -1,4 +1,7 @@
-"""A data directory on a small file system that fills up: clear refusals, nothing corrupted, work goes on when space returns."""
+"""A data directory on a small file system that fills up.
+
+Clear refusals, nothing corrupted, work goes on when space returns.
+"""
 
 import hashlib
 import os
@@ -24,7 +27,10 @@ PAGE = 4096
 DISK_MIB = 512
 FLOOR_MIB = 64
 PANIC_WAL_MIB = 64
-ENDED_ITSELF = ("PANIC", "terminating any other active server processes")  # a process of its own could not write the log
+ENDED_ITSELF = (
+    "PANIC",
+    "terminating any other active server processes",
+)  # a process of its own could not write the log
 MANIFEST = """
 version: "1"
 package: {{name: rods, version: {version}}}
@@ -93,7 +99,10 @@ def disk() -> Iterator[SmallDisk]:
 @contextmanager
 def on(disk: SmallDisk) -> Iterator[tuple[Running, httpx2.Client]]:
     """A platform on the disk with the package deployed; space is given back before it is stopped."""
-    with platform({"MECAPY_DISK_FLOOR_BYTES": str(FLOOR_MIB * MIB)}, data=disk.point / "data") as running, running.client() as client:
+    with (
+        platform({"MECAPY_DISK_FLOOR_BYTES": str(FLOOR_MIB * MIB)}, data=disk.point / "data") as running,
+        running.client() as client,
+    ):
         deploy(client, package("1.0.0"), organization="demo")
         try:
             yield running, client
@@ -123,7 +132,9 @@ def look(client: httpx2.Client, task_id: str) -> dict[str, Any]:
 
 def ended_well(client: httpx2.Client, task_id: str, number: int, seconds: float = 90) -> None:
     """Completed, with its own result and exactly one whole file."""
-    wait_for(lambda: look(client, task_id)["state"] not in {None, "queued", "running"}, f"the end of task {number}", seconds)
+    wait_for(
+        lambda: look(client, task_id)["state"] not in {None, "queued", "running"}, f"the end of task {number}", seconds
+    )
     result = client.get(f"/tasks/{task_id}/result").json()
     assert (result["state"], result["result"]) == ("completed", {"number": number}), result
     (file,) = result["artifacts"]
@@ -138,7 +149,9 @@ def refusals(client: httpx2.Client, package_id: str, old_task: str) -> dict[str,
     path = f"/packages/{package_id}/functions/stretch"
     return {
         "upload": client.post(f"{path}/uploads", data={"var_name": "specimen"}, files=text),
-        "deploy": client.post(f"/packages/{package_id}/versions/from-zip", files={"file": ("p.zip", package("1.0.1"), "application/zip")}),
+        "deploy": client.post(
+            f"/packages/{package_id}/versions/from-zip", files={"file": ("p.zip", package("1.0.1"), "application/zip")}
+        ),
         "submit": client.post("/tasks", json=request(0)),
         "bulk": client.post("/tasks/bulk", json={"tasks": [request(0)]}),
         "execute": client.post(f"{path}/execute", json={"payload": {"number": 0, "seconds": 0.0}}),
@@ -157,7 +170,11 @@ def superuser(running: Running) -> psycopg.Connection:
     values = secrets.read(layout)
     assert values is not None
     return psycopg.connect(
-        host=str(layout.postgres_run), dbname="mecapy", user="postgres", password=values.passwords["postgres"], autocommit=True
+        host=str(layout.postgres_run),
+        dbname="mecapy",
+        user="postgres",
+        password=values.passwords["postgres"],
+        autocommit=True,
     )
 
 
@@ -185,7 +202,9 @@ def finished_events(running: Running) -> dict[str, int]:
 def damage(running: Running) -> list[str]:
     """Pages whose checksum is wrong; every table is read."""
     with superuser(running) as connection:
-        tables = [row[0] for row in connection.execute("SELECT oid::regclass::text FROM pg_class WHERE relkind IN ('r', 't')")]
+        tables = [
+            row[0] for row in connection.execute("SELECT oid::regclass::text FROM pg_class WHERE relkind IN ('r', 't')")
+        ]
         for table in tables:
             connection.execute(f"SELECT count(*) FROM {table}")
         found = connection.execute("SELECT datname FROM pg_stat_database WHERE checksum_failures > 0").fetchall()
@@ -208,7 +227,9 @@ def test_below_the_floor_everything_that_writes_is_refused_and_what_was_accepted
         seen = {name: (answer.status_code, answer.json()["code"]) for name, answer in answers.items()}
         assert seen == dict.fromkeys(answers, (507, "storage_full"))
         last = list(accepted)[-1]
-        wait_for(lambda: (look(client, last)["waiting"] or {}).get("code") == "workers_refuse", "a waiting task to say why")
+        wait_for(
+            lambda: (look(client, last)["waiting"] or {}).get("code") == "workers_refuse", "a waiting task to say why"
+        )
         assert "MiB of disk are free" in look(client, last)["waiting"]["message"]
         wait_for(lambda: client.get("/ready").status_code == 503, "/ready to say so")
         ended_well(client, first, 1)

@@ -1,4 +1,7 @@
-"""Uploads that mean harm through the real HTTP API: the memory of its process stays bounded, and slow senders hold nobody up."""
+"""Uploads that mean harm through the real HTTP API.
+
+The memory of its process stays bounded, and slow senders hold nobody up.
+"""
 
 import io
 import os
@@ -79,7 +82,9 @@ def memory(running: Running, client: httpx2.Client) -> Iterator[Memory]:
 
 def send(running: Running, content: bytes, path: str = "/packages/from-zip") -> httpx2.Response:
     with running.client() as sender:
-        return sender.post(path, params={"organization_slug": "demo"}, files={"file": ("package.zip", content, "application/zip")})
+        return sender.post(
+            path, params={"organization_slug": "demo"}, files={"file": ("package.zip", content, "application/zip")}
+        )
 
 
 def largest(name: str) -> bytes:
@@ -107,11 +112,27 @@ def unchecked_directory() -> bytes:
 
 HOSTILE: list[tuple[str, Callable[[], bytes], set[str]]] = [
     ("bomb", lambda: zipped(lambda target: target.writestr("bomb", bytes(400 * MIB))), {"archive_invalid"}),
-    ("many small bombs", lambda: build([Member(b"%d" % number, bytes(4 * MIB)) for number in range(125)]), {"archive_too_large"}),
-    ("deep folders", lambda: many_members(lambda n: f"{n}/{'/'.join('abcdefghijklmnopqrstuvwxyz')}".encode()), {"archive_too_many_files"}),
+    (
+        "many small bombs",
+        lambda: build([Member(b"%d" % number, bytes(4 * MIB)) for number in range(125)]),
+        {"archive_too_large"},
+    ),
+    (
+        "deep folders",
+        lambda: many_members(lambda n: f"{n}/{'/'.join('abcdefghijklmnopqrstuvwxyz')}".encode()),
+        {"archive_too_many_files"},
+    ),
     ("bad names", lambda: many_members(lambda n: b"../%s-%d" % (b"n" * 250, n)), {"archive_invalid"}),
-    ("long names", lambda: many_members(lambda n: b"%s-%d" % (b"n" * 200, n)), {"manifest_unreadable", "manifest_invalid"}),
-    ("a count that lies", lambda: build([Member(b"%d" % number, b"") for number in range(300_000)], told=1), {"archive_too_many_files"}),
+    (
+        "long names",
+        lambda: many_members(lambda n: b"%s-%d" % (b"n" * 200, n)),
+        {"manifest_unreadable", "manifest_invalid"},
+    ),
+    (
+        "a count that lies",
+        lambda: build([Member(b"%d" % number, b"") for number in range(300_000)], told=1),
+        {"archive_too_many_files"},
+    ),
     ("zip64", unchecked_directory, {"archive_unreadable"}),
     ("end signatures", lambda: b"PK\5\6" * 12_000_000, {"archive_unreadable"}),
 ]
@@ -134,7 +155,9 @@ def test_the_largest_packages_cost_little_memory_however_many_come_at_once(runni
     assert {answer.json()["package"]["status"] for answer in answers} <= {"ready", "building"}, answers[0].text[:500]
 
 
-def test_archives_and_input_files_are_stored_as_a_stream(running: Running, client: httpx2.Client, memory: Memory) -> None:
+def test_archives_and_input_files_are_stored_as_a_stream(
+    running: Running, client: httpx2.Client, memory: Memory
+) -> None:
     content = largest("stored")
     stored = send(running, content, "/upload/archive")
     assert (stored.status_code, stored.json()["size"]) == (200, len(content)), stored.text[:500]
@@ -151,7 +174,11 @@ def test_archives_and_input_files_are_stored_as_a_stream(running: Running, clien
 
 def part(name: str, content: bytes, more: str = "", filename: str = "") -> bytes:
     file = f'; filename="{filename}"' if filename else ""
-    return f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"{file}\r\n{more}\r\n'.encode() + content + b"\r\n"
+    return (
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"{file}\r\n{more}\r\n'.encode()
+        + content
+        + b"\r\n"
+    )
 
 
 CLOSE = f"--{BOUNDARY}--\r\n".encode()
@@ -165,8 +192,16 @@ FORMS: list[tuple[str, str, bytes]] = [
     ("many headers", FORM, part("file", b"", "X-Y: z\r\n" * 3_000_000, "a.zip") + CLOSE),
     ("a long name of a file", FORM, part("file", b"x", filename="a" * MIB) + CLOSE),
     ("no boundary", "multipart/form-data", part("file", bytes(40 * MIB), filename="a.zip") + CLOSE),
-    ("a long boundary", f"multipart/form-data; boundary={'b' * 5000}", part("file", bytes(40 * MIB), filename="a.zip") + CLOSE),
-    ("another boundary", "multipart/form-data; boundary=other", part("file", bytes(40 * MIB), filename="a.zip") + CLOSE),
+    (
+        "a long boundary",
+        f"multipart/form-data; boundary={'b' * 5000}",
+        part("file", bytes(40 * MIB), filename="a.zip") + CLOSE,
+    ),
+    (
+        "another boundary",
+        "multipart/form-data; boundary=other",
+        part("file", bytes(40 * MIB), filename="a.zip") + CLOSE,
+    ),
     ("boundaries alone", FORM, f"--{BOUNDARY}\r\n".encode() * 1_500_000),
     ("no end", FORM, part("file", bytes(40 * MIB), filename="a.zip")),
     ("no name", FORM, f"--{BOUNDARY}\r\nContent-Disposition: form-data\r\n\r\nx\r\n".encode() + CLOSE),
@@ -179,7 +214,9 @@ FORMS: list[tuple[str, str, bytes]] = [
 
 @pytest.mark.parametrize(("kind", "body"), [one[1:] for one in FORMS], ids=[one[0] for one in FORMS])
 @pytest.mark.parametrize("path", ["/packages/from-zip", "/upload/archive"])
-def test_an_odd_form_is_refused_and_costs_little_memory(client: httpx2.Client, memory: Memory, path: str, kind: str, body: bytes) -> None:
+def test_an_odd_form_is_refused_and_costs_little_memory(
+    client: httpx2.Client, memory: Memory, path: str, kind: str, body: bytes
+) -> None:
     answer = client.post(path, content=body, headers={"Content-Type": kind})
     assert answer.status_code in {400, 413, 422}, answer.text[:500]
     assert answer.headers["content-type"] == "application/problem+json"
@@ -200,7 +237,10 @@ SLOW = {
     "head": ("GET /ready HTTP/1.1\nHost: x\nX-Slow: ", {b"", b"HTTP/1.1 400 Bad Request"}),
     "no word": ("", {b"", b"HTTP/1.1 400 Bad Request"}),
     "upload": (UPLOAD + PART, {b"HTTP/1.1 408 Request Timeout"}),
-    "json": ("POST /tasks HTTP/1.1\nHost: x\nAuthorization: Bearer TOKEN\nContent-Length: 1000\n\n", {b"HTTP/1.1 408 Request Timeout"}),
+    "json": (
+        "POST /tasks HTTP/1.1\nHost: x\nAuthorization: Bearer TOKEN\nContent-Length: 1000\n\n",
+        {b"HTTP/1.1 408 Request Timeout"},
+    ),
 }
 
 
@@ -246,7 +286,9 @@ ENDLESS = {
 
 
 @pytest.mark.parametrize(("text", "piece"), ENDLESS.values(), ids=ENDLESS)
-def test_what_has_no_end_is_cut_off_before_it_costs_memory(running: Running, memory: Memory, text: str, piece: bytes) -> None:
+def test_what_has_no_end_is_cut_off_before_it_costs_memory(
+    running: Running, memory: Memory, text: str, piece: bytes
+) -> None:
     """Of somebody without a token, who could send gigabytes."""
     sender = open_socket(running, text, token=False)
     assert sent_until_cut(sender, piece * (65536 // len(piece))) < 64 * MIB
@@ -263,7 +305,9 @@ def sent_until_cut(sender: socket.socket, block: bytes) -> int:
     return 512 * MIB
 
 
-def test_a_body_of_another_length_than_it_says_ends_with_its_connection(running: Running, client: httpx2.Client, memory: Memory) -> None:
+def test_a_body_of_another_length_than_it_says_ends_with_its_connection(
+    running: Running, client: httpx2.Client, memory: Memory
+) -> None:
     short = open_socket(running, UPLOAD)
     short.sendall(part("file", b"x", filename="a.zip"))
     short.shutdown(socket.SHUT_WR)
@@ -291,7 +335,10 @@ def test_a_member_whose_checksum_lies_ends_the_build_by_name(running: Running) -
 def test_unpacking_the_most_that_is_allowed_costs_the_builder_little_memory(running: Running) -> None:
     watched = Memory(running.parts["worker-default"][0])
     block = os.urandom(1 << 14) * 64 * 100  # packs to a hundredth
-    members = [Member(b"code.py", b"def run():\n    return {}\n"), *(Member(b"%d.bin" % number, block) for number in range(4))]
+    members = [
+        Member(b"code.py", b"def run():\n    return {}\n"),
+        *(Member(b"%d.bin" % number, block) for number in range(4)),
+    ]
     answer = send(running, build(members, manifest=small_manifest("unpacks").encode()))
     assert answer.json()["package"]["status"] == "ready", answer.text[:1000]
     assert watched.above_idle() <= ALLOWED_BYTES, f"{watched.above_idle() / MIB:.1f} MiB above idle"

@@ -1,4 +1,7 @@
-"""Packages as engineers write them pass validation as it is by default and run on every backend; results are held to published values."""
+"""Packages as engineers write them pass validation as it is by default and run on every backend.
+
+Results are held to published values.
+"""
 
 import io
 import json
@@ -19,8 +22,19 @@ from mecapy_platform.client.archive import package_files
 from real_backends import BACKENDS, Backend
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-PACKAGES = ("bolted-joint", "beam-frame", "calculix", "lightest-spring", "beam-diagrams", "mesh-properties", "reliability")
-PROBE = "def where():\n    with open('/proc/self/cmdline') as file:\n        return {'command': file.read().replace(chr(0), ' ')}\n"
+PACKAGES = (
+    "bolted-joint",
+    "beam-frame",
+    "calculix",
+    "lightest-spring",
+    "beam-diagrams",
+    "mesh-properties",
+    "reliability",
+)
+PROBE = (
+    "def where():\n    with open('/proc/self/cmdline') as file:\n        return {'command': "
+    "file.read().replace(chr(0), ' ')}\n"
+)
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
@@ -45,7 +59,10 @@ def cases_of(package: str) -> Iterator[Case]:
         suite = json.loads(path.read_text())
         name, _spec = functions[suite.get("handler") or suite["function"]]
         for one in suite["test_cases"]:
-            inputs, expected = one.get("request", one.get("inputs")), one.get("expected", one.get("expected_outputs", {}))
+            inputs, expected = (
+                one.get("request", one.get("inputs")),
+                one.get("expected", one.get("expected_outputs", {})),
+            )
             tolerance = one.get("tolerance", {}).get("numeric", 1e-9)
             yield Case(package, name, one["name"], inputs, expected, tolerance, one.get("expected_exception", ""))
 
@@ -79,16 +96,25 @@ class Deployed:
         self.answers = {package: self._deploy(package) for package in PACKAGES}
 
     def _deploy(self, package: str) -> dict[str, Any]:
-        answer = self.client.post("/packages/from-zip", files={"file": ("package.zip", zipped(package, is_warm=self.backend.is_warm))})
+        answer = self.client.post(
+            "/packages/from-zip", files={"file": ("package.zip", zipped(package, is_warm=self.backend.is_warm))}
+        )
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()
         return found
 
     def run(self, package: str, function: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
         files = {name: value for name, value in inputs.items() if isinstance(value, str) and value.startswith("tests/")}
-        uploads = {name: self._upload(package, function, name, EXAMPLES / package / path) for name, path in files.items()}
+        uploads = {
+            name: self._upload(package, function, name, EXAMPLES / package / path) for name, path in files.items()
+        }
         name = self.answers[package]["package"]["name"]
-        body = {"package": name, "function": function, "inputs": {k: v for k, v in inputs.items() if k not in files}, "files": uploads}
+        body = {
+            "package": name,
+            "function": function,
+            "inputs": {k: v for k, v in inputs.items() if k not in files},
+            "files": uploads,
+        }
         answer = self.client.post("/tasks", params={"wait": 60}, json=body)
         assert answer.status_code == 201, answer.text
         task: dict[str, Any] = answer.json()
@@ -173,7 +199,9 @@ def test_a_plot_comes_back_as_output_and_as_artifact(deployed: Deployed) -> None
     assert task["state"] == "completed", task["error"]
     assert deployed.artifact(task, "diagrams.svg").startswith(b"<?xml")
     assert deployed.artifact(task, "drawing.png").startswith(b"\x89PNG")
-    assert not [line for line in deployed.client.get(f"/tasks/{task['id']}/logs").json()["entries"] if "rror" in line["text"]]
+    assert not [
+        line for line in deployed.client.get(f"/tasks/{task['id']}/logs").json()["entries"] if "rror" in line["text"]
+    ]
 
 
 def test_a_mesh_is_written_that_meshio_reads(deployed: Deployed) -> None:

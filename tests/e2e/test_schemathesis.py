@@ -1,4 +1,7 @@
-"""Requests made up from the OpenAPI document, sent by an administrator with ids that exist: no 500, and a code on each refusal."""
+"""Requests made up from the OpenAPI document, sent by an administrator with ids that exist.
+
+No 500, and a code on each refusal.
+"""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -28,7 +31,12 @@ functions:
 CODE = "def force(stiffness, travel, note=None):\n    return {'force': stiffness * travel}\n"
 SCHEMA: Any = schemathesis.openapi.from_dict(json.loads(document()))
 OPERATIONS: dict[str, Any] = {one.label: one for one in (found.ok() for found in SCHEMA.get_all_operations())}
-REACHED = {"GET /tasks/{task_id}", "GET /tasks/{task_id}/logs", "GET /packages/{package_id}", "GET /jobs/{job_id}/result"}
+REACHED = {
+    "GET /tasks/{task_id}",
+    "GET /tasks/{task_id}/logs",
+    "GET /packages/{package_id}",
+    "GET /jobs/{job_id}/result",
+}
 
 
 @pytest.fixture(scope="module")
@@ -70,12 +78,16 @@ def with_known(parameters: object, known: Mapping[str, str]) -> object:
 
 @pytest.mark.timeout(SECONDS_OF_ONE_TEST)
 @pytest.mark.parametrize("label", OPERATIONS)
-def test_no_made_up_request_is_answered_with_500(running: Running, token: str, known: dict[str, str], label: str) -> None:
+def test_no_made_up_request_is_answered_with_500(
+    running: Running, token: str, known: dict[str, str], label: str
+) -> None:
     operation = OPERATIONS[label]
     url, seen = running.url, set[int]()
 
     @given(case=operation.as_strategy(generation_mode=GenerationMode.POSITIVE))
-    @settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    )
     def attack(case: Any) -> None:
         case.path_parameters = with_known(case.path_parameters, known)
         if isinstance(case.query, dict):

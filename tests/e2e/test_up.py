@@ -1,4 +1,7 @@
-"""The real `mecapy up`: a package deployed and run over it by the command line, by root's and by an ordinary user's platform."""
+"""The real `mecapy up`.
+
+A package deployed and run over it by the command line, by root's and by an ordinary user's platform.
+"""
 
 import json
 import os
@@ -23,7 +26,9 @@ def mecapy(home: Path, *arguments: str) -> str:
     environment = {**os.environ, "HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config")}
     for name in ("MECAPY_API_URL", "MECAPY_TOKEN"):
         environment.pop(name, None)
-    done = subprocess.run([MECAPY, *arguments], cwd=home, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [MECAPY, *arguments], cwd=home, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
     return done.stdout
 
@@ -36,7 +41,9 @@ def proportional_memory(started: Started) -> int:
     return total
 
 
-@pytest.mark.parametrize("uid", [None, pytest.param(NOBODY, marks=pytest.mark.skipif(os.geteuid() != 0, reason="needs root"))])
+@pytest.mark.parametrize(
+    "uid", [None, pytest.param(NOBODY, marks=pytest.mark.skipif(os.geteuid() != 0, reason="needs root"))]
+)
 def test_the_commands_of_the_greeting_work(tmp_path: Path, uid: int | None) -> None:
     with open_directory(uid) as place, launched(place / "data", uid=uid, program=REAL) as started:
         ready = started.ready()

@@ -1,4 +1,7 @@
-"""What every backend of the sandbox does. A backend is done when a subclass of these classes passes with its fixtures."""
+"""What every backend of the sandbox does.
+
+A backend is done when a subclass of these classes passes with its fixtures.
+"""
 
 import json
 import threading
@@ -26,7 +29,9 @@ from mecapy_platform.sandbox.base import (
 )
 
 PACKAGE = Path(__file__).parent / "sandbox_package"
-LIMITS = Limits(cpu=1, memory_mb=256, timeout_seconds=30, disk_bytes=32 << 20, disk_files=500, processes=64, grace_seconds=1.0)
+LIMITS = Limits(
+    cpu=1, memory_mb=256, timeout_seconds=30, disk_bytes=32 << 20, disk_files=500, processes=64, grace_seconds=1.0
+)
 
 
 @dataclass
@@ -255,7 +260,9 @@ class ConfinementContract:
         assert "128 MiB" in outcome.ended.detail
 
     def test_memory_of_a_child_process_counts(self, bench: Bench) -> None:
-        assert bench.run("child_takes_memory", {"megabytes": 400}, memory_mb=128).ended.reason is EndReason.OUT_OF_MEMORY
+        assert (
+            bench.run("child_takes_memory", {"megabytes": 400}, memory_mb=128).ended.reason is EndReason.OUT_OF_MEMORY
+        )
 
     def test_disk_limit_in_bytes(self, bench: Bench) -> None:
         outcome = bench.run("fills_disk", disk_bytes=4 << 20)
@@ -295,7 +302,9 @@ class ConfinementContract:
         outcome = bench.run("links_result")
         assert outcome.collected.result is None
 
-    @pytest.mark.parametrize(("limits", "words"), [({"output_files": 5}, "5 files"), ({"output_bytes": 10}, "10 bytes")])
+    @pytest.mark.parametrize(
+        ("limits", "words"), [({"output_files": 5}, "5 files"), ({"output_bytes": 10}, "10 bytes")]
+    )
     def test_too_many_or_too_large_outputs_are_said(self, bench: Bench, limits: dict[str, int], words: str) -> None:
         outcome = bench.run("makes_artifacts", {"count": 10}, **limits)
         assert words in outcome.collected.over_limit

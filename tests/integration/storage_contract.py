@@ -1,4 +1,7 @@
-"""What every storage does. A new implementation subclasses this and gives a `storage` fixture, and `read_url` to fetch a signed address."""
+"""What every storage does.
+
+A new implementation subclasses this and gives a `storage` fixture, and `read_url` to fetch a signed address.
+"""
 
 import hashlib
 import io
@@ -82,7 +85,12 @@ class StorageContract:
 
     def test_a_prefix_is_forgotten_whole_and_its_neighbours_stay(self, storage: Storage) -> None:
         root = f"org/{uuid4()}/task"
-        for name in ("a/attempt/1/file/x", "a/attempt/1/artifact/deep/er/y", "a/attempt/10/file/z", "b/attempt/1/file/x"):
+        for name in (
+            "a/attempt/1/file/x",
+            "a/attempt/1/artifact/deep/er/y",
+            "a/attempt/10/file/z",
+            "b/attempt/1/file/x",
+        ):
             put(storage, f"{root}/{name}", b"x")
         assert storage.delete_prefix(f"{root}/a/attempt/1/") == 2
         assert storage.delete_prefix(f"{root}/a/attempt/1/") == 0
@@ -110,7 +118,9 @@ class StorageContract:
             thread.join()
         assert faults == []
 
-    @pytest.mark.parametrize("key", ["", "/etc/passwd", "../x", "a/../../x", "a//b", "a/./b", "a\\b", "a\0b", "a b", "x" * 256, "a/é"])
+    @pytest.mark.parametrize(
+        "key", ["", "/etc/passwd", "../x", "a/../../x", "a//b", "a/./b", "a\\b", "a\0b", "a b", "x" * 256, "a/é"]
+    )
     def test_a_key_that_leaves_its_root_is_absent(self, storage: Storage, key: str) -> None:
         with pytest.raises(NotFoundError):
             storage.open(key)

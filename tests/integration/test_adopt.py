@@ -1,4 +1,7 @@
-"""Runs that outlive their worker, as PostgreSQL sees them: who may take them over, when they are lost, and that an old worker is fenced."""
+"""Runs that outlive their worker, as PostgreSQL sees them.
+
+Who may take them over, when they are lost, and that an old worker is fenced.
+"""
 
 from collections.abc import Iterator
 from uuid import uuid4
@@ -43,7 +46,14 @@ def claimed(database: Database) -> Claim:
     with database.transaction() as session:
         for table in ("events", "tasks"):
             session.execute(text(f"DELETE FROM {table}"))
-        node = {"name": "node", "cpu": 8, "memory_mb": 8192, "disk_free_bytes": 1 << 40, "accepts_work": True, "refusal": None}
+        node = {
+            "name": "node",
+            "cpu": 8,
+            "memory_mb": 8192,
+            "disk_free_bytes": 1 << 40,
+            "accepts_work": True,
+            "refusal": None,
+        }
         session.execute(queue.SEE_NODE, node)
         organization = Organization(slug=factories.unique(), display_name="made", limits={})
         session.add(organization)
@@ -69,12 +79,16 @@ def name(database: Database, claim: Claim) -> None:
 
 
 def let_lease_run_out(database: Database, claim: Claim, seconds: float = 1.0) -> None:
-    statement = text("UPDATE attempts SET lease_until = clock_timestamp() - make_interval(secs => :seconds) WHERE task_id = :task")
+    statement = text(
+        "UPDATE attempts SET lease_until = clock_timestamp() - make_interval(secs => :seconds) WHERE task_id = :task"
+    )
     with database.transaction() as session:
         session.execute(statement, {"seconds": seconds, "task": claim.task_id})
 
 
-def take_over(database: Database, *, node: str = "node", lane: Lane = Lane.DEFAULT, dead: tuple[str, ...] = ()) -> list[Adopted]:
+def take_over(
+    database: Database, *, node: str = "node", lane: Lane = Lane.DEFAULT, dead: tuple[str, ...] = ()
+) -> list[Adopted]:
     with database.transaction() as session:
         return adopt.take_over(session, Worker(node, "new", "docker"), [lane], dead, SETTINGS)
 
@@ -136,7 +150,9 @@ def test_a_run_that_was_let_go_is_taken_at_once(database: Database, claimed: Cla
 
 
 @pytest.mark.parametrize("options", [{"node": "elsewhere"}, {"lane": Lane.HIGH_PRIORITY}])
-def test_only_the_nodes_own_runs_in_the_workers_lanes_are_taken(database: Database, claimed: Claim, options: dict[str, str]) -> None:
+def test_only_the_nodes_own_runs_in_the_workers_lanes_are_taken(
+    database: Database, claimed: Claim, options: dict[str, str]
+) -> None:
     name(database, claimed)
     let_lease_run_out(database, claimed)
     assert take_over(database, **options) == []  # type: ignore[arg-type]
@@ -155,7 +171,9 @@ def test_a_named_run_waits_for_its_node_and_is_lost_when_that_stays_away(databas
     let_lease_run_out(database, claimed, AT_ONCE.durable_absence_seconds + 1)
     assert take_back(database) == 1
     with database.transaction() as session:
-        assert session.query(Attempt.state).where(Attempt.task_id == claimed.task_id).scalar() == FailureKind.LOST_MACHINE
+        assert (
+            session.query(Attempt.state).where(Attempt.task_id == claimed.task_id).scalar() == FailureKind.LOST_MACHINE
+        )
 
 
 def test_what_is_kept_of_the_output_is_counted_for_this_attempt(database: Database, claimed: Claim) -> None:

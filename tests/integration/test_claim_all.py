@@ -67,11 +67,18 @@ def fill(database: Database, rng: random.Random, lane: Lane) -> None:
     with database.transaction() as session:
         for table in ("events", "tasks", "lane_shares", "nodes"):
             session.execute(text(f"DELETE FROM {table}"))
-        node = {"name": "node-1", "cpu": rng.choice([4, 8, 100]), "memory_mb": rng.choice([2048, 8192, 100_000]), "disk_free_bytes": 1}
+        node = {
+            "name": "node-1",
+            "cpu": rng.choice([4, 8, 100]),
+            "memory_mb": rng.choice([2048, 8192, 100_000]),
+            "disk_free_bytes": 1,
+        }
         session.execute(queue.SEE_NODE, {**node, "accepts_work": True, "refusal": None})
         session.add(LaneShare(lane=lane, organization_id=NOBODY, passed=rng.choice([0.0, 3.0])))
         for number in range(rng.randint(1, 4)):
-            made = Organization(slug=f"o-{uuid4().hex[:10]}", display_name="made", weight=rng.choice([0.5, 1.0, 2.0]), limits={})
+            made = Organization(
+                slug=f"o-{uuid4().hex[:10]}", display_name="made", weight=rng.choice([0.5, 1.0, 2.0]), limits={}
+            )
             session.add(made)
             session.flush()
             session.add(LaneShare(lane=lane, organization_id=made.id, passed=float(rng.randint(0, 5))))
@@ -159,7 +166,9 @@ def test_a_claim_of_the_short_way_has_all_that_the_long_way_s_has(database: Data
         assert {**vars(one), "token": fields["token"]} == fields
 
 
-def test_a_claim_can_be_begun_before_others_see_it_and_is_there_when_the_block_is_left(server: Postgres, database: Database) -> None:
+def test_a_claim_can_be_begun_before_others_see_it_and_is_there_when_the_block_is_left(
+    server: Postgres, database: Database
+) -> None:
     fill(database, random.Random(3), Lane.DEFAULT)
     with database.transaction() as session:
         session.execute(text("UPDATE nodes SET cpu = 100, memory_mb = 100000"))

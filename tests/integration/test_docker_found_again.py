@@ -1,4 +1,7 @@
-"""A run outlives the process that started it, the clients of its daemon and the daemon's connection; another process goes on with it."""
+"""A run outlives the process that started it, the clients of its daemon and the daemon's connection.
+
+Another process goes on with it.
+"""
 
 import json
 import os
@@ -49,7 +52,9 @@ class Desk:
     def backend(self) -> DockerSandbox:
         return DockerSandbox(DockerOptions(self.folder / "runs", self.engine.address, platform=self.platform))
 
-    def start(self, function: str, inputs: dict[str, Any] | None = None, **limits: Any) -> tuple["subprocess.Popen[str]", str]:
+    def start(
+        self, function: str, inputs: dict[str, Any] | None = None, **limits: Any
+    ) -> tuple["subprocess.Popen[str]", str]:
         given = Path(tempfile.mkdtemp(dir=self.folder))
         given.chmod(0o755)
         (given / "data.json").write_text(json.dumps(inputs or {}))
@@ -159,7 +164,9 @@ def test_a_stop_reaches_a_run_that_was_found_again(desk: Desk) -> None:
     run = desk.sandbox.find(reference)
     assert run is not None
     with run:
-        outcome = follow(run, lambda event: run.stop(StopReason.CANCELLED) if isinstance(event, LogChunk | ProgressLine) else None)
+        outcome = follow(
+            run, lambda event: run.stop(StopReason.CANCELLED) if isinstance(event, LogChunk | ProgressLine) else None
+        )
     assert outcome.ended.stop is StopReason.CANCELLED
 
 
@@ -178,7 +185,8 @@ def test_a_run_is_let_go_when_the_reason_is_its_workers_alone(desk: Desk, reason
 def test_killed_clients_of_the_daemon_do_not_end_a_run(desk: Desk) -> None:
     _worker, reference = (found := desk.start("counts", {"count": 20, "seconds": 0.1}))
     watcher = subprocess.Popen(
-        ["docker", "--host", desk.engine.address, "attach", "--no-stdin", "--sig-proxy=false", reference], stdout=subprocess.DEVNULL
+        ["docker", "--host", desk.engine.address, "attach", "--no-stdin", "--sig-proxy=false", reference],
+        stdout=subprocess.DEVNULL,
     )
     kill(found[0])
     watcher.kill()
@@ -221,7 +229,13 @@ def test_containers_of_others_are_neither_listed_nor_found_nor_removed(desk: Des
 def test_kept_runs_are_listed_with_their_attempt(desk: Desk) -> None:
     reference = desk.started_and_left("silent")
     (kept,) = desk.sandbox.kept()
-    assert (kept.reference, kept.task_id, kept.attempt, kept.is_attempt, kept.is_overdue) == (reference, "task", 1, True, False)
+    assert (kept.reference, kept.task_id, kept.attempt, kept.is_attempt, kept.is_overdue) == (
+        reference,
+        "task",
+        1,
+        True,
+        False,
+    )
 
 
 def test_user_code_that_speaks_on_the_socket_is_not_believed(desk: Desk) -> None:
@@ -241,6 +255,9 @@ def follow_to_the_end(run: Any) -> EndReason:
 def _only_first_process(desk: Desk, reference: str) -> bool:
     """Everything but the container's first process is dead."""
     found = subprocess.run(
-        ["docker", "--host", desk.engine.address, "top", reference, "-eo", "pid"], check=True, capture_output=True, text=True
+        ["docker", "--host", desk.engine.address, "top", reference, "-eo", "pid"],
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout
     return len(found.split()) == 2

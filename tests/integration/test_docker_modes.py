@@ -1,4 +1,7 @@
-"""Modes B and C: images built from a Dockerfile or named, run under the same contract, without a shell or Python in them."""
+"""Modes B and C.
+
+Images built from a Dockerfile or named, run under the same contract, without a shell or Python in them.
+"""
 
 import json
 import shutil
@@ -83,7 +86,9 @@ class TestRuns:
         assert outcome.ended.exit_code == 0
 
     def test_the_environment_is_the_images_and_the_contracts(self, shop: Shop) -> None:
-        image = load_shell_image(shop.daemon, "test/env", Env=["PATH=/bin", "SOLVER=fast", "LD_PRELOAD=/nonexistent.so"], WorkingDir="/tmp")
+        image = load_shell_image(
+            shop.daemon, "test/env", Env=["PATH=/bin", "SOLVER=fast", "LD_PRELOAD=/nonexistent.so"], WorkingDir="/tmp"
+        )
         text = shop.run(image, "sh", "-c", "env; ls -d $PWD").text("stdout")
         assert "SOLVER=fast" in text
         assert "MECAPY_CPU_LIMIT=1" in text
@@ -116,7 +121,10 @@ class TestRuns:
         assert outcome.ended.exit_code == 127
 
     def test_a_stop_reaches_the_program_and_what_it_saves_is_kept(self, shop: Shop) -> None:
-        script = "trap 'echo saved > /workspace/out/artifacts/partial.txt; exit 0' TERM; echo ready; while true; do sleep 0.1; done"
+        script = (
+            "trap 'echo saved > /workspace/out/artifacts/partial.txt; exit 0' TERM; echo ready; while true; do "
+            "sleep 0.1; done"
+        )
         with shop.sandbox.start(shop.spec(shop.shell, "sh", "-c", script)) as run:
             outcome = follow(run, lambda event: run.stop(StopReason.CANCELLED) if isinstance(event, LogChunk) else None)
         assert outcome.contents == {"partial.txt": b"saved\n"}
@@ -146,7 +154,10 @@ class TestRuns:
 
 class TestBuilds:
     def test_a_dockerfile_is_built_and_runs(self, shop: Shop) -> None:
-        script = "#!/bin/sh\ncat /made > /workspace/out/artifacts/made.txt\necho '{\"ok\": true}' > /workspace/out/data.json\n"
+        script = (
+            "#!/bin/sh\ncat /made > /workspace/out/artifacts/made.txt\necho '{\"ok\": true}' > "
+            "/workspace/out/data.json\n"
+        )
         image = shop.build("FROM test/shell\nCOPY run.sh /opt/run.sh\nRUN echo built > /made\n", {"run.sh": script})
         outcome = shop.run(image, "sh", "/opt/run.sh")
         assert outcome.result == {"ok": True}
@@ -161,7 +172,8 @@ class TestBuilds:
 
     def test_what_runs_in_a_build_is_under_our_filter(self, shop: Shop) -> None:
         image = shop.build(
-            "FROM test/shell\nRUN cat /proc/self/status > /seen; mkdir /m; busybox mount -t tmpfs none /m && echo mounted >> /seen; true\n"
+            "FROM test/shell\nRUN cat /proc/self/status > /seen; mkdir /m; busybox mount -t tmpfs none /m && echo "
+            "mounted >> /seen; true\n"
         )
         text = shop.run(image, "cat", "/seen").text("stdout")
         assert "Seccomp:\t2" in text
@@ -174,7 +186,11 @@ class TestBuilds:
             ("FROM test/shell\nCOPY absent /x\n", {}, "image_build_failed"),
             ("FROM registry.invalid/none:1\n", {}, "image_unavailable"),
             ("FROM test/shell\nRUN sleep 60\n", {"seconds": 2}, "image_build_stopped"),
-            ("FROM test/shell\nCOPY large /large\n", {"files": {"large": "x" * (20 << 20)}, "image_bytes": 10 << 20}, "image_too_large"),
+            (
+                "FROM test/shell\nCOPY large /large\n",
+                {"files": {"large": "x" * (20 << 20)}, "image_bytes": 10 << 20},
+                "image_too_large",
+            ),
             (
                 # ends by itself after 3 GB: a limit that fails must not fill the disk
                 "FROM test/shell\nRUN for i in $(seq 150); do dd if=/dev/zero of=/$i bs=1M count=20; done\n",
@@ -186,7 +202,9 @@ class TestBuilds:
             ("FROM test/shell\n", {"dockerfile": "../Dockerfile"}, "dockerfile_missing"),
         ],
     )
-    def test_what_is_wrong_is_said_by_its_code(self, shop: Shop, dockerfile: str, options: dict[str, Any], code: str) -> None:
+    def test_what_is_wrong_is_said_by_its_code(
+        self, shop: Shop, dockerfile: str, options: dict[str, Any], code: str
+    ) -> None:
         with pytest.raises(InvalidInputError) as caught:
             shop.build(dockerfile, **options)
         assert caught.value.code == code

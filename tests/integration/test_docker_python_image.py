@@ -1,4 +1,7 @@
-"""Our Python image, made from Debian's packages by the command that `make images` runs: a base for Dockerfiles, with a recorded id."""
+"""Our Python image, made from Debian's packages by the command that `make images` runs.
+
+A base for Dockerfiles, with a recorded id.
+"""
 
 import json
 import os
@@ -37,13 +40,17 @@ def engine() -> Iterator[TestDaemon]:
         yield started
 
 
-def test_a_dockerfile_upon_our_python_image_runs_and_the_image_is_the_recorded_one(engine: TestDaemon, tmp_path: Path) -> None:
+def test_a_dockerfile_upon_our_python_image_runs_and_the_image_is_the_recorded_one(
+    engine: TestDaemon, tmp_path: Path
+) -> None:
     command = [sys.executable, str(DEPLOY / "build.py"), "--host", engine.address]
     said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=280).stdout
     made = {line.split()[0]: line.split()[1] for line in said.splitlines()}
     recorded = json.loads((DEPLOY / "digests.json").read_text())
     assert made["mecapy/root"] == recorded["mecapy/root"]["id"]
-    if made["mecapy/python"] != recorded["mecapy/python"]["id"]:  # Debian's packages have moved on: that is said, never silent
+    if (
+        made["mecapy/python"] != recorded["mecapy/python"]["id"]
+    ):  # Debian's packages have moved on: that is said, never silent
         assert f"(recorded: {recorded['mecapy/python']['id']})" in said
     sandbox = DockerSandbox(DockerOptions(tmp_path / "runs", engine.address))
     (tmp_path / "context").mkdir()
@@ -51,11 +58,15 @@ def test_a_dockerfile_upon_our_python_image_runs_and_the_image_is_the_recorded_o
         "FROM mecapy/python\nCOPY size.py /opt/size.py\nRUN python3 -m py_compile /opt/size.py\n"
     )
     (tmp_path / "context" / "size.py").write_text(PROGRAM)
-    order = BuildOrder(tmp_path / "context", "Dockerfile", "org", {}, has_network=False, seconds=100, image_bytes=1 << 30)
+    order = BuildOrder(
+        tmp_path / "context", "Dockerfile", "org", {}, has_network=False, seconds=100, image_bytes=1 << 30
+    )
     image = sandbox.images.build(order, print)
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "data.json").write_text('{"load": 3}')
-    spec = SandboxSpec("task", 1, tmp_path, tmp_path / "in", LIMITS, entrypoint=("python3", "/opt/size.py"), image=image)
+    spec = SandboxSpec(
+        "task", 1, tmp_path, tmp_path / "in", LIMITS, entrypoint=("python3", "/opt/size.py"), image=image
+    )
     with sandbox.start(spec) as run:
         assert follow(run).result == {"stress": 1.5}
     sandbox.close()

@@ -95,7 +95,9 @@ def test_a_container_serves_one_task_and_another_one_is_made_for_the_next(backen
 
 
 @pytest.mark.parametrize("change", [{"organization": "org-b"}, {"version": "2"}, {"needs": ("ccx",)}])
-def test_a_container_of_another_organization_version_or_kind_is_never_given(bench: Bench, change: dict[str, Any]) -> None:
+def test_a_container_of_another_organization_version_or_kind_is_never_given(
+    bench: Bench, change: dict[str, Any]
+) -> None:
     assert key_of(specs(bench)) != key_of(replace(specs(bench), **change))
 
 
@@ -110,11 +112,16 @@ def test_the_number_of_waiting_containers_is_bounded(backend: DockerSandbox, ben
     assert [key_of(spec) in pool._waiting for spec in kinds] == [False, False, True, True, True]
 
 
-def test_an_organization_s_last_waiting_container_is_not_pushed_out_by_another_s_many(backend: DockerSandbox, bench: Bench) -> None:
+def test_an_organization_s_last_waiting_container_is_not_pushed_out_by_another_s_many(
+    backend: DockerSandbox, bench: Bench
+) -> None:
     pool = backend._warm
     assert pool is not None
     pool.clear()
-    small, *many = (replace(specs(bench), organization=name, version=str(number)) for number, name in enumerate(["small", *["many"] * 5]))
+    small, *many = (
+        replace(specs(bench), organization=name, version=str(number))
+        for number, name in enumerate(["small", *["many"] * 5])
+    )
     for spec in (small, *many):
         pool.wish(spec)
     wait_until(lambda: key_of(many[-1]) in pool._waiting, 60)
@@ -134,11 +141,18 @@ def test_a_call_waits_for_a_container_that_is_being_made_for_its_like(backend: D
         assert follow(run).ended.exit_code == 0
 
 
-def test_a_kept_run_in_a_container_that_waited_is_listed_and_found_under_its_attempt(backend: DockerSandbox, bench: Bench) -> None:
+def test_a_kept_run_in_a_container_that_waited_is_listed_and_found_under_its_attempt(
+    backend: DockerSandbox, bench: Bench
+) -> None:
     pool = backend._warm
     assert pool is not None
     spec = replace(
-        bench.spec("counts", {"count": 20, "seconds": 0.05}), organization="org-k", version="1", is_warm=True, keep=True, attempt=7
+        bench.spec("counts", {"count": 20, "seconds": 0.05}),
+        organization="org-k",
+        version="1",
+        is_warm=True,
+        keep=True,
+        attempt=7,
     )
     pool.wish(spec)
     wait_until(lambda: key_of(spec) in pool._waiting, 30)

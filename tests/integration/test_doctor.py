@@ -25,7 +25,9 @@ def test_this_machine_passes_and_each_line_says_what_was_found(tmp_path: Path) -
     report = json.loads(result.output)
     assert result.exit_code == 0, [one for one in report["checks"] if not one["holds"]]
     assert report["ok"]
-    assert {"versions", "PostgreSQL", "Valkey", "bubblewrap", "user namespaces", "disk", "uv"} <= {one["name"] for one in report["checks"]}
+    assert {"versions", "PostgreSQL", "Valkey", "bubblewrap", "user namespaces", "disk", "uv"} <= {
+        one["name"] for one in report["checks"]
+    }
     assert all(one["detail"] or one["name"].startswith("sandbox ") for one in report["checks"])
     assert "Docker or Kubernetes" in report["note"]
 
@@ -44,7 +46,9 @@ def test_every_backend_that_a_lane_uses_is_tried(monkeypatch: pytest.MonkeyPatch
     assert report["ok"], report
     tried = {one["name"] for one in report["checks"]}
     assert {
-        f"sandbox {backend}: {check}" for backend in ("bubblewrap", "docker") for check in ("starts", "memory limit", "no network")
+        f"sandbox {backend}: {check}"
+        for backend in ("bubblewrap", "docker")
+        for check in ("starts", "memory limit", "no network")
     } <= tried
 
 

@@ -1,4 +1,7 @@
-"""The bell: it rings for its key, for everybody after a reconnect, and misses nothing that is read after registering."""
+"""The bell.
+
+It rings for its key, for everybody after a reconnect, and misses nothing that is read after registering.
+"""
 
 import asyncio
 import time

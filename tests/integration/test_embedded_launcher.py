@@ -13,7 +13,17 @@ import pytest
 
 from embedded_process import NOBODY, Started, is_alive, launched, open_directory, wait_for
 
-PARTS = ["launcher", "spawner", "postgresql", "valkey", "api", "relay", "worker-high_priority", "worker-default", "worker-long_running"]
+PARTS = [
+    "launcher",
+    "spawner",
+    "postgresql",
+    "valkey",
+    "api",
+    "relay",
+    "worker-high_priority",
+    "worker-default",
+    "worker-long_running",
+]
 IS_ROOT = os.geteuid() == 0
 USERS = [
     pytest.param(None, id="as_we_are"),
@@ -48,14 +58,19 @@ def test_up_starts_every_part_and_ends_them_all(place: Path, uid: int | None) ->
         assert started.finish() == 0
     assert not [pid for pid in pids if is_alive(pid)]
     assert not started.ready_file.exists()
-    assert [(place / f"data/files/worker-{lane}").read_text() for lane in ("high_priority", "default", "long_running")] == ["drained"] * 3
+    assert [
+        (place / f"data/files/worker-{lane}").read_text() for lane in ("high_priority", "default", "long_running")
+    ] == ["drained"] * 3
 
 
 def test_up_listens_on_loopback_alone(place: Path, uid: int | None) -> None:
     with launched(place / "data", uid=uid) as started:
         started.ready()
         addresses = {
-            one.laddr.ip for process in started.tree() for one in process.net_connections("inet") if one.status == psutil.CONN_LISTEN
+            one.laddr.ip
+            for process in started.tree()
+            for one in process.net_connections("inet")
+            if one.status == psutil.CONN_LISTEN
         }
     assert addresses == {"127.0.0.1"}
 
@@ -65,11 +80,17 @@ def test_secrets_are_closed_to_others_and_kept(place: Path, uid: int | None) -> 
         first = started.ready()
         started.finish()
     files = [path for path in (place / "data/secrets").iterdir() if path.is_file()]
-    before = {path.name: json.loads(path.read_text()).get("passwords") if path.suffix == ".json" else path.read_text() for path in files}
+    before = {
+        path.name: json.loads(path.read_text()).get("passwords") if path.suffix == ".json" else path.read_text()
+        for path in files
+    }
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
     with launched(place / "data", uid=uid) as started:
         assert started.ready()["url"] == first["url"]
-    after = {path.name: json.loads(path.read_text()).get("passwords") if path.suffix == ".json" else path.read_text() for path in files}
+    after = {
+        path.name: json.loads(path.read_text()).get("passwords") if path.suffix == ".json" else path.read_text()
+        for path in files
+    }
     assert after == before
 
 
@@ -159,10 +180,15 @@ def test_a_root_platform_below_a_closed_directory_works_and_leaves_no_mount(tmp_
 
 
 def mounts_around(directory: Path) -> list[str]:
-    """Lines of the mount table at this directory, above it or below it: Docker of another test mounts elsewhere meanwhile."""
+    """Lines of the mount table at this directory, above it or below it.
+
+    Docker of another test mounts elsewhere meanwhile.
+    """
     lines = Path("/proc/self/mounts").read_text().splitlines()
     points = {line: Path(line.split()[1]) for line in lines}
-    return [line for line, point in points.items() if point.is_relative_to(directory) or directory.is_relative_to(point)]
+    return [
+        line for line, point in points.items() if point.is_relative_to(directory) or directory.is_relative_to(point)
+    ]
 
 
 def test_a_port_in_use_is_said_when_it_was_asked_for(running: Started) -> None:

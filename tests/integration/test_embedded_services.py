@@ -20,9 +20,15 @@ def alive(pid: int) -> bool:
 def test_postgres_answers_to_each_role_and_ends_with_the_block(tmp_path: Path) -> None:
     with postgres(tmp_path) as server:
         pid = server.pid
-        for role, url in (("mecapy_owner", server.owner_url), ("mecapy_app", server.app_url), ("mecapy_worker", server.worker_url)):
+        for role, url in (
+            ("mecapy_owner", server.owner_url),
+            ("mecapy_app", server.app_url),
+            ("mecapy_worker", server.worker_url),
+        ):
             with psycopg.connect(plain(url)) as connection:
-                row = connection.execute("SELECT current_user, current_setting('is_superuser'), current_database()").fetchone()
+                row = connection.execute(
+                    "SELECT current_user, current_setting('is_superuser'), current_database()"
+                ).fetchone()
             assert row == (role, "off", "mecapy")
     assert not alive(pid)
     assert list(tmp_path.iterdir()) == []
@@ -30,7 +36,12 @@ def test_postgres_answers_to_each_role_and_ends_with_the_block(tmp_path: Path) -
 
 def test_the_application_role_creates_nothing_and_reads_no_other_role(tmp_path: Path) -> None:
     with postgres(tmp_path) as server, psycopg.connect(plain(server.app_url), autocommit=True) as connection:
-        for statement in ("CREATE TABLE theirs (x int)", "CREATE SCHEMA theirs", "SET ROLE mecapy_owner", "SET ROLE mecapy_worker"):
+        for statement in (
+            "CREATE TABLE theirs (x int)",
+            "CREATE SCHEMA theirs",
+            "SET ROLE mecapy_owner",
+            "SET ROLE mecapy_worker",
+        ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(statement)
 

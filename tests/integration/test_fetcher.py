@@ -56,7 +56,9 @@ def test_a_project_that_does_not_exist_is_named(fetcher: Fetcher, place: Path) -
     assert raised.value.code == "requirements_unsolvable"
 
 
-@pytest.mark.parametrize("wanted", ["CONNECT 127.0.0.1:%d HTTP/1.1", "CONNECT localhost:%d HTTP/1.1", "GET http://127.0.0.1:%d/ HTTP/1.1"])
+@pytest.mark.parametrize(
+    "wanted", ["CONNECT 127.0.0.1:%d HTTP/1.1", "CONNECT localhost:%d HTTP/1.1", "GET http://127.0.0.1:%d/ HTTP/1.1"]
+)
 def test_the_proxy_connects_to_the_index_and_nowhere_else(place: Path, wanted: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as secret, IndexProxy(place / "proxy", frozenset({"index.invalid"})):
         secret.settimeout(0.5)

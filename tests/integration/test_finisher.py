@@ -1,4 +1,7 @@
-"""Ends that go together: each behind its own token, none held back by a neighbour, large results and lost databases included."""
+"""Ends that go together.
+
+Each behind its own token, none held back by a neighbour, large results and lost databases included.
+"""
 
 import json
 import threading
@@ -56,7 +59,14 @@ def database(server: Postgres) -> Iterator[Database]:
     with opened.transaction() as session:
         for table in ("events", "tasks", "lane_shares", "nodes"):
             session.execute(text(f"DELETE FROM {table}"))
-        node = {"name": "node", "cpu": 1000, "memory_mb": 1 << 20, "disk_free_bytes": 1 << 40, "accepts_work": True, "refusal": None}
+        node = {
+            "name": "node",
+            "cpu": 1000,
+            "memory_mb": 1 << 20,
+            "disk_free_bytes": 1 << 40,
+            "accepts_work": True,
+            "refusal": None,
+        }
         session.execute(queue.SEE_NODE, node)
     yield opened
     opened.dispose()
@@ -110,7 +120,9 @@ def ends(database: Database) -> int:
 
 def context(server: Postgres, database: Database, tmp_path: Path, points: list[str]) -> Any:
     settings = SETTINGS.model_copy(update={"database_worker_url": server.worker_url, "data_dir": tmp_path})
-    return SimpleNamespace(settings=settings, database=database, send=lambda _lanes: None, probe=lambda point, _claim: points.append(point))
+    return SimpleNamespace(
+        settings=settings, database=database, send=lambda _lanes: None, probe=lambda point, _claim: points.append(point)
+    )
 
 
 class Offered:
@@ -140,7 +152,9 @@ def ended_now(wire: Wire, given: list[Ended]) -> Finished:
 
 def test_many_ends_go_in_one_statement_with_their_results_usage_and_lines(database: Database, wire: Wire) -> None:
     running = claimed(database, 20)
-    given = [Ended(one.token, done(number), [Line(0, "stdout", f"line {number}\n")]) for number, one in enumerate(running)]
+    given = [
+        Ended(one.token, done(number), [Line(0, "stdout", f"line {number}\n")]) for number, one in enumerate(running)
+    ]
     finished = ended_now(wire, given)
     assert finished.tokens == {one.token for one in running}
     assert (states(database), ends(database)) == (["completed"] * 20, 20)
@@ -148,7 +162,9 @@ def test_many_ends_go_in_one_statement_with_their_results_usage_and_lines(databa
         assert len(session.execute(text("SELECT DISTINCT xmin::text FROM tasks")).all()) == 1
         attempts = session.scalars(select(Attempt)).all()
         lines = {one.task_id: one.text for one in session.scalars(select(TaskLog))}
-    assert {(one.state, one.wall_seconds, one.cpu_seconds, one.peak_memory_mb) for one in attempts} == {("completed", 1.5, 1.0, 64.0)}
+    assert {(one.state, one.wall_seconds, one.cpu_seconds, one.peak_memory_mb) for one in attempts} == {
+        ("completed", 1.5, 1.0, 64.0)
+    }
     for number, one in enumerate(running):
         task = task_of(database, one.task_id)
         assert (task.result, task.runtime_seconds, task.attempt_token) == ({"value": number}, 1.5, None)
@@ -158,7 +174,9 @@ def test_many_ends_go_in_one_statement_with_their_results_usage_and_lines(databa
 def test_a_token_that_no_longer_counts_changes_nothing_among_ones_that_do(database: Database, wire: Wire) -> None:
     late, good = claimed(database, 2)
     with database.transaction() as session:
-        session.execute(text("UPDATE attempts SET lease_until = now() - interval '1 s' WHERE token = :token"), {"token": late.token})
+        session.execute(
+            text("UPDATE attempts SET lease_until = now() - interval '1 s' WHERE token = :token"), {"token": late.token}
+        )
     with database.transaction() as session:
         assert take_back_lost(session, Settings(lease_seconds=0)) == 1
     finished = ended_now(wire, [Ended(late.token, done(1)), Ended(good.token, done(2)), Ended(uuid4(), done(3))])
@@ -177,7 +195,9 @@ def test_a_row_that_somebody_holds_is_passed_over_and_waits_for_nobody(database:
     assert ended_now(wire, [Ended(held.token, done())]).tokens == {held.token}
 
 
-def test_all_who_wait_are_woken_by_the_transaction_that_ends_their_tasks(server: Postgres, database: Database, wire: Wire) -> None:
+def test_all_who_wait_are_woken_by_the_transaction_that_ends_their_tasks(
+    server: Postgres, database: Database, wire: Wire
+) -> None:
     running = claimed(database, 100)
     with psycopg.connect(server.worker_url.replace("+psycopg", ""), autocommit=True) as listener:
         listener.execute("LISTEN mecapy_ended")
@@ -186,7 +206,9 @@ def test_all_who_wait_are_woken_by_the_transaction_that_ends_their_tasks(server:
     assert {payload.partition(" ")[0] for payload in payloads} == {f"task:{one.task_id}" for one in running}
 
 
-def test_a_small_end_comes_with_the_ring_and_a_large_one_does_not(server: Postgres, database: Database, wire: Wire) -> None:
+def test_a_small_end_comes_with_the_ring_and_a_large_one_does_not(
+    server: Postgres, database: Database, wire: Wire
+) -> None:
     small, large, stored, odd = claimed(database, 4)
     given = [
         Ended(small.token, done(7)),
@@ -229,18 +251,27 @@ class SomeSlots:
             live.recorded.set()
 
 
-def test_the_slots_that_become_free_are_filled_in_the_same_transaction(server: Postgres, database: Database, tmp_path: Path) -> None:
+def test_the_slots_that_become_free_are_filled_in_the_same_transaction(
+    server: Postgres, database: Database, tmp_path: Path
+) -> None:
     running = claimed(database, 4)
     with database.transaction() as session:
         waiting = running[1:]
-        session.execute(text("DELETE FROM attempts WHERE task_id = ANY (:ids)"), {"ids": [one.task_id for one in waiting]})
         session.execute(
-            text("UPDATE tasks SET state = 'queued', claimable = true, attempts = 0, attempt_token = NULL WHERE id = ANY (:ids)"),
+            text("DELETE FROM attempts WHERE task_id = ANY (:ids)"), {"ids": [one.task_id for one in waiting]}
+        )
+        session.execute(
+            text(
+                "UPDATE tasks SET state = 'queued', claimable = true, attempts = 0, attempt_token = NULL WHERE id = "
+                "ANY (:ids)"
+            ),
             {"ids": [one.task_id for one in waiting]},
         )
     offered = Offered(context(server, database, tmp_path, []))
     slots = SomeSlots(offered.finisher._wire, database, free=1)
-    offered.finisher.offer(Report(running[0], done(), Pump(offered.context, running[0])), offered.through.release, slots)
+    offered.finisher.offer(
+        Report(running[0], done(), Pump(offered.context, running[0])), offered.through.release, slots
+    )
     offered.wait(1)
     (begun,) = slots.begun
     assert (begun.recorded.is_set(), slots.committed) == (True, True)
@@ -257,17 +288,23 @@ def test_without_a_free_slot_nothing_is_claimed(server: Postgres, database: Data
     with database.transaction() as session:
         session.execute(text("DELETE FROM attempts WHERE task_id = :id"), {"id": running[1].task_id})
         session.execute(
-            text("UPDATE tasks SET state = 'queued', claimable = true, attempts = 0, attempt_token = NULL WHERE id = :id"),
+            text(
+                "UPDATE tasks SET state = 'queued', claimable = true, attempts = 0, attempt_token = NULL WHERE id = :id"
+            ),
             {"id": running[1].task_id},
         )
     offered = Offered(context(server, database, tmp_path, []))
     slots = SomeSlots(offered.finisher._wire, database, free=0)
-    offered.finisher.offer(Report(running[0], done(), Pump(offered.context, running[0])), offered.through.release, slots)
+    offered.finisher.offer(
+        Report(running[0], done(), Pump(offered.context, running[0])), offered.through.release, slots
+    )
     offered.wait(1)
     assert (slots.begun, states(database)) == ([], ["completed", "queued"])
 
 
-def test_an_end_that_cannot_be_stored_holds_back_no_neighbour(server: Postgres, database: Database, tmp_path: Path) -> None:
+def test_an_end_that_cannot_be_stored_holds_back_no_neighbour(
+    server: Postgres, database: Database, tmp_path: Path
+) -> None:
     points: list[str] = []
     offered = Offered(context(server, database, tmp_path, points))
     running = claimed(database, 5)
@@ -290,9 +327,16 @@ def test_what_is_unusual_ends_alone_and_keeps_its_rules(server: Postgres, databa
     offered.offer(completed, done(), *(f"{number}\n" for number in range(500)))  # too many lines to ride along
     offered.offer(lost, Outcome(FailureKind.LOST_MACHINE, USED, "sandbox_lost", "gone"))
     offered.wait(3)
-    assert [task_of(database, one.task_id).state for one in (failed, completed, lost)] == ["failed", "completed", "queued"]
+    assert [task_of(database, one.task_id).state for one in (failed, completed, lost)] == [
+        "failed",
+        "completed",
+        "queued",
+    ]
     with database.transaction() as session:
-        counts = [len(session.scalars(select(TaskLog).where(TaskLog.task_id == one.task_id)).all()) for one in (failed, completed)]
+        counts = [
+            len(session.scalars(select(TaskLog).where(TaskLog.task_id == one.task_id)).all())
+            for one in (failed, completed)
+        ]
     assert counts == [1, 500]
     assert Lane.DEFAULT in offered.rung
 
@@ -324,7 +368,14 @@ def test_ends_wait_for_a_database_that_is_away(tmp_path: Path) -> None:
         migrate(server.owner_url)
         database = Database(make_engine(server.worker_url))
         with database.transaction() as session:
-            node = {"name": "node", "cpu": 9, "memory_mb": 1 << 20, "disk_free_bytes": 1 << 40, "accepts_work": True, "refusal": None}
+            node = {
+                "name": "node",
+                "cpu": 9,
+                "memory_mb": 1 << 20,
+                "disk_free_bytes": 1 << 40,
+                "accepts_work": True,
+                "refusal": None,
+            }
             session.execute(queue.SEE_NODE, node)
         offered = Offered(context(server, database, tmp_path, []))
         first, second = claimed(database, 2)

@@ -1,4 +1,7 @@
-"""Hints over a real Valkey: by Celery to an idle worker, by a list to one that lingers; none is lost on the step from one to the other."""
+"""Hints over a real Valkey: by Celery to an idle worker, by a list to one that lingers.
+
+None is lost on the step from one to the other.
+"""
 
 import threading
 import time
@@ -79,7 +82,9 @@ def test_a_hint_that_lay_there_before_is_heard_at_once(broker: Redis, bell: Ling
     assert time.monotonic() - began < LONG / 2
 
 
-def test_a_hint_while_nobody_waits_is_heard_by_the_next_wait(broker: Redis, sender: HintSender, bell: LingerBell) -> None:
+def test_a_hint_while_nobody_waits_is_heard_by_the_next_wait(
+    broker: Redis, sender: HintSender, bell: LingerBell
+) -> None:
     bell.ring()
     assert not bell.wait(LONG, lingers=True), "it was rung from here, not hinted"
     sender.quickly([LANE])
@@ -104,7 +109,9 @@ def test_a_worker_that_died_lingering_holds_hints_up_for_seconds_only(broker: Re
     assert 0 < broker.pttl(linger_key(LANE)) <= 2500
 
 
-def test_what_is_passed_on_goes_by_celery_past_the_one_that_lingers(broker: Redis, sender: HintSender, bell: LingerBell) -> None:
+def test_what_is_passed_on_goes_by_celery_past_the_one_that_lingers(
+    broker: Redis, sender: HintSender, bell: LingerBell
+) -> None:
     thread, heard = waiting(bell)
     until(broker, linger_key(LANE))
     sender([LANE])

@@ -66,7 +66,14 @@ def accepted(database: Database) -> dict[str, Accepted]:
     with database.transaction() as session:
         session.execute(text("DELETE FROM events"))
         session.execute(text("DELETE FROM tasks"))
-        node = {"name": "node", "cpu": 8, "memory_mb": 8192, "disk_free_bytes": 1 << 40, "accepts_work": True, "refusal": None}
+        node = {
+            "name": "node",
+            "cpu": 8,
+            "memory_mb": 8192,
+            "disk_free_bytes": 1 << 40,
+            "accepts_work": True,
+            "refusal": None,
+        }
         session.execute(queue.SEE_NODE, node)
         organization = Organization(slug=factories.unique(), display_name="made", limits={})
         session.add(organization)
@@ -104,12 +111,17 @@ def take(database: Database, process: str) -> Claim:
 def lose(database: Database, claimed: Claim) -> None:
     """The lease of a claim runs out, and the sweep sees it."""
     with database.transaction() as session:
-        session.execute(text("UPDATE attempts SET lease_until = now() - interval '1 s' WHERE token = :token"), {"token": claimed.token})
+        session.execute(
+            text("UPDATE attempts SET lease_until = now() - interval '1 s' WHERE token = :token"),
+            {"token": claimed.token},
+        )
     with database.transaction() as session:
         assert take_back_lost(session, AT_ONCE) == 1
 
 
-def complete(database: Database, claimed: Claim, guard: Guard = live_attempt) -> tuple[TaskState | None, dict[str, object]]:
+def complete(
+    database: Database, claimed: Claim, guard: Guard = live_attempt
+) -> tuple[TaskState | None, dict[str, object]]:
     """Report as a worker does; also the line that its probe would append."""
     outcome = Outcome(None, Usage(1.0, 1.0, 10.0), result={"value": expected(NONCE)})
     with database.transaction() as session:
@@ -154,11 +166,15 @@ def test_without_the_guard_the_database_refuses_a_second_end_and_the_checker_see
 
 @pytest.mark.usefixtures("without_index")
 @pytest.mark.parametrize("late_first", [True, False])
-def test_without_the_guard_the_checker_reports_a_doubled_end(database: Database, accepted: dict[str, Accepted], late_first: bool) -> None:
+def test_without_the_guard_the_checker_reports_a_doubled_end(
+    database: Database, accepted: dict[str, Accepted], late_first: bool
+) -> None:
     late = take(database, "late")
     lose(database, late)
     second = take(database, "second")
-    ledger = [complete(database, claimed, any_attempt)[1] for claimed in ((late, second) if late_first else (second, late))]
+    ledger = [
+        complete(database, claimed, any_attempt)[1] for claimed in ((late, second) if late_first else (second, late))
+    ]
     (task_id,) = accepted
     found = problems(read_records(database), accepted, ledger)
     assert f"{task_id} (completed): 2 ends recorded" in found
@@ -180,7 +196,9 @@ BREAKS = {
 
 
 @pytest.mark.parametrize("statement", BREAKS.values(), ids=BREAKS)
-def test_the_checker_sees_what_it_is_there_for(database: Database, accepted: dict[str, Accepted], statement: str) -> None:
+def test_the_checker_sees_what_it_is_there_for(
+    database: Database, accepted: dict[str, Accepted], statement: str
+) -> None:
     complete(database, take(database, "only"))
     assert problems(read_records(database), accepted) == []
     with database.transaction() as session:

@@ -14,7 +14,8 @@ from mecapy_platform.embedded.postgres import Postgres
 from services import postgres
 
 COLUMNS = text("""
-SELECT table_name, column_name, data_type, is_nullable, column_default, identity_generation FROM information_schema.columns
+SELECT table_name, column_name, data_type, is_nullable, column_default, identity_generation
+    FROM information_schema.columns
 WHERE table_schema = :schema AND table_name <> 'alembic_version'
 """)
 
@@ -52,7 +53,9 @@ def test_every_column_has_the_default_that_its_row_declares(owner: Engine) -> No
     with owner.connect() as connection:
         connection.execute(text("CREATE SCHEMA declared"))
         Base.metadata.create_all(connection.execution_options(schema_translate_map={None: "declared"}))
-        migrated, declared = (set(map(tuple, connection.execute(COLUMNS, {"schema": schema}))) for schema in ("public", "declared"))
+        migrated, declared = (
+            set(map(tuple, connection.execute(COLUMNS, {"schema": schema}))) for schema in ("public", "declared")
+        )
         connection.rollback()
     assert len(migrated) > 150
     assert migrated == declared

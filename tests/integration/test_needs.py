@@ -37,7 +37,9 @@ def submit(platform: ApiPlatform, *needs: str) -> tuple[int, dict[str, object]]:
     actor = platform.actor("ada", slug := factories.unique())
     made = factories.ready_package(platform.worker_database, actor.organization.organization_id, actor.user_id)
     with platform.worker_database.transaction() as session:
-        session.execute(update(Function).where(Function.id == made.functions["size"]).values(options={"needs": list(needs)}))
+        session.execute(
+            update(Function).where(Function.id == made.functions["size"]).values(options={"needs": list(needs)})
+        )
     with platform.client("ada", slug, organization=slug) as client:
         answer = client.post("/tasks", json={"package": "bolts", "function": "size", "inputs": {"diameter": "12 mm"}})
     return answer.status_code, answer.json()

@@ -47,7 +47,9 @@ def database(server: Database) -> Database:
     return server
 
 
-def add_node(server: Database, name: str, *, cpu: float = 100, memory_mb: int = 100_000, refusal: str | None = None) -> None:
+def add_node(
+    server: Database, name: str, *, cpu: float = 100, memory_mb: int = 100_000, refusal: str | None = None
+) -> None:
     values = {
         "name": name,
         "cpu": cpu,
@@ -108,7 +110,12 @@ def add_tasks(server: Database, organization_id: UUID, count: int, **changes: ob
 
 
 def claim(
-    server: Database, count: int = 10, *, lane: Lane = Lane.DEFAULT, worker: Worker = WORKER, settings: Settings = SETTINGS
+    server: Database,
+    count: int = 10,
+    *,
+    lane: Lane = Lane.DEFAULT,
+    worker: Worker = WORKER,
+    settings: Settings = SETTINGS,
 ) -> list[Claim]:
     with server.transaction() as session:
         return claims.claim(session, worker, lane, count, settings)
@@ -132,7 +139,9 @@ def ends_of(server: Database, task_id: UUID) -> int:
 
 def expire(server: Database, token: UUID) -> None:
     with server.transaction() as session:
-        session.execute(text("UPDATE attempts SET lease_until = now() - interval '1 second' WHERE token = :token"), {"token": token})
+        session.execute(
+            text("UPDATE attempts SET lease_until = now() - interval '1 second' WHERE token = :token"), {"token": token}
+        )
 
 
 def sweep(server: Database) -> int:
@@ -156,7 +165,12 @@ def test_an_end_is_recorded_once_with_what_was_used(database: Database) -> None:
     assert end(database, claimed.token) is TaskState.COMPLETED
     assert end(database, claimed.token) is None
     task = task_of(database, task_id)
-    assert (task.state, task.result, task.runtime_seconds, task.peak_memory_mb) == ("completed", {"stress": 1.0}, 1.5, 64.0)
+    assert (task.state, task.result, task.runtime_seconds, task.peak_memory_mb) == (
+        "completed",
+        {"stress": 1.0},
+        1.5,
+        64.0,
+    )
     assert ends_of(database, task_id) == 1
 
 
@@ -257,7 +271,10 @@ def test_a_node_that_refuses_work_gets_none(database: Database) -> None:
 def test_high_priority_is_first_in_first_out_whatever_the_priority(database: Database) -> None:
     tenant = organization(database)
     function_id = function(database, tenant)
-    wanted = [add_tasks(database, tenant, 1, lane="high_priority", rank=0, priority=p, function_id=function_id)[0] for p in (1, 9, 5)]
+    wanted = [
+        add_tasks(database, tenant, 1, lane="high_priority", rank=0, priority=p, function_id=function_id)[0]
+        for p in (1, 9, 5)
+    ]
     assert [one.task_id for one in claim(database, lane=Lane.HIGH_PRIORITY)] == wanted
 
 
@@ -299,7 +316,10 @@ def test_every_attempt_keeps_where_it_ran_and_how_it_ended(database: Database) -
     end(database, second.token)
     with database.transaction() as session:
         kept = session.query(Attempt).filter_by(task_id=task_id).order_by(Attempt.number).all()
-        assert [(one.number, one.node, one.state) for one in kept] == [(1, "node-1", "lost_machine"), (2, "node-1", "completed")]
+        assert [(one.number, one.node, one.state) for one in kept] == [
+            (1, "node-1", "lost_machine"),
+            (2, "node-1", "completed"),
+        ]
 
 
 def test_long_tasks_do_not_shut_the_short_ones_out(database: Database) -> None:

@@ -46,7 +46,14 @@ def run(checks: Reviewer, package: Path, inputs: Path, **values: Any) -> Collect
         path.chmod(0o755)
     lay_guards(inputs)
     spec = SandboxSpec(
-        "restricted", 1, package, inputs, LIMITS, Environment(checks.interpreter.executable), "formula:stress", is_restricted=True
+        "restricted",
+        1,
+        package,
+        inputs,
+        LIMITS,
+        Environment(checks.interpreter.executable),
+        "formula:stress",
+        is_restricted=True,
     )
     with checks.context.sandbox.start(spec) as started:
         for _ in started.events():
@@ -87,7 +94,9 @@ def test_what_a_formula_may_not_say_is_refused_with_its_line(checks: Reviewer, t
 
 
 def test_the_same_source_passes_where_nobody_asked_for_it(checks: Reviewer, tmp_path: Path) -> None:
-    package = write_package(tmp_path / "package", {"formula.py": "import os\n\n\ndef stress(force: float) -> float:\n    return force\n"})
+    package = write_package(
+        tmp_path / "package", {"formula.py": "import os\n\n\ndef stress(force: float) -> float:\n    return force\n"}
+    )
     assert checks.review(package, handlers={"stress": "formula:stress"}).stopped is None
 
 

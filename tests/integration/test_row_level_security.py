@@ -26,9 +26,13 @@ WRITES = {
 }
 SHARED = {"nodes", "alembic_version"}
 TABLES = (
-    "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p')"
+    "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'public' "
+    "AND c.relkind IN ('r', 'p')"
 )
-WITH_ORGANIZATION = "SELECT table_name FROM information_schema.columns WHERE table_schema = 'public' AND column_name = 'organization_id'"
+WITH_ORGANIZATION = (
+    "SELECT table_name FROM information_schema.columns WHERE table_schema = 'public' AND column_name "
+    "= 'organization_id'"
+)
 POLICIES = "SELECT tablename, roles::text[], cmd, qual, with_check FROM pg_policies WHERE schemaname = 'public'"
 POWERS = "SELECT rolsuper, rolbypassrls, rolcreaterole, rolcreatedb FROM pg_roles WHERE rolname = 'mecapy_app'"
 
@@ -72,7 +76,8 @@ def organizations_in(connection: Connection, table: str) -> set[UUID]:
 def a_row_of(platform: ApiPlatform, table: str, organization_id: UUID) -> str:
     with platform.worker_database.transaction() as session:
         found = session.scalar(
-            text(f"SELECT row_to_json(t)::text FROM {table} t WHERE organization_id = :id LIMIT 1"), {"id": organization_id}
+            text(f"SELECT row_to_json(t)::text FROM {table} t WHERE organization_id = :id LIMIT 1"),
+            {"id": organization_id},
         )
     assert found is not None, f"the world has nothing in {table}: nothing would be shown"
     return str(found)
@@ -85,7 +90,9 @@ def test_without_a_scope_no_row_is_there(app: Database, worlds: tuple[tenancy_wo
 
 
 @pytest.mark.parametrize("table", OWNED)
-def test_a_scope_shows_its_own_rows_and_no_others(app: Database, worlds: tuple[tenancy_world.World, ...], table: str) -> None:
+def test_a_scope_shows_its_own_rows_and_no_others(
+    app: Database, worlds: tuple[tenancy_world.World, ...], table: str
+) -> None:
     for world in worlds:
         with app.scoped([world.organization_id], world.user_id) as session:
             seen = organizations_in(session.connection(), table)
@@ -97,12 +104,18 @@ def test_a_scope_shows_its_own_rows_and_no_others(app: Database, worlds: tuple[t
 def test_the_application_has_the_rights_that_the_api_needs_and_no_more(owner: Engine, table: str) -> None:
     rights = text("SELECT has_table_privilege('mecapy_app', :table, :right)")
     with owner.connect() as connection:
-        given = {right for right in ("INSERT", "UPDATE", "DELETE") if connection.scalar(rights, {"table": table, "right": right})}
+        given = {
+            right
+            for right in ("INSERT", "UPDATE", "DELETE")
+            if connection.scalar(rights, {"table": table, "right": right})
+        }
     assert given == WRITES[table]
 
 
 @pytest.mark.parametrize("table", TENANT)
-def test_no_row_of_another_is_changed_or_deleted(app: Database, worlds: tuple[tenancy_world.World, ...], table: str) -> None:
+def test_no_row_of_another_is_changed_or_deleted(
+    app: Database, worlds: tuple[tenancy_world.World, ...], table: str
+) -> None:
     mine, other = worlds
     if "UPDATE" not in WRITES[table]:
         for statement in (f"UPDATE {table} SET organization_id = organization_id", f"DELETE FROM {table}"):
@@ -113,7 +126,9 @@ def test_no_row_of_another_is_changed_or_deleted(app: Database, worlds: tuple[te
         connection = session.connection()
         values = {"id": other.organization_id}
         assert (
-            connection.execute(text(f"UPDATE {table} SET organization_id = organization_id WHERE organization_id = :id"), values).rowcount
+            connection.execute(
+                text(f"UPDATE {table} SET organization_id = organization_id WHERE organization_id = :id"), values
+            ).rowcount
             == 0
         )
         assert connection.execute(text(f"DELETE FROM {table} WHERE organization_id = :id"), values).rowcount == 0
@@ -137,23 +152,32 @@ def test_no_row_is_written_for_another(
 
 
 @pytest.mark.parametrize("table", [table for table in TENANT if "UPDATE" in WRITES[table]])
-def test_one_s_own_row_can_be_written(platform: ApiPlatform, app: Database, worlds: tuple[tenancy_world.World, ...], table: str) -> None:
+def test_one_s_own_row_can_be_written(
+    platform: ApiPlatform, app: Database, worlds: tuple[tenancy_world.World, ...], table: str
+) -> None:
     """The twin: the refusals above are the policies', not a mistake in the statement."""
     mine, _ = worlds
     with app.scoped([mine.organization_id], mine.user_id) as session:
-        changed = session.connection().execute(text(f"UPDATE {table} SET organization_id = :id"), {"id": mine.organization_id})
+        changed = session.connection().execute(
+            text(f"UPDATE {table} SET organization_id = :id"), {"id": mine.organization_id}
+        )
         assert changed.rowcount > 0
         session.rollback()
 
 
-def test_organizations_and_users_are_seen_by_their_members_alone(app: Database, worlds: tuple[tenancy_world.World, ...]) -> None:
+def test_organizations_and_users_are_seen_by_their_members_alone(
+    app: Database, worlds: tuple[tenancy_world.World, ...]
+) -> None:
     mine, other = worlds
     with app.scoped([mine.organization_id], mine.user_id) as session:
         assert set(session.scalars(text("SELECT id FROM organizations"))) == {mine.organization_id}
         users = set(session.scalars(text("SELECT id FROM users")))
         assert {mine.user_id, mine.colleague_id} <= users
         assert other.user_id not in users
-        for statement in ("UPDATE organizations SET slug = slug WHERE id = :id", "DELETE FROM organizations WHERE id = :id"):
+        for statement in (
+            "UPDATE organizations SET slug = slug WHERE id = :id",
+            "DELETE FROM organizations WHERE id = :id",
+        ):
             assert session.connection().execute(text(statement), {"id": other.organization_id}).rowcount == 0
     with app.scoped([], uuid4()) as session:
         assert session.scalars(text("SELECT id FROM organizations UNION ALL SELECT id FROM users")).all() == []
@@ -164,7 +188,9 @@ def test_organizations_and_users_are_seen_by_their_members_alone(app: Database, 
 
 def test_nothing_of_a_scope_survives_its_transaction(app: Database, worlds: tuple[tenancy_world.World, ...]) -> None:
     mine, _ = worlds
-    scope = text("SELECT concat(current_setting('mecapy.organizations', true), current_setting('mecapy.user_id', true))")
+    scope = text(
+        "SELECT concat(current_setting('mecapy.organizations', true), current_setting('mecapy.user_id', true))"
+    )
     pid = text("SELECT pg_backend_pid()")
     with app.scoped([mine.organization_id], mine.user_id) as session:
         widen_scope(session, uuid4())
@@ -202,7 +228,9 @@ def test_every_table_of_a_tenant_is_behind_forced_row_level_security(owner: Engi
         assert "mecapy.organizations" in policy.qual, table
         assert policy.cmd == "SELECT" or "mecapy.organizations" in policy.with_check, table
     assert {frozenset(one.roles) for one in policies} == {frozenset({"mecapy_app"}), frozenset({"mecapy_worker"})}
-    assert len([one for one in policies if one.roles == ["mecapy_app"]]) == len(for_app), "two policies on a table would add up"
+    assert len([one for one in policies if one.roles == ["mecapy_app"]]) == len(for_app), (
+        "two policies on a table would add up"
+    )
 
 
 def test_the_application_s_role_owns_nothing_and_can_become_nobody_else(owner: Engine, app: Database) -> None:
@@ -210,7 +238,12 @@ def test_the_application_s_role_owns_nothing_and_can_become_nobody_else(owner: E
         role = connection.execute(text(POWERS)).one()
         assert not any(role)
         assert connection.scalar(text("SELECT count(*) FROM pg_auth_members WHERE member = 'mecapy_app'::regrole")) == 0
-        assert connection.scalar(text("SELECT count(*) FROM pg_shdepend WHERE refobjid = 'mecapy_app'::regrole AND deptype = 'o'")) == 0
+        assert (
+            connection.scalar(
+                text("SELECT count(*) FROM pg_shdepend WHERE refobjid = 'mecapy_app'::regrole AND deptype = 'o'")
+            )
+            == 0
+        )
         for table in connection.scalars(text(TABLES)).all():
             for right in ("TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN"):
                 assert not connection.scalar(
@@ -232,14 +265,18 @@ def test_the_application_s_role_owns_nothing_and_can_become_nobody_else(owner: E
 
 
 def test_two_functions_alone_run_with_another_s_rights(owner: Engine) -> None:
-    """mecapy_sign_in and the trigger that counts a catalog's changes are reviewed; another one, or a view, would be a way around."""
+    """mecapy_sign_in and the trigger that counts a catalog's changes are reviewed.
+
+    Another one, or a view, would be a way around.
+    """
     functions = (
         "SELECT proname, prosecdef, prorettype = 'trigger'::regtype AS fires, "
         "has_function_privilege('mecapy_app', p.oid, 'EXECUTE') AS open "
         "FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'public'"
     )
     views = (
-        "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'public' AND relkind IN ('v', 'm')"
+        "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'public' "
+        "AND relkind IN ('v', 'm')"
     )
     with owner.connect() as connection:
         found = connection.execute(text(functions)).all()
@@ -251,7 +288,11 @@ def test_two_functions_alone_run_with_another_s_rights(owner: Engine) -> None:
 
 def a_group(world: tenancy_world.World, scope: UUID, catalog: int) -> dict[str, object]:
     """What the short submit is handed for one task of a world's function, in a scope."""
-    ids = {"user_id": world.user_id, "function_id": world.package.functions["size"], "package_version_id": world.package.version_id}
+    ids = {
+        "user_id": world.user_id,
+        "function_id": world.package.functions["size"],
+        "package_version_id": world.package.version_id,
+    }
     task = {
         "id": str(uuid4()), "name": "n", "lane": "default", "priority": 5, "rank": 4, "inputs": {}, "inputs_digest": "d",
         "timeout_seconds": 60,
@@ -264,7 +305,11 @@ def a_group(world: tenancy_world.World, scope: UUID, catalog: int) -> dict[str, 
 
 def submitted(app: Database, groups: list[dict[str, object]]) -> int:
     with app.transaction() as session:
-        return len(session.execute(text("SELECT * FROM mecapy_submit(cast(:batch AS json), 1000)"), {"batch": json.dumps(groups)}).all())
+        return len(
+            session.execute(
+                text("SELECT * FROM mecapy_submit(cast(:batch AS json), 1000)"), {"batch": json.dumps(groups)}
+            ).all()
+        )
 
 
 def test_the_short_submit_is_judged_by_the_policies_in_each_caller_s_scope(
@@ -280,19 +325,31 @@ def test_the_short_submit_is_judged_by_the_policies_in_each_caller_s_scope(
         return {**a_group(world, world.organization_id, numbers[world.slug]), **changes}
 
     assert submitted(app, [group(mine), group(other)]) == 2
-    assert submitted(app, [group(other, scope=str(mine.organization_id))]) == 0, "its catalog is not to be seen in another's scope"
+    assert submitted(app, [group(other, scope=str(mine.organization_id))]) == 0, (
+        "its catalog is not to be seen in another's scope"
+    )
     shared = {"visible": [str(mine.organization_id)], "catalog": numbers[mine.slug], "scope": str(mine.organization_id)}
     with refused():
         submitted(app, [group(mine), group(other, **shared)])
 
 
-def test_the_short_look_shows_nothing_outside_of_its_scope(app: Database, worlds: tuple[tenancy_world.World, ...]) -> None:
+def test_the_short_look_shows_nothing_outside_of_its_scope(
+    app: Database, worlds: tuple[tenancy_world.World, ...]
+) -> None:
     mine, other = worlds
     both = [str(mine.organization_id), str(other.organization_id)]
     questions = [
-        {"place": place, "scope": str(mine.organization_id), "visible": both, "user_id": str(mine.user_id), "id": world.ended}
+        {
+            "place": place,
+            "scope": str(mine.organization_id),
+            "visible": both,
+            "user_id": str(mine.user_id),
+            "id": world.ended,
+        }
         for place, world in enumerate((mine, other))
     ]
     with app.transaction() as session:
-        found = session.execute(text("SELECT place FROM mecapy_tasks(cast(:batch AS json))"), {"batch": json.dumps(questions)}).all()
+        found = session.execute(
+            text("SELECT place FROM mecapy_tasks(cast(:batch AS json))"), {"batch": json.dumps(questions)}
+        ).all()
     assert [one.place for one in found] == [0]

@@ -43,12 +43,18 @@ class TestBubblewrap(SandboxContract, ConfinementContract):
     def test_self_test_holds(self, bench: Bench) -> None:
         found = bench.sandbox.self_test()
         assert [check for check in found.checks if not check.holds] == []
-        assert {"no network", "memory limit", "disk limit in bytes", "host files hidden"} <= {check.name for check in found.checks}
+        assert {"no network", "memory limit", "disk limit in bytes", "host files hidden"} <= {
+            check.name for check in found.checks
+        }
 
     @pytest.mark.parametrize("minor", [10, 11, 12, 13])
     def test_every_supported_interpreter_runs(self, bench: Bench, minor: int) -> None:
         found = sorted(PYENV.glob(f"3.{minor}.*/bin/python3.{minor}")) if PYENV.is_dir() else []
-        found += [path for path in (Path(f"/usr/bin/python3.{minor}"), Path(f"/usr/local/bin/python3.{minor}")) if path.exists()]
+        found += [
+            path
+            for path in (Path(f"/usr/bin/python3.{minor}"), Path(f"/usr/local/bin/python3.{minor}"))
+            if path.exists()
+        ]
         if not found:
             pytest.skip(f"no Python 3.{minor} on this machine")
         assert bench.run("double", {"value": 2}, interpreter=found[0]).result == {"result": 4}
@@ -57,7 +63,13 @@ class TestBubblewrap(SandboxContract, ConfinementContract):
     def test_numpy_scipy_and_multiprocessing_work(self, bench: Bench) -> None:
         site = Path(sysconfig.get_paths()["purelib"])
         outcome = bench.run("uses_science", site_packages=site, memory_mb=1024, cpu=2)
-        assert outcome.result == {"solution": [2.0, 3.0], "norm": 5.0, "squares": [0, 1, 4, 9], "count": 3, "flag": True}
+        assert outcome.result == {
+            "solution": [2.0, 3.0],
+            "norm": 5.0,
+            "squares": [0, 1, 4, 9],
+            "count": 3,
+            "flag": True,
+        }
 
     def test_an_environment_that_is_no_environment_is_our_fault_and_said(self, bench: Bench) -> None:
         spec = bench.spec("double", {"value": 1})
@@ -159,7 +171,17 @@ class TestOwnSpawner:
             "tools": [],
         }
         limits = dict.fromkeys(
-            ("cpu", "memory_mb", "timeout_seconds", "grace_seconds", "disk_bytes", "disk_files", "processes", "open_files"), 1
+            (
+                "cpu",
+                "memory_mb",
+                "timeout_seconds",
+                "grace_seconds",
+                "disk_bytes",
+                "disk_files",
+                "processes",
+                "open_files",
+            ),
+            1,
         )
         request |= {"site_packages": None, "environment": {}, "guest": "{}", "limits": limits, **change}
         with socket.socket(socket.AF_UNIX) as connection:

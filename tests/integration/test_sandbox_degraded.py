@@ -1,4 +1,7 @@
-"""The same contract on machines that lack something: what docs/howto/run-on-one-machine.md says of them holds, and doctor says it too."""
+"""The same contract on machines that lack something.
+
+What docs/howto/run-on-one-machine.md says of them holds, and doctor says it too.
+"""
 
 import json
 import os
@@ -25,7 +28,9 @@ from mecapy_platform.sandbox.warm_pool import WarmLimits
 MACHINE = Path(__file__).parents[1] / "degraded_machine.py"
 MECAPY = Path(sys.executable).with_name("mecapy")
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts over the control groups and filters without giving up privileges")
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0, reason="mounts over the control groups and filters without giving up privileges"
+)
 
 
 @contextmanager
@@ -160,7 +165,9 @@ NEEDED = [
 
 
 @pytest.mark.parametrize(("sandbox", "words"), NEEDED, indirect=["sandbox"])
-def test_what_a_sandbox_cannot_do_without_is_refused_and_nothing_runs(sandbox: Sandbox, bench: Bench, words: str) -> None:
+def test_what_a_sandbox_cannot_do_without_is_refused_and_nothing_runs(
+    sandbox: Sandbox, bench: Bench, words: str
+) -> None:
     test = sandbox.self_test()
     assert not test.holds
     assert words in test.checks[0].detail
@@ -184,16 +191,28 @@ WORDS: list[tuple[str, bool, str, str]] = [
     ("cgroups", True, "cgroups", "none: the memory of a sandbox's processes is summed every 0.1 s instead"),
     ("writable-cgroups", True, "cgroups", "v1, not writable: the memory"),
     ("cgroup-controllers", True, "cgroups", "v2 without memory, pids and cpu, not writable: the memory"),
-    ("landlock", True, "Landlock", "this kernel is built without it: mounts, namespaces, users and the system call filter hold"),
+    (
+        "landlock",
+        True,
+        "Landlock",
+        "this kernel is built without it: mounts, namespaces, users and the system call filter hold",
+    ),
     ("enabled-landlock", True, "Landlock", "this kernel was started without it"),
-    ("user-namespaces", False, "user namespaces", "closed by user.max_user_namespaces. Open it with sysctl, or use the docker backend."),
+    (
+        "user-namespaces",
+        False,
+        "user namespaces",
+        "closed by user.max_user_namespaces. Open it with sysctl, or use the docker backend.",
+    ),
     ("user-namespaces", False, "sandbox bubblewrap: starts", "Creating new namespace failed"),
     ("seccomp", False, "sandbox bubblewrap: starts", "CONFIG_SECCOMP"),
 ]
 
 
 @pytest.mark.parametrize(("lack", "is_well", "name", "words"), WORDS)
-def test_doctor_says_what_is_missing_and_what_that_means(lack: str, is_well: bool, name: str, words: str, tmp_path: Path) -> None:
+def test_doctor_says_what_is_missing_and_what_that_means(
+    lack: str, is_well: bool, name: str, words: str, tmp_path: Path
+) -> None:
     report = doctor(lack, "--data", str(tmp_path))
     assert report["ok"] is is_well
     checks = report["checks"]

@@ -1,4 +1,7 @@
-"""A machine that forbids user namespaces, made by a namespace of our own in which none is left: the host's value stays."""
+"""A machine that forbids user namespaces, made by a namespace of our own in which none is left.
+
+The host's value stays.
+"""
 
 import json
 import os

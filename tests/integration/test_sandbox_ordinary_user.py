@@ -17,7 +17,9 @@ from mecapy_platform.sandbox.registry import make_sandbox
 NOBODY = 65534
 FOUND = [path for minor in (13, 12, 11) if (path := Path(f"/usr/bin/python3.{minor}")).exists()]
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0 or not FOUND, reason="becomes another user, who needs a Python of the system")
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or not FOUND, reason="becomes another user, who needs a Python of the system"
+)
 
 
 @pytest.fixture(scope="module")

@@ -79,8 +79,12 @@ class TestWarm(SandboxContract, ConfinementContract):
         slower = "warm: steps in C"
         assert [check for check in found.checks if not check.holds and check.name != slower] == []
         is_native = "fallback" not in request.node.name
-        assert {(check.holds, bool(check.detail)) for check in found.checks if check.name == slower} == {(is_native, not is_native)}
-        assert {"warm: no capabilities", "warm: memory limit", "warm: no network"} <= {check.name for check in found.checks}
+        assert {(check.holds, bool(check.detail)) for check in found.checks if check.name == slower} == {
+            (is_native, not is_native)
+        }
+        assert {"warm: no capabilities", "warm: memory limit", "warm: no network"} <= {
+            check.name for check in found.checks
+        }
         assert bench.sandbox.inner.warm.held() == {}  # type: ignore[attr-defined]
 
     def test_the_largest_inputs_that_come_warm_take_nothing_of_the_disk_limit(self, bench: Bench) -> None:
@@ -95,7 +99,9 @@ class TestWarm(SandboxContract, ConfinementContract):
         environment = replace(spec.environment, site_packages=site, vetted=site, libraries=("numpy",))
         found = []
         for cpu in (1, 1, 2):
-            with bench.sandbox.start(replace(spec, environment=environment, limits=replace(spec.limits, cpu=cpu))) as run:
+            with bench.sandbox.start(
+                replace(spec, environment=environment, limits=replace(spec.limits, cpu=cpu))
+            ) as run:
                 found.append(follow(run).result)
         assert [one["loaded_ahead"] for one in found] == [True] * 3
         assert [one["trace"] for one in found] == [300.0 * 300.0] * 3
@@ -108,7 +114,10 @@ class TestWarm(SandboxContract, ConfinementContract):
 
         def is_loaded() -> bool:
             waiting = [slot.ahead for zygote in pool.held().values() for slot in tuple(zygote.free)]
-            return any(one is not None and (one.handler, one.package) == ("cases:double", str(bench.package)) for one in waiting)
+            return any(
+                one is not None and (one.handler, one.package) == ("cases:double", str(bench.package))
+                for one in waiting
+            )
 
         for value in range(4):
             assert bench.run("double", {"value": value}).result == {"result": 2 * value}
@@ -122,7 +131,10 @@ class TestWarm(SandboxContract, ConfinementContract):
             with bench.sandbox.start(replace(bench.spec("double", {"value": 4}), handler="cases:double")) as run:
                 assert follow(run).result == {"result": 8}
         broken = bench.folder / "package" / "ends.py"
-        broken.write_text("import os\n\nif os.path.exists('/workspace/in/data.json'):\n    os._exit(9)\n\n\ndef never():\n    return 1\n")
+        broken.write_text(
+            "import os\n\nif os.path.exists('/workspace/in/data.json'):\n    os._exit(9)\n\n\ndef never():\n    return "
+            "1\n"
+        )
         pool = bench.sandbox.inner.warm  # type: ignore[attr-defined]
 
         def way() -> type[Run]:
@@ -134,8 +146,14 @@ class TestWarm(SandboxContract, ConfinementContract):
 
         def has_died_ahead() -> bool:
             free = [slot for zygote in pool.held().values() for slot in tuple(zygote.free)]
-            waiting = [slot.ends.orders for slot in free if slot.ahead is not None and slot.ahead.handler == "ends:never" and slot.ends]
-            return any(select.select([orders], [], [], 0)[0] and orders.recv(1, socket.MSG_PEEK) == b"" for orders in waiting)
+            waiting = [
+                slot.ends.orders
+                for slot in free
+                if slot.ahead is not None and slot.ahead.handler == "ends:never" and slot.ends
+            ]
+            return any(
+                select.select([orders], [], [], 0)[0] and orders.recv(1, socket.MSG_PEEK) == b"" for orders in waiting
+            )
 
         assert way() is WarmRun
         assert way() is WarmRun
@@ -152,5 +170,7 @@ class TestWarm(SandboxContract, ConfinementContract):
         waiter = threading.Event()
         for _ in range(20):
             waiter.wait(0.02)
-            waiting = [slot.ahead for zygote in pool.held().values() for slot in tuple(zygote.free) if slot.ahead is not None]
+            waiting = [
+                slot.ahead for zygote in pool.held().values() for slot in tuple(zygote.free) if slot.ahead is not None
+            ]
             assert sum(one.limits.memory_mb for one in waiting) <= 1024

@@ -1,4 +1,7 @@
-"""Nothing of one organization reaches another through any route: with both fences, with either alone; with none it leaks."""
+"""Nothing of one organization reaches another through any route: with both fences, with either alone.
+
+With none it leaks.
+"""
 
 from collections.abc import Iterator
 
@@ -51,7 +54,10 @@ def ask_for(world: World, method: str, path: str) -> Ask:
 
 
 def without_names(answer: httpx2.Response, ask: Ask) -> tuple[int, str]:
-    """Status and body, with the names that were asked for blotted out: what is left must not tell there from not there."""
+    """Status and body, with the names that were asked for blotted out.
+
+    What is left must not tell there from not there.
+    """
     text = answer.text
     for target in ask.targets:
         text = text.replace(target, "?")
@@ -95,13 +101,17 @@ def test_a_list_holds_nothing_of_another(platform: ApiPlatform, owner: World, st
 
 
 @pytest.mark.parametrize("path", [path for method, path in rows(Shows.EVERYBODY, Shows.CALLER) if method == "GET"])
-def test_what_everybody_may_ask_names_no_tenant(platform: ApiPlatform, owner: World, stranger: World, path: str) -> None:
+def test_what_everybody_may_ask_names_no_tenant(
+    platform: ApiPlatform, owner: World, stranger: World, path: str
+) -> None:
     with stranger.at(platform).client() as client:
         assert betrayed(client.get(path).text, owner) == set()
 
 
 @pytest.mark.parametrize(("method", "path"), THINGS)
-def test_with_both_fences_gone_the_thing_leaks(platforms: Fenced, owner: World, intruder: World, method: str, path: str) -> None:
+def test_with_both_fences_gone_the_thing_leaks(
+    platforms: Fenced, owner: World, intruder: World, method: str, path: str
+) -> None:
     """Or the tests above would show nothing."""
     ask = ask_for(owner.at(platforms.none), method, path)
     with intruder.at(platforms.none).client() as client:
@@ -114,5 +124,7 @@ def test_with_both_fences_gone_the_list_leaks(platforms: Fenced, owner: World, i
     task_id = owner.new_task()
     sign = {"/packages": str(owner.package.package_id), "/organizations": owner.slug}.get(path, task_id)
     with intruder.at(platforms.none).client() as client:
-        answer = client.get(path, params={"/packages": {"per_page": 100}, "/organizations": {}}.get(path, {"limit": 200}))
+        answer = client.get(
+            path, params={"/packages": {"per_page": 100}, "/organizations": {}}.get(path, {"limit": 200})
+        )
     assert (sign in answer.text) is ROUTES["GET", path].leaks

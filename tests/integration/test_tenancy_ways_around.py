@@ -1,4 +1,7 @@
-"""Ways around the fence between tenants that are no route's id: headers, names, uploads, cursors, keys, addresses, roles."""
+"""Ways around the fence between tenants that are no route's id.
+
+Headers, names, uploads, cursors, keys, addresses, roles.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -67,7 +70,11 @@ def said(answer: httpx2.Response, *names: str) -> tuple[int, str]:
 
 def gives_something(answer: httpx2.Response) -> bool:
     """Neither absent nor an empty list nor a bulk of refusals."""
-    return answer.status_code != 404 and answer.json() != {"tasks": [], "next_cursor": None} and answer.json().get("accepted") != 0
+    return (
+        answer.status_code != 404
+        and answer.json() != {"tasks": [], "next_cursor": None}
+        and answer.json().get("accepted") != 0
+    )
 
 
 # Names
@@ -91,7 +98,9 @@ def test_the_header_opens_no_other_organization(owner: World, stranger: World) -
         assert not gives_something(refused), refused.text
 
 
-def test_another_s_slug_in_the_header_is_answered_as_one_that_nobody_has(platforms: Fenced, worlds: tuple[World, World]) -> None:
+def test_another_s_slug_in_the_header_is_answered_as_one_that_nobody_has(
+    platforms: Fenced, worlds: tuple[World, World]
+) -> None:
     owner, stranger = worlds
     free = factories.unique()
     for platform in (platforms.both, platforms.filters_alone):
@@ -145,12 +154,17 @@ def test_an_upload_of_another_is_no_input(owner: World, stranger: World) -> None
     with stranger.client() as client:
         for path, body in (
             ("/tasks", lambda upload: solving(stranger, upload)),
-            (f"/packages/{stranger.package.package_id}/functions/solve/execute", lambda upload: {"file_inputs": {"deck": upload}}),
+            (
+                f"/packages/{stranger.package.package_id}/functions/solve/execute",
+                lambda upload: {"file_inputs": {"deck": upload}},
+            ),
         ):
             refused, nowhere = (client.post(path, json=body(upload)) for upload in (owner.upload, nobody_s))
             assert refused.status_code == 422
             assert said(refused) == said(nowhere)
-        bulk = client.post("/tasks/bulk", json={"tasks": [solving(stranger, owner.upload), solving(stranger, nobody_s)]}).json()
+        bulk = client.post(
+            "/tasks/bulk", json={"tasks": [solving(stranger, owner.upload), solving(stranger, nobody_s)]}
+        ).json()
         assert bulk["accepted"] == 0
         assert bulk["results"][0]["error"] == bulk["results"][1]["error"]
     with owner.client() as client:
@@ -168,7 +182,9 @@ def test_an_address_opens_the_object_that_it_was_signed_for_and_no_other(owner: 
         answers |= {said(client.get(path), path) for path in (theirs.path, nowhere)}
         assert {status for status, _ in answers} == {403}
         assert len(answers) == 1
-        climbing = client.get(f"{mine.path}/../../../../../../{theirs.path.removeprefix('/storage/')}", params=mine.params)
+        climbing = client.get(
+            f"{mine.path}/../../../../../../{theirs.path.removeprefix('/storage/')}", params=mine.params
+        )
         assert climbing.status_code in {403, 404}
         for change in ({"expires": "9999999999"}, {"filename": "x.txt"}, {"signature": "0" * 64}):
             assert client.get(mine.path, params={**mine.params, **change}).status_code == 403
@@ -203,7 +219,9 @@ def test_the_same_idempotency_key_in_two_organizations_makes_two_tasks(owner: Wo
 def test_members_of_another_are_no_members_here(owner: World, stranger: World) -> None:
     with stranger.client() as client:
         url = f"/organizations/{stranger.slug}/members"
-        answers = [client.patch(f"{url}/{who}", json={"role": "admin"}) for who in (owner.user_id, owner.colleague_id, uuid4())]
+        answers = [
+            client.patch(f"{url}/{who}", json={"role": "admin"}) for who in (owner.user_id, owner.colleague_id, uuid4())
+        ]
         assert [answer.status_code for answer in answers] == [404, 404, 404]
         assert client.patch(f"{url}/{stranger.colleague_id}", json={"role": "user"}).status_code == 200
 
@@ -242,13 +260,19 @@ def test_a_private_package_is_refused_to_colleagues_and_absent_for_strangers(wor
         for path, body in (("/tasks", asked), (execute, {"payload": {"diameter": 0.01}})):
             assert [client.post(path, json=body).status_code for client in (bob, eve)] == [403, 404]
             assert ann.post(path, json=body).status_code in {200, 201}
-        assert [package.name in client.get("/packages", params={"per_page": 100}).text for client in (ann, bob, eve)] == [
+        assert [
+            package.name in client.get("/packages", params={"per_page": 100}).text for client in (ann, bob, eve)
+        ] == [
             True,
             False,
             False,
         ]
         named = {"owner": ours.slug, "name": package.name}
-        assert [client.get("/registry/lookup/package", params=named).status_code for client in (ann, bob, eve)] == [200, 404, 404]
+        assert [client.get("/registry/lookup/package", params=named).status_code for client in (ann, bob, eve)] == [
+            200,
+            404,
+            404,
+        ]
 
 
 def test_a_viewer_looks_but_starts_stops_and_changes_nothing(ours: World) -> None:
@@ -270,7 +294,11 @@ def test_a_viewer_looks_but_starts_stops_and_changes_nothing(ours: World) -> Non
             vic.post(f"/tasks/{ours.ended}/cancel"),
             vic.post(f"/tasks/{ours.ended}/retry"),
             vic.post(f"{package}/functions/size/execute", json={"payload": {"diameter": 0.01}}),
-            vic.post(f"{package}/functions/solve/uploads", data={"var_name": "deck"}, files={"file": ("a.inp", DECK, "text/plain")}),
+            vic.post(
+                f"{package}/functions/solve/uploads",
+                data={"var_name": "deck"},
+                files={"file": ("a.inp", DECK, "text/plain")},
+            ),
             vic.post("/packages/from-zip", params={"organization_slug": ours.slug}, files=zipped),
             vic.post(f"{package}/versions/from-zip", files=zipped),
             *(vic.post(f"{package}/{step}") for step in ("archive", "unarchive", "yank", "unyank")),

@@ -39,7 +39,9 @@ def zygote_of(bench: Bench) -> Zygote:
 
 
 def start(bench: Bench, function: str, organization: str = "first") -> Run:
-    spec = replace(bench.spec(function, {"value": 21} if function == "double" else None), organization=organization, is_warm=True)
+    spec = replace(
+        bench.spec(function, {"value": 21} if function == "double" else None), organization=organization, is_warm=True
+    )
     return bench.sandbox.start(spec)
 
 
@@ -153,7 +155,9 @@ def test_closing_the_backend_leaves_no_process_and_no_group(bench: Bench) -> Non
 
 
 def test_hundreds_of_calls_leave_no_descriptor_behind(bench: Bench) -> None:
-    first = [start_warm(bench, "prints") for _ in range(4)]  # as many slots as there may be, so that none is opened later
+    first = [
+        start_warm(bench, "prints") for _ in range(4)
+    ]  # as many slots as there may be, so that none is opened later
     for one in first:
         with one:
             follow(one)
@@ -161,7 +165,10 @@ def test_hundreds_of_calls_leave_no_descriptor_behind(bench: Bench) -> None:
     keeper = int(zygote.facts["keeper"])
 
     def descriptors() -> tuple[int, int]:
-        """At rest, without those of the workers that wait: how many of them have been heard of by then is a matter of moments."""
+        """At rest, without those of the workers that wait.
+
+        How many of them have been heard of by then is a matter of moments.
+        """
         wait_until(lambda: zygote.busy == 0)
         waiting = sum(4 for slot in tuple(zygote.free) if slot.ends is not None)
         return len(list(Path("/proc/self/fd").iterdir())) - waiting, len(list(Path(f"/proc/{keeper}/fd").iterdir()))

@@ -1,4 +1,7 @@
-"""Prepared statements straight over libpq: what is asked when the connection is lost is told so, and the next question is answered."""
+"""Prepared statements straight over libpq.
+
+What is asked when the connection is lost is told so, and the next question is answered.
+"""
 
 import asyncio
 import socket
@@ -12,7 +15,11 @@ from mecapy_platform.db.gate import Gate
 from mecapy_platform.db.wire import AsyncWire, Wire
 from services import postgres
 
-STATEMENTS = {"slowly": "SELECT value::text, pg_sleep((value::float8) / 1000)::text FROM json_array_elements_text($1::json) AS value"}
+STATEMENTS = {
+    "slowly": (
+        "SELECT value::text, pg_sleep((value::float8) / 1000)::text FROM json_array_elements_text($1::json) AS value"
+    )
+}
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,7 @@
-"""A platform under attack: the package that holds the attacks, what an insider knows of the host, and what each task told."""
+"""A platform under attack.
+
+The package that holds the attacks, what an insider knows of the host, and what each task told.
+"""
 
 import json
 import os
@@ -43,7 +46,9 @@ runtime: {{kind: python, version: "3.11"}}
 platform: {{warm: {warm}}}
 functions:
 """
-FUNCTION = "  {name}: {{handler: 'entry:{handler}', inputs: {inputs}, outputs: {{reports: String}}, resources: {resources}}}\n"
+FUNCTION = (
+    "  {name}: {{handler: 'entry:{handler}', inputs: {inputs}, outputs: {{reports: String}}, resources: {resources}}}\n"
+)
 
 
 def package(*, is_warm: bool) -> bytes:
@@ -75,7 +80,9 @@ class Told:
     @property
     def was_started_ahead(self) -> bool:
         """As it said: its first process is older than its inputs, by more than its clock's step."""
-        return any(float(line.split()[1]) > CLOCK_STEP_SECONDS for line in self.log.splitlines() if line.startswith("WAITED "))
+        return any(
+            float(line.split()[1]) > CLOCK_STEP_SECONDS for line in self.log.splitlines() if line.startswith("WAITED ")
+        )
 
 
 @dataclass
@@ -126,10 +133,14 @@ class Attacked:
         chosen = list(cases)
         shared = [case.attack for case in chosen if case.function == "many"]
         groups = [shared[start : start + CASES_OF_A_BATCH] for start in range(0, len(shared), CASES_OF_A_BATCH)]
-        work = [("many", group) for group in groups] + [(case.function, [case.attack]) for case in chosen if case.function != "many"]
+        work = [("many", group) for group in groups] + [
+            (case.function, [case.attack]) for case in chosen if case.function != "many"
+        ]
         step = 1 if self.backend.keeps_one else len(work)
         for start in range(0, len(work), step):
-            threading.Event().wait(AHEAD_SECONDS if self.backend.keeps_one else 0)  # the next one is to be served by what waits
+            threading.Event().wait(
+                AHEAD_SECONDS if self.backend.keeps_one else 0
+            )  # the next one is to be served by what waits
             part = work[start : start + step]
             ids = self.submit([self.request(function, group) for function, group in part])
             for (function, group), task_id in zip(part, ids, strict=True):
@@ -137,7 +148,10 @@ class Attacked:
                 self.told.update({key_of(function, attack): told for attack in group})
 
     def left(self) -> set[str]:
-        """What is on the machine that was not there before. Warm sandboxes stay; of their calls only the next worker and its init may."""
+        """What is on the machine that was not there before.
+
+        Warm sandboxes stay; of their calls only the next worker and its init may.
+        """
         found = traces(self.running) - self.before
         if not self.backend.is_warm:
             return found
@@ -192,9 +206,20 @@ class Host:
         return {
             "paths": [
                 str(path)
-                for path in (self.canary, layout.connection, layout.secrets, layout.issuer_key, layout.postgres, data / "logs", data)
+                for path in (
+                    self.canary,
+                    layout.connection,
+                    layout.secrets,
+                    layout.issuer_key,
+                    layout.postgres,
+                    data / "logs",
+                    data,
+                )
             ],
-            "sockets": [str(path) for path in (layout.spawner_socket, layout.postgres_run / ".s.PGSQL.5432", layout.valkey / "s")],
+            "sockets": [
+                str(path)
+                for path in (layout.spawner_socket, layout.postgres_run / ".s.PGSQL.5432", layout.valkey / "s")
+            ],
             "ports": [port, 5432, 6379],
             "listening": [self.listener.getsockname()[1]],
             "abstract": [ABSTRACT],

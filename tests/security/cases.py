@@ -40,15 +40,18 @@ def _one(group: str, module: str, name: str, *ends: End, function: str = "one", 
 SECRETS = _many(
     "secrets",
     "secrets_of_others",
-    "environment_holds_no_secret environ_of_every_process usual_places_of_secrets files_of_the_platform sockets_of_the_platform "
-    "cloud_metadata memory_of_init kernel_messages kernel_memory names_of_the_host what_mounts_tell control_groups_tell_nothing "
+    "environment_holds_no_secret environ_of_every_process usual_places_of_secrets files_of_the_platform "
+    "sockets_of_the_platform "
+    "cloud_metadata memory_of_init kernel_messages kernel_memory names_of_the_host what_mounts_tell "
+    "control_groups_tell_nothing "
     "activity_of_others",
 )
 PROCESSES = (
     *_many(
         "processes",
         "other_processes",
-        "sees_only_its_own pids_of_the_host signals_to_init signals_to_init_by_descriptor traces reads_memory_of_others raises_priority "
+        "sees_only_its_own pids_of_the_host signals_to_init signals_to_init_by_descriptor traces "
+        "reads_memory_of_others raises_priority "
         "raises_limits becomes_another_user set_user_id_programs",
     ),
     _one("processes", "other_processes", "kills_everything_it_can"),
@@ -57,24 +60,30 @@ PROCESSES = (
 FILES = _many(
     "files",
     "file_system",
-    "writes_everywhere changes_what_is_shared mounts leaves_its_root ways_around_a_path hard_links makes_devices only_harmless_devices "
+    "writes_everywhere changes_what_is_shared mounts leaves_its_root ways_around_a_path hard_links makes_devices "
+    "only_harmless_devices "
     "writes_to_kernel_settings flags_of_all_mounts system_folder_is_absent quota_and_accounting",
 )
 KERNEL = _many(
     "kernel",
     "kernel_surface",
-    "io_uring bpf_and_perf userfaultfd keyrings modules_and_kexec clocks_names_and_ports placement_of_memory newest_calls new_namespaces "
-    "new_namespaces_by_clone enters_namespaces maps_users calls_of_32_bit calls_of_x32 types_into_terminals personality "
+    "io_uring bpf_and_perf userfaultfd keyrings modules_and_kexec clocks_names_and_ports placement_of_memory "
+    "newest_calls new_namespaces "
+    "new_namespaces_by_clone enters_namespaces maps_users calls_of_32_bit calls_of_x32 types_into_terminals "
+    "personality "
     "filters_of_its_own landlock_cannot_be_widened rare_socket_families notices_of_others sockets_with_rare_options",
 )
 NETWORK = _many(
     "network",
     "network",
-    "interfaces_and_routes connects_far sends_datagrams asks_for_names raw_and_packet loopback_of_the_host abstract_sockets_of_the_host "
+    "interfaces_and_routes connects_far sends_datagrams asks_for_names raw_and_packet loopback_of_the_host "
+    "abstract_sockets_of_the_host "
     "changes_interfaces netfilter listens_for_others namespaces_are_its_own",
 )
 DESCRIPTORS = (
-    *_many("descriptors", "descriptors", "inherits_nothing standard_streams control_of_init writes_to_where_status_was"),
+    *_many(
+        "descriptors", "descriptors", "inherits_nothing standard_streams control_of_init writes_to_where_status_was"
+    ),
     _one("descriptors", "descriptors", "inherits_nothing"),
     _one("descriptors", "descriptors", "closes_everything"),
     _one("descriptors", "descriptors", "floods_its_own_streams"),
@@ -105,7 +114,8 @@ OUTPUTS = (
     *(
         _one("outputs", "outputs", name)
         for name in _words(
-            "device file_of_a_terabyte hard_link_to_an_input names_that_look_like_ways_up closed_modes set_user_id_output "
+            "device file_of_a_terabyte hard_link_to_an_input names_that_look_like_ways_up closed_modes "
+            "set_user_id_output "
             "progress_as_link progress_as_fifo progress_of_one_endless_line progress_swapped"
         )
     ),
@@ -148,8 +158,14 @@ RESOURCES = (
     _one("resources", "resources", "memory_as_shared_segments", OUT_OF_MEMORY, COMPLETED),
     _one("resources", "resources", "memory_as_pipes", COMPLETED, OUT_OF_MEMORY),
     _one("resources", "resources", "memory_as_sockets", COMPLETED, OUT_OF_MEMORY),
-    *(_one("resources", "resources", name) for name in ("locked_memory", "message_queues", "open_files", "file_above_its_size")),
-    *(_one("resources", "resources", name) for name in ("swap_is_not_used", "timers", "signals_queued", "watches_and_epolls")),
+    *(
+        _one("resources", "resources", name)
+        for name in ("locked_memory", "message_queues", "open_files", "file_above_its_size")
+    ),
+    *(
+        _one("resources", "resources", name)
+        for name in ("swap_is_not_used", "timers", "signals_queued", "watches_and_epolls")
+    ),
     _one("resources", "resources", "processor_time", function="roomy"),
     *(
         _one("resources", "resources", name, ("failed", "process_limit"), function="roomy", words="process limit")
@@ -157,7 +173,9 @@ RESOURCES = (
     ),
     _one("resources", "resources", "threads_until_refused", function="roomy"),
     _one("resources", "resources", "fork_bomb", TIMEOUT, OUT_OF_MEMORY, ("failed", "process_limit"), function="brief"),
-    _one("resources", "resources", "bytes_on_disk", COMPLETED, OUT_OF_MEMORY, ("failed", "disk_limit"), function="roomy"),
+    _one(
+        "resources", "resources", "bytes_on_disk", COMPLETED, OUT_OF_MEMORY, ("failed", "disk_limit"), function="roomy"
+    ),
     _one("resources", "resources", "inodes", ("failed", "disk_limit"), function="roomy", words="20000 files"),
     _one("resources", "resources", "log_flood", ("failed", "log_limit")),
     _one("resources", "resources", "log_of_many_small_lines", COMPLETED, ("failed", "log_limit"), function="roomy"),
@@ -166,16 +184,21 @@ TIMES = (
     *(
         _one("time", "times", name, TIMEOUT, function="brief", words="time limit")
         for name in _words(
-            "busy_loop holds_the_interpreter ignores_every_signal forks_away_from_sigterm stops_itself stops_everything sleeps_for_ever "
+            "busy_loop holds_the_interpreter ignores_every_signal forks_away_from_sigterm stops_itself "
+            "stops_everything sleeps_for_ever "
             "hangs_in_vfork"
         )
     ),
-    *(_one("time", "times", name) for name in ("leaves_a_daemon", "leaves_a_thread", "hangs_at_exit", "kills_its_parent")),
+    *(
+        _one("time", "times", name)
+        for name in ("leaves_a_daemon", "leaves_a_thread", "hangs_at_exit", "kills_its_parent")
+    ),
 )
 BYPASSES = _many(
     "bypasses",
     "bypasses",
-    "base64_exec names_put_together subclasses_of_object bytecode_alone code_object_by_hand pickled other_encoding module_in_a_zip "
+    "base64_exec names_put_together subclasses_of_object bytecode_alone code_object_by_hand pickled other_encoding "
+    "module_in_a_zip "
     "own_machine_code replaces_our_own_code",
 )
 CASES = (

@@ -1,4 +1,7 @@
-"""The attack suite through the real API, on every backend that is present: no case escapes, each task ends as it must."""
+"""The attack suite through the real API, on every backend that is present.
+
+No case escapes, each task ends as it must.
+"""
 
 import os
 

@@ -1,4 +1,7 @@
-"""What two tasks may know of each other: at once (channels), and one after the other in what may be the same warm worker (residue)."""
+"""What two tasks may know of each other: at once.
+
+Channels), and one after the other in what may be the same warm worker (residue.
+"""
 
 import json
 from datetime import datetime
@@ -15,7 +18,14 @@ PAIRS = (("speaker", "listener"), ("reader_of_shared_files", "watcher_of_shared_
 LOOKS = [
     f"residue:{name}"
     for name in (
-        *("files", "processes_and_threads", "environment", "patched_modules", "settings_of_the_interpreter", "settings_of_the_process"),
+        *(
+            "files",
+            "processes_and_threads",
+            "environment",
+            "patched_modules",
+            "settings_of_the_interpreter",
+            "settings_of_the_process",
+        ),
         *("kernel_objects", "memory", "random_state"),
     )
 ]
@@ -24,7 +34,9 @@ ROUNDS = 3
 
 @pytest.mark.parametrize("is_rival", [False, True], ids=["of-one-function", "of-two-companies"])
 @pytest.mark.parametrize(("says", "looks"), PAIRS, ids=[looks for _says, looks in PAIRS])
-def test_two_that_run_at_once_have_no_channel(under_attack: Attacked, table: Table, says: str, looks: str, is_rival: bool) -> None:
+def test_two_that_run_at_once_have_no_channel(
+    under_attack: Attacked, table: Table, says: str, looks: str, is_rival: bool
+) -> None:
     client, rival = under_attack.client, under_attack.rival if is_rival else under_attack.client
     (said,) = under_attack.submit([under_attack.request("roomy", [f"channels:{says}"], seconds=2 * SECONDS)], rival)
     (looked,) = under_attack.submit([under_attack.request("roomy", [f"channels:{looks}"], seconds=SECONDS)], client)
@@ -38,13 +50,18 @@ def test_two_that_run_at_once_have_no_channel(under_attack: Attacked, table: Tab
 
 
 def overlap_seconds(one: Told, other: Told) -> float:
-    spans = [tuple(datetime.fromisoformat(told.task["attempts"][0][name]) for name in ("started_at", "ended_at")) for told in (one, other)]
+    spans = [
+        tuple(datetime.fromisoformat(told.task["attempts"][0][name]) for name in ("started_at", "ended_at"))
+        for told in (one, other)
+    ]
     return (min(span[1] for span in spans) - max(span[0] for span in spans)).total_seconds()
 
 
 @pytest.mark.parametrize("first", ["leave_everything", "fill_memory"])
 @pytest.mark.parametrize("is_rival", [False, True], ids=["of-one-function", "of-two-companies"])
-def test_the_second_task_finds_nothing_of_the_first(under_attack: Attacked, table: Table, first: str, is_rival: bool) -> None:
+def test_the_second_task_finds_nothing_of_the_first(
+    under_attack: Attacked, table: Table, first: str, is_rival: bool
+) -> None:
     second = under_attack.rival if is_rival else under_attack.client
     for round_number in range(ROUNDS):
         left = under_attack.run("one", f"residue:{first}")

@@ -1,4 +1,6 @@
-"""Negative controls: with one layer taken out of a throw-away sandbox, a case of the suite reports an escape. None holds by accident.
+"""Negative controls: with one layer taken out of a throw-away sandbox, a case of the suite reports an escape.
+
+None holds by accident.
 
 The throw-away sandbox runs inside namespaces of the test's own, so that what escapes meets nothing of the host.
 """
@@ -64,7 +66,9 @@ LAYERS = [
     ("limit of queued signals", "resources:timers"),
 ]
 NEEDS_GROUPS = {"cgroup namespace", "memory limit", "process limit"}
-pytestmark = pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="makes namespaces and becomes another user")
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("unshare") is None, reason="makes namespaces and becomes another user"
+)
 
 
 def run(removed: str, cases: list[str]) -> dict[str, list[dict[str, Any]]]:
@@ -72,7 +76,12 @@ def run(removed: str, cases: list[str]) -> dict[str, list[dict[str, Any]]]:
     order = {"removed": removed, "cases": cases, "world": WORLD, "folder": str(folder)}
     try:
         done = subprocess.run(
-            [*OUTER, sys.executable, SCRIPT, json.dumps(order)], capture_output=True, text=True, timeout=100, check=False, cwd="/"
+            [*OUTER, sys.executable, SCRIPT, json.dumps(order)],
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+            cwd="/",
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,7 +1,10 @@
-"""A sandbox with one layer taken out, for negative controls. Runs as a script inside namespaces of the test: `python throw_away.py JSON`.
+"""A sandbox with one layer taken out, for negative controls.
 
-It builds the command of a real run by the spawner's own functions, removes a part, runs cases of the attack package in what is left, and
-prints their reports. Whatever then escapes, escapes into the outer namespaces that the test has made around this process.
+Runs as a script inside namespaces of the test: `python throw_away.py JSON`.
+
+It builds the command of a real run by the spawner's own functions, removes a part, runs cases of the attack package in
+what is left, and prints their reports. Whatever then escapes, escapes into the outer namespaces that the test has made
+around this process.
 """
 
 import ctypes
@@ -27,7 +30,14 @@ ATTACKS = Path(__file__).parent / "attacks"
 UID = 210_500
 MIB = 1 << 20
 LIMITS = RunLimits(
-    cpu=1, memory_mb=128, timeout_seconds=30, grace_seconds=1, disk_bytes=16 * MIB, disk_files=2000, processes=64, open_files=256
+    cpu=1,
+    memory_mb=128,
+    timeout_seconds=30,
+    grace_seconds=1,
+    disk_bytes=16 * MIB,
+    disk_files=2000,
+    processes=64,
+    open_files=256,
 )
 SPACES = ("user", "pid", "ipc", "net", "uts", "cgroup")
 SECRET = "DATABASE_PASSWORD"
@@ -174,17 +184,23 @@ def make_group(removed: str) -> cgroups.RunCgroup | None:
     return group
 
 
-def make_request(order: dict[str, Any], folder: Path, removed: str) -> tuple[Request, tuple[command.Places, Callable[[str], str]], int]:
+def make_request(
+    order: dict[str, Any], folder: Path, removed: str
+) -> tuple[Request, tuple[command.Places, Callable[[str], str]], int]:
     (folder / "in" / "files").mkdir(parents=True)
     (folder / "in" / "data.json").write_text(json.dumps({"cases": order["cases"], "world": order["world"]}))
     shutil.copytree(ATTACKS, folder / "package", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "point").mkdir()
     write_etc(folder / "etc")
-    guest = json.dumps({"mode": "python", "handler": "entry:batch", "site": False, "files": {"required": [], "optional": []}})
+    guest = json.dumps(
+        {"mode": "python", "handler": "entry:batch", "site": False, "files": {"required": [], "optional": []}}
+    )
     limits = LIMITS
     if removed == "disk limit":
         limits = RunLimits(**{**vars(LIMITS), "disk_bytes": 512 * MIB, "disk_files": 200_000})
-    request = Request(os.path.realpath(sys.executable), str(folder / "package"), str(folder / "in"), None, (), {}, guest, limits)
+    request = Request(
+        os.path.realpath(sys.executable), str(folder / "package"), str(folder / "in"), None, (), {}, guest, limits
+    )
     place = workspace.Workspace(str(folder / "point"))
     top = place.make_files(limits, UID)
     changed = GUEST.get(removed)
@@ -196,7 +212,11 @@ def make_request(order: dict[str, Any], folder: Path, removed: str) -> tuple[Req
     def reach(path: str) -> str:
         return place.reach(str(folder / "guest") if changed is not None and path == str(command.GUEST_FOLDER) else path)
 
-    return request, (command.Places(place.reach_program(str(find_bwrap())), place.files, str(folder / "etc")), reach), top
+    return (
+        request,
+        (command.Places(place.reach_program(str(find_bwrap())), place.files, str(folder / "etc")), reach),
+        top,
+    )
 
 
 def run(argv: list[str], removed: str, group: cgroups.RunCgroup | None) -> int:

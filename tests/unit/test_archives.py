@@ -39,7 +39,10 @@ def refusal(file: io.BytesIO, target: Path) -> MecapyError:
 def test_a_package_is_unpacked_with_its_modes(tmp_path: Path) -> None:
     old = os.umask(0o077)
     try:
-        done = extract(pack(("src/a.py", b"1"), ("run.sh", b"x", stat.S_IFREG | 0o700), ("empty/", b"", stat.S_IFDIR | 0o700)), tmp_path)
+        done = extract(
+            pack(("src/a.py", b"1"), ("run.sh", b"x", stat.S_IFREG | 0o700), ("empty/", b"", stat.S_IFDIR | 0o700)),
+            tmp_path,
+        )
     finally:
         os.umask(old)
     assert done.files == ("mecapy.yml", "src/a.py", "run.sh")
@@ -125,7 +128,9 @@ def test_a_name_that_is_there_twice_is_refused(tmp_path: Path) -> None:
 
 
 def test_folders_that_differ_in_case_alone_are_refused(tmp_path: Path) -> None:
-    assert {problem.code for problem in refusal(pack(("Src/a", b"1"), ("src/b", b"2")), tmp_path).problems} == {"case_collision"}
+    assert {problem.code for problem in refusal(pack(("Src/a", b"1"), ("src/b", b"2")), tmp_path).problems} == {
+        "case_collision"
+    }
 
 
 def test_an_encrypted_member_is_refused(tmp_path: Path) -> None:
@@ -170,7 +175,10 @@ def test_overlapping_members_are_refused(tmp_path: Path) -> None:
 
 def test_too_many_files_and_too_much_in_all_are_refused(tmp_path: Path) -> None:
     file = pack(*[(f"f{index}", b"x" * 10) for index in range(20)])
-    for limits, code in ((ArchiveLimits(files=20), "archive_too_many_files"), (ArchiveLimits(total_bytes=100), "archive_too_large")):
+    for limits, code in (
+        (ArchiveLimits(files=20), "archive_too_many_files"),
+        (ArchiveLimits(total_bytes=100), "archive_too_large"),
+    ):
         with pytest.raises(TooLargeError) as caught:
             extract(file, tmp_path, limits)
         assert caught.value.code == code

@@ -1,4 +1,7 @@
-"""Zips that mean harm, each a lie in one field: refused with the member's name and a code, nothing written outside the folder."""
+"""Zips that mean harm, each a lie in one field.
+
+Refused with the member's name and a code, nothing written outside the folder.
+"""
 
 import io
 import os
@@ -94,7 +97,9 @@ def test_members_that_share_one_kernel_through_their_extra_fields_are_refused(tm
 
 
 def test_one_member_named_twice_in_the_directory_is_refused(tmp_path: Path) -> None:
-    assert ("b.txt", "overlap") in named(build([Member(), Member(b"b.txt", offset=len(MANIFEST.header() + MANIFEST.packed))]), tmp_path)
+    assert ("b.txt", "overlap") in named(
+        build([Member(), Member(b"b.txt", offset=len(MANIFEST.header() + MANIFEST.packed))]), tmp_path
+    )
 
 
 NAMES: list[tuple[str, bytes, int, str]] = [
@@ -293,7 +298,10 @@ def test_the_largest_directory_costs_little_memory() -> None:
 
 
 def test_nothing_of_an_archive_that_lies_about_its_content_lands_outside(tmp_path: Path) -> None:
-    """A checksum can only be seen false at the end of a member: by then it lies in the staging folder, and there alone."""
+    """A checksum can only be seen false at the end of a member.
+
+    By then it lies in the staging folder, and there alone.
+    """
     target = tmp_path / "staging"
     target.mkdir()
     liar = Member(b"liar", os.urandom(5000), crc=7, local={"crc": 7})

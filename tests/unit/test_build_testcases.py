@@ -9,7 +9,10 @@ from mecapy_platform.sandbox.base import Environment
 from mecapy_platform.settings import Settings
 from mecapy_platform.worker.testcases import Bench, run_testcases
 
-CASES = {"function": "springs:force", "test_cases": [{"name": name, "inputs": {}, "expected_outputs": {}} for name in ("a", "b")]}
+CASES = {
+    "function": "springs:force",
+    "test_cases": [{"name": name, "inputs": {}, "expected_outputs": {}} for name in ("a", "b")],
+}
 
 
 def test_cases_after_the_time_of_the_build_are_reported_as_not_run(tmp_path: Path) -> None:

@@ -15,7 +15,13 @@ numpy==1.21.0 \\
 beam-lib[fast]==2.0.0 ; python_version >= '3.11' \\
     --hash=sha256:bb
 """
-ADVISORY = {"id": "PYSEC-1", "package": "NumPy", "affected": ["<1.22"], "fixed": ["1.22"], "summary": "a buffer overflows"}
+ADVISORY = {
+    "id": "PYSEC-1",
+    "package": "NumPy",
+    "affected": ["<1.22"],
+    "fixed": ["1.22"],
+    "summary": "a buffer overflows",
+}
 
 
 def database(folder: Path, *advisories: dict[str, Any], **changes: Any) -> Path:
@@ -56,7 +62,8 @@ def test_without_service_and_file_it_says_that_nothing_was_checked(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "damage", [{"format": 2}, {"advisories": 3}, {"advisories": [{}]}, {"advisories": [{**ADVISORY, "affected": ["about 1"]}]}]
+    "damage",
+    [{"format": 2}, {"advisories": 3}, {"advisories": [{}]}, {"advisories": [{**ADVISORY, "affected": ["about 1"]}]}],
 )
 def test_a_damaged_file_is_not_a_pass(tmp_path: Path, damage: dict[str, Any]) -> None:
     audited = auditor(tmp_path, database(tmp_path, **damage)).audit(LOCK)

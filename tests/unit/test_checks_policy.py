@@ -10,11 +10,14 @@ from mecapy_platform.core.checks.report import KEPT_PER_RULE, Report
 from mecapy_platform.core.errors import InvalidInputError
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
 )
 
 
-def finding(check: CheckName = CheckName.BANDIT, severity: Severity = Severity.HIGH, line: int = 1, rule: str = "B602") -> Finding:
+def finding(
+    check: CheckName = CheckName.BANDIT, severity: Severity = Severity.HIGH, line: int = 1, rule: str = "B602"
+) -> Finding:
     return Finding(check, rule, severity, "main.py", line, "why", "advice")
 
 
@@ -43,8 +46,14 @@ def test_later_changes_go_over_earlier_ones() -> None:
 
 
 def test_imports_take_lists() -> None:
-    policy = policy_over(DEFAULT_POLICY, {"imports": {"libraries": "listed", "listed": ["numpy"], "denied": ["os.path"]}})
-    assert (policy.imports.libraries, policy.imports.listed, policy.imports.denied) == (Libraries.LISTED, ("numpy",), ("os.path",))
+    policy = policy_over(
+        DEFAULT_POLICY, {"imports": {"libraries": "listed", "listed": ["numpy"], "denied": ["os.path"]}}
+    )
+    assert (policy.imports.libraries, policy.imports.listed, policy.imports.denied) == (
+        Libraries.LISTED,
+        ("numpy",),
+        ("os.path",),
+    )
     assert policy.as_dict()["imports"]["listed"] == ["numpy"]
 
 
@@ -63,7 +72,10 @@ def test_imports_take_lists() -> None:
 def test_a_mistake_is_named(changes: dict[str, object], path: str, code: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
         policy_over(DEFAULT_POLICY, changes)
-    assert (caught.value.code, [(one.path, one.code) for one in caught.value.problems]) == ("checks_invalid", [(path, code)])
+    assert (caught.value.code, [(one.path, one.code) for one in caught.value.problems]) == (
+        "checks_invalid",
+        [(path, code)],
+    )
 
 
 def test_every_mistake_is_named_at_once() -> None:

@@ -80,7 +80,12 @@ def test_a_binary_file_is_no_text() -> None:
 
 def test_the_examples_and_this_repositorys_code_hold_none() -> None:
     root = Path(__file__).parents[2]
-    paths = [path for folder in ("examples", "src") for path in (root / folder).rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    paths = [
+        path
+        for folder in ("examples", "src")
+        for path in (root / folder).rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    ]
     assert len(paths) > 200
     assert [one for path in paths for one in scan_secrets(str(path.relative_to(root)), path.read_bytes())] == []
 

@@ -13,7 +13,15 @@ from mecapy_platform.cli.lazy import JSON_MODE
 from mecapy_platform.cli.main import app
 
 Mecapy = Callable[..., Result]
-FOUND = {"check": "hostile", "rule": "miner", "severity": "high", "file": "main.py", "line": 3, "why": "It mines.", "advice": "Do not."}
+FOUND = {
+    "check": "hostile",
+    "rule": "miner",
+    "severity": "high",
+    "file": "main.py",
+    "line": 3,
+    "why": "It mines.",
+    "advice": "Do not.",
+}
 STATES = [
     {"check": "hostile", "mode": "enforce", "from": "high", "state": "stopped", "found": 1, "said": ""},
     {"check": "bandit", "mode": "warn", "from": "high", "state": "warned", "found": 1, "said": ""},
@@ -129,19 +137,24 @@ def test_a_change_that_cannot_be_understood_is_not_sent(mecapy: Mecapy, platform
 
 
 def test_who_may_not_change_it_reads_why(mecapy: Mecapy, platform: FakePlatform) -> None:
-    platform.on("PUT /organizations/acme/checks", problem(403, "administrator_needed", "Only an administrator may do this."))
+    platform.on(
+        "PUT /organizations/acme/checks", problem(403, "administrator_needed", "Only an administrator may do this.")
+    )
     done = mecapy("checks", "set", "bandit=off", "--org", "acme")
     assert done.exit_code != 0
     assert "Only an administrator" in done.stderr
 
 
-def test_a_deploy_that_is_stopped_shows_the_findings_and_fails(mecapy: Mecapy, platform: FakePlatform, tmp_path: Path) -> None:
+def test_a_deploy_that_is_stopped_shows_the_findings_and_fails(
+    mecapy: Mecapy, platform: FakePlatform, tmp_path: Path
+) -> None:
     folder = tmp_path / "beams"
     assert mecapy("init", "beams", "--dir", str(folder)).exit_code == 0
     package = {"id": "p-2", "name": "beams", "version": "0.1.0", "status": "error", "functions": []}
     platform.on("POST /packages/from-zip", (200, {"package": package, "functions_deployed": 1}))
     platform.on(
-        "GET /packages/p-2/versions", (200, {"versions": [{"id": "v-1", "version": "0.1.0", "status": "error", "build_log": "stopped"}]})
+        "GET /packages/p-2/versions",
+        (200, {"versions": [{"id": "v-1", "version": "0.1.0", "status": "error", "build_log": "stopped"}]}),
     )
     platform.on("GET /packages/p-2/versions/0.1.0/checks", (200, REPORT))
     done = mecapy("deploy", str(folder))

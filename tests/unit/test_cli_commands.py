@@ -42,12 +42,27 @@ class Shell:
 def mecapy(platform: FakePlatform, tmp_path: Path) -> Shell:
     names = ("ORGANIZATION", "ISSUER", "CLIENT_ID", "CLIENT_SECRET", "DEBUG")
     unset = {f"MECAPY_{name}": "" for name in names}
-    here = {"MECAPY_API_URL": platform.url, "MECAPY_TOKEN": TOKEN, "MECAPY_CREDENTIALS": str(tmp_path / "credentials.json")}
+    here = {
+        "MECAPY_API_URL": platform.url,
+        "MECAPY_TOKEN": TOKEN,
+        "MECAPY_CREDENTIALS": str(tmp_path / "credentials.json"),
+    }
     return Shell(unset | here)
 
 
 def test_a_result_is_a_table_with_units(mecapy: Shell, platform: FakePlatform) -> None:
-    done = mecapy("run", "bolts:size", "diameter=12 mm", "load=20kN", "--set", "vector=[1,2,3]", "--priority", "7", "--timeout", "30")
+    done = mecapy(
+        "run",
+        "bolts:size",
+        "diameter=12 mm",
+        "load=20kN",
+        "--set",
+        "vector=[1,2,3]",
+        "--priority",
+        "7",
+        "--timeout",
+        "30",
+    )
     assert done.exit_code == 0, done.stderr
     cells = " ".join(done.stdout.split())
     assert "stress 1.5e+08 Pa" in cells
@@ -80,7 +95,9 @@ def test_waiting_says_each_change_and_why_a_task_waits(mecapy: Shell, platform: 
     assert "running · step 2 of 5, solving" in done.stderr
 
 
-@pytest.mark.parametrize(("state", "code"), [("failed", 1), ("cancelled", 1), ("out_of_memory", 1), ("lost", 1), ("timeout", 6)])
+@pytest.mark.parametrize(
+    ("state", "code"), [("failed", 1), ("cancelled", 1), ("out_of_memory", 1), ("lost", 1), ("timeout", 6)]
+)
 def test_how_a_task_ended_is_the_exit_code(mecapy: Shell, platform: FakePlatform, state: str, code: int) -> None:
     error = {"code": "user_error", "message": "ValueError: diameter must be above 0"}
     platform.on("POST /tasks", (201, task(state, error=error)))
@@ -91,11 +108,15 @@ def test_how_a_task_ended_is_the_exit_code(mecapy: Shell, platform: FakePlatform
     assert f"mecapy logs {TASK_ID}" in done.stderr
 
 
-@pytest.mark.parametrize(("status", "code"), [(401, 3), (403, 3), (404, 4), (409, 7), (413, 7), (422, 7), (500, 5), (429, 5)])
+@pytest.mark.parametrize(
+    ("status", "code"), [(401, 3), (403, 3), (404, 4), (409, 7), (413, 7), (422, 7), (500, 5), (429, 5)]
+)
 def test_what_the_platform_refuses_has_its_exit_code_and_all_its_problems(
     mecapy: Shell, platform: FakePlatform, status: int, code: int
 ) -> None:
-    errors = [{"path": f"inputs.{name}", "code": "unit", "message": f"wrong unit {name}"} for name in ("load", "length")]
+    errors = [
+        {"path": f"inputs.{name}", "code": "unit", "message": f"wrong unit {name}"} for name in ("load", "length")
+    ]
     platform.on("POST /tasks", problem(status, "some_code", "Two inputs are wrong.", errors))
     done = mecapy("run", "bolts:size", "load=12 kg")
     assert done.exit_code == code
@@ -106,7 +127,9 @@ def test_what_the_platform_refuses_has_its_exit_code_and_all_its_problems(
 
 
 def test_an_error_in_json_mode_is_json_too(mecapy: Shell, platform: FakePlatform) -> None:
-    platform.on("POST /tasks", problem(422, "invalid_inputs", "Wrong.", [{"path": "inputs.x", "code": "unit", "message": "no"}]))
+    platform.on(
+        "POST /tasks", problem(422, "invalid_inputs", "Wrong.", [{"path": "inputs.x", "code": "unit", "message": "no"}])
+    )
     done = mecapy("run", "bolts:size", "--json")
     assert done.exit_code == 7
     assert json.loads(done.stdout)["error"]["problems"][0]["path"] == "inputs.x"
@@ -194,24 +217,43 @@ def test_task_show_tells_why_attempts_usage_and_provenance(mecapy: Shell, platfo
     ]
     attempts[0]["error"] = {"code": "lease_expired", "message": "The worker went silent."}
     waiting = {"code": "capacity", "message": "No worker has 8192 MiB free."}
-    shown = task("queued", attempts=attempts, waiting=waiting, provenance={"package_digest": "sha256:abc", "submitted_by": "ada"})
+    shown = task(
+        "queued", attempts=attempts, waiting=waiting, provenance={"package_digest": "sha256:abc", "submitted_by": "ada"}
+    )
     platform.on(f"GET /tasks/{TASK_ID}", (200, shown))
     done = mecapy("task", "show", TASK_ID)
     assert done.exit_code == 0, done.stderr
-    for text in ("No worker has 8192 MiB free. (capacity)", "sha256:abc", "lease_expired", "node-1 bubblewrap", "33 MiB"):
+    for text in (
+        "No worker has 8192 MiB free. (capacity)",
+        "sha256:abc",
+        "lease_expired",
+        "node-1 bubblewrap",
+        "33 MiB",
+    ):
         assert text in done.stdout
 
 
 def test_tasks_are_listed(mecapy: Shell, platform: FakePlatform) -> None:
-    platform.on("GET /tasks", (200, {"tasks": [task(), task("failed", error={"code": "x", "message": "Broke."})], "next_cursor": None}))
+    platform.on(
+        "GET /tasks",
+        (200, {"tasks": [task(), task("failed", error={"code": "x", "message": "Broke."})], "next_cursor": None}),
+    )
     done = mecapy("tasks", "--state", "failed", "--package", "bolts")
     assert "Broke." in done.stdout
     assert platform.seen[0].query == {"limit": "20", "state": "failed", "package": "bolts"}
 
 
 def test_logs_keep_the_streams_apart_and_hide_what_steers_a_terminal(mecapy: Shell, platform: FakePlatform) -> None:
-    kinds = (("stdout", "one\n"), ("stderr", "two\n"), ("progress", '{"step": 1, "total": 2}'), ("platform", "\x1b]0;title\x07"))
-    entries = [{"index": i, "attempt": 1, "kind": kind, "text": text, "created_at": None} for i, (kind, text) in enumerate(kinds)]
+    kinds = (
+        ("stdout", "one\n"),
+        ("stderr", "two\n"),
+        ("progress", '{"step": 1, "total": 2}'),
+        ("platform", "\x1b]0;title\x07"),
+    )
+    entries = [
+        {"index": i, "attempt": 1, "kind": kind, "text": text, "created_at": None}
+        for i, (kind, text) in enumerate(kinds)
+    ]
     platform.on(f"GET /tasks/{TASK_ID}/logs", (200, {"entries": entries, "next": 4, "done": True}))
     done = mecapy("logs", TASK_ID, "-f")
     assert done.stdout == "one\n"
@@ -219,7 +261,9 @@ def test_logs_keep_the_streams_apart_and_hide_what_steers_a_terminal(mecapy: She
     assert "\x1b]" not in done.stderr
 
 
-@pytest.mark.parametrize(("state", "said"), [("cancelled", "cancelled"), ("running", "will be cancelled"), ("completed", "already ended")])
+@pytest.mark.parametrize(
+    ("state", "said"), [("cancelled", "cancelled"), ("running", "will be cancelled"), ("completed", "already ended")]
+)
 def test_cancelling_says_what_came_of_it(mecapy: Shell, platform: FakePlatform, state: str, said: str) -> None:
     platform.on(f"POST /tasks/{TASK_ID}/cancel", (200, task(state)))
     done = mecapy("cancel", TASK_ID)
@@ -232,12 +276,20 @@ def test_retrying_gives_a_new_task(mecapy: Shell, platform: FakePlatform) -> Non
     assert mecapy("retry", TASK_ID).stdout.startswith("new-id")
 
 
-def test_a_new_package_is_deployed_and_its_next_version_goes_to_the_same_one(mecapy: Shell, platform: FakePlatform, tmp_path: Path) -> None:
+def test_a_new_package_is_deployed_and_its_next_version_goes_to_the_same_one(
+    mecapy: Shell, platform: FakePlatform, tmp_path: Path
+) -> None:
     folder = tmp_path / "beams"
     assert mecapy("init", "beams", "--dir", str(folder)).exit_code == 0
     package = {"id": "p-2", "name": "beams", "version": "0.1.0", "status": "deploying", "functions": []}
     building = {"id": "v-1", "version": "0.1.0", "status": "building"}
-    versions = iter([[building], [{**building, "status": "ready"}], [{**building, "status": "error", "build_log": "no wheel for foo"}]])
+    versions = iter(
+        [
+            [building],
+            [{**building, "status": "ready"}],
+            [{**building, "status": "error", "build_log": "no wheel for foo"}],
+        ]
+    )
     platform.on("POST /packages/from-zip", (200, {"package": package, "functions_deployed": 1}))
     platform.on("GET /packages/p-2/versions", lambda _: (200, {"versions": next(versions)}))
     first = mecapy("deploy", str(folder), "--org", "acme")
@@ -263,7 +315,9 @@ def test_a_manifest_with_mistakes_is_not_sent(mecapy: Shell, platform: FakePlatf
     assert platform.seen == []
 
 
-def test_login_keeps_what_the_platform_accepts_and_nothing_else(mecapy: Shell, platform: FakePlatform, tmp_path: Path) -> None:
+def test_login_keeps_what_the_platform_accepts_and_nothing_else(
+    mecapy: Shell, platform: FakePlatform, tmp_path: Path
+) -> None:
     nothing = {"MECAPY_API_URL": "", "MECAPY_TOKEN": ""}
     refused = mecapy("login", "--url", platform.url, "--token", "bad", **nothing)
     assert refused.exit_code == 3
@@ -320,20 +374,37 @@ def test_help_imports_neither_http_nor_the_platform() -> None:
     code = (
         "import sys; from typer.testing import CliRunner; from mecapy_platform.cli.main import app; "
         "assert 'run' in CliRunner().invoke(app, ['--help']).stdout; "
-        "print([name for name in ('httpx2', 'pydantic', 'pint', 'yaml', 'sqlalchemy', 'fastapi') if name in sys.modules])"
+        "print([name for name in ('httpx2', 'pydantic', 'pint', 'yaml', 'sqlalchemy', 'fastapi') if name in "
+        "sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ""})
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ""}
+    )
     assert done.stdout.strip() == "[]"
 
 
 def test_without_the_platform_installed_its_commands_say_what_to_install(tmp_path: Path) -> None:
     blocked = tmp_path / "sitecustomize.py"
-    names = ("sqlalchemy", "celery", "fastapi", "jwt", "psycopg", "redis", "pydantic_settings", "cryptography", "psutil")
+    names = (
+        "sqlalchemy",
+        "celery",
+        "fastapi",
+        "jwt",
+        "psycopg",
+        "redis",
+        "pydantic_settings",
+        "cryptography",
+        "psutil",
+    )
     blocked.write_text(f"import sys\nsys.modules.update(dict.fromkeys({names!r}))\n")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "MECAPY_CREDENTIALS": str(tmp_path / "c")}
     for name in ("up", "server", "doctor", "token"):
         done = subprocess.run(
-            [sys.executable, "-m", "mecapy_platform.cli", name, "--help"], check=False, capture_output=True, text=True, env=environment
+            [sys.executable, "-m", "mecapy_platform.cli", name, "--help"],
+            check=False,
+            capture_output=True,
+            text=True,
+            env=environment,
         )
         assert done.returncode == 2, done.stderr
         assert 'pip install "mecapy-platform[server]"' in done.stderr

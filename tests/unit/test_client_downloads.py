@@ -44,7 +44,9 @@ def test_a_file_arrives_whole_below_the_directory(platform: FakePlatform, client
     assert [one.name for one in path.parent.iterdir()] == ["field.vtu"]
 
 
-def test_a_signed_address_is_used_as_it_is_and_without_the_token(platform: FakePlatform, client: Client, tmp_path: Path) -> None:
+def test_a_signed_address_is_used_as_it_is_and_without_the_token(
+    platform: FakePlatform, client: Client, tmp_path: Path
+) -> None:
     platform.on("GET /storage/k", ranged)
     client.artifacts.download(artifact("a", url=f"{platform.url}/storage/k?expires=1&signature=a%2Bb"), tmp_path)
     (seen,) = platform.calls("GET /storage/k")
@@ -59,7 +61,9 @@ def test_the_token_goes_to_no_other_host(platform: FakePlatform, client: Client,
         assert "authorization" not in other.seen[0].headers
 
 
-def test_a_download_that_broke_off_goes_on_where_it_stopped(platform: FakePlatform, client: Client, tmp_path: Path) -> None:
+def test_a_download_that_broke_off_goes_on_where_it_stopped(
+    platform: FakePlatform, client: Client, tmp_path: Path
+) -> None:
     platform.on("GET /storage/k", ranged)
     (tmp_path / "a.part").write_bytes(CONTENT[:1000])
     path = client.artifacts.download(artifact("a"), tmp_path)
@@ -67,7 +71,9 @@ def test_a_download_that_broke_off_goes_on_where_it_stopped(platform: FakePlatfo
     assert platform.seen[0].headers["range"] == "bytes=1000-"
 
 
-def test_a_connection_that_breaks_in_the_middle_is_resumed(platform: FakePlatform, client: Client, tmp_path: Path) -> None:
+def test_a_connection_that_breaks_in_the_middle_is_resumed(
+    platform: FakePlatform, client: Client, tmp_path: Path
+) -> None:
     def answer(seen: Seen) -> tuple[object, ...]:
         if "range" not in seen.headers:
             return 200, CONTENT[:500_000], {"Content-Length": str(len(CONTENT))}
@@ -77,7 +83,9 @@ def test_a_connection_that_breaks_in_the_middle_is_resumed(platform: FakePlatfor
     assert client.artifacts.download(artifact("a"), tmp_path).read_bytes() == CONTENT
 
 
-def test_a_damaged_file_is_fetched_again_and_then_refused(platform: FakePlatform, client: Client, tmp_path: Path) -> None:
+def test_a_damaged_file_is_fetched_again_and_then_refused(
+    platform: FakePlatform, client: Client, tmp_path: Path
+) -> None:
     platform.on("GET /storage/k", (200, b"x" * len(CONTENT)))
     with pytest.raises(DownloadError, match="damaged"):
         client.artifacts.download(artifact("a"), tmp_path)
@@ -107,7 +115,14 @@ def test_backslashes_are_separators_on_windows(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("con.txt", "_con.txt"), ("ab:c.txt", "ab_c.txt"), ("tail. ", "tail"), ("NUL", "_NUL"), ("fine.vtu", "fine.vtu"), ("a\x00b", "a_b")],
+    [
+        ("con.txt", "_con.txt"),
+        ("ab:c.txt", "ab_c.txt"),
+        ("tail. ", "tail"),
+        ("NUL", "_NUL"),
+        ("fine.vtu", "fine.vtu"),
+        ("a\x00b", "a_b"),
+    ],
 )
 def test_names_windows_cannot_hold_are_mended(name: str, expected: str) -> None:
     assert safe_parts(name, is_windows=True) == (expected,)

@@ -65,7 +65,9 @@ def test_a_new_package_passes_its_own_test(tmp_path: Path) -> None:
 
 def test_ports_are_read_from_the_signature_and_units_converted(tmp_path: Path) -> None:
     inputs = {"x": {"type": "Length"}}
-    folder = package(tmp_path, "double", [{"name": "mm", "request": {"x": "12 mm"}, "expected": {"result": 0.024}}], inputs=inputs)
+    folder = package(
+        tmp_path, "double", [{"name": "mm", "request": {"x": "12 mm"}, "expected": {"result": 0.024}}], inputs=inputs
+    )
     (verdict,) = verdicts(folder)
     assert verdict.problems == ()
     assert "doubling 0.012" in verdict.output
@@ -74,7 +76,11 @@ def test_ports_are_read_from_the_signature_and_units_converted(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("function", "case", "said"),
     [
-        ("double", {"request": {"x": 2}, "expected": {"result": 5}, "tolerance": {"numeric": 0.5}}, "expected 5, got 4"),
+        (
+            "double",
+            {"request": {"x": 2}, "expected": {"result": 5}, "tolerance": {"numeric": 0.5}},
+            "expected 5, got 4",
+        ),
         ("double", {"request": {"x": -1}, "expected": {"result": 5}}, "ValueError: x must be above 0"),
         ("double", {"request": {"x": 1}, "expected_exception": "ValueError"}, "gave a result"),
         ("double", {"request": {"x": -1}, "expected_exception": "KeyError"}, "expected KeyError, but ValueError"),
@@ -93,14 +99,19 @@ def test_a_case_that_fails_says_why(tmp_path: Path, function: str, case: dict[st
 
 
 def test_an_expected_exception_passes(tmp_path: Path) -> None:
-    (verdict,) = verdicts(package(tmp_path, "double", [{"name": "below", "request": {"x": -1}, "expected_exception": "ValueError"}]))
+    (verdict,) = verdicts(
+        package(tmp_path, "double", [{"name": "below", "request": {"x": -1}, "expected_exception": "ValueError"}])
+    )
     assert verdict.has_passed
 
 
 @pytest.mark.parametrize(("kind", "problems"), [("File[txt]", 0), ("File[csv]", 1)])
 def test_files_go_in_and_out(tmp_path: Path, kind: str, problems: int) -> None:
     (tmp_path / "beam.inp").write_text("*NODE")
-    ports: dict[str, Any] = {"inputs": {"deck": {"type": "File[inp]"}}, "outputs": {"letters": {"type": "Integer"}, "copy": {"type": kind}}}
+    ports: dict[str, Any] = {
+        "inputs": {"deck": {"type": "File[inp]"}},
+        "outputs": {"letters": {"type": "Integer"}, "copy": {"type": kind}},
+    }
     case: dict[str, object] = {"name": "deck", "request": {"deck": "beam.inp"}, "expected": {"letters": 5}}
     (verdict,) = verdicts(package(tmp_path, "count", [case], **ports))
     assert len(verdict.problems) == problems

@@ -1,4 +1,7 @@
-"""Logging in at an issuer: browser with PKCE, device code, service account. Against a real HTTP server in the issuer's place."""
+"""Logging in at an issuer: browser with PKCE, device code, service account.
+
+Against a real HTTP server in the issuer's place.
+"""
 
 import base64
 import hashlib
@@ -68,7 +71,9 @@ def in_browser(address: str, *, error: str = "", stranger: bool = False) -> thre
 
 
 @pytest.mark.parametrize("stranger", [False, True])
-def test_the_browser_brings_a_code_that_only_we_can_exchange(issuer: FakePlatform, provider: Provider, stranger: bool) -> None:
+def test_the_browser_brings_a_code_that_only_we_can_exchange(
+    issuer: FakePlatform, provider: Provider, stranger: bool
+) -> None:
     issuer.on("POST /realms/mecapy/token", (200, GRANTED))
     shown: list[str] = []
     threads: list[threading.Thread] = []
@@ -92,7 +97,12 @@ def test_the_browser_brings_a_code_that_only_we_can_exchange(issuer: FakePlatfor
 def test_a_login_that_is_refused_says_so(provider: Provider) -> None:
     threads: list[threading.Thread] = []
     with pytest.raises(LoginError, match="access_denied"):
-        login_with_browser(provider, "public", lambda address: threads.append(in_browser(address, error="access_denied")), wait_seconds=20)
+        login_with_browser(
+            provider,
+            "public",
+            lambda address: threads.append(in_browser(address, error="access_denied")),
+            wait_seconds=20,
+        )
     threads[0].join()
 
 
@@ -102,7 +112,13 @@ def test_nobody_logging_in_ends_with_advice(provider: Provider) -> None:
 
 
 def test_the_device_flow_goes_at_the_pace_of_the_issuer(issuer: FakePlatform, provider: Provider) -> None:
-    code = {"device_code": "d", "user_code": "ABCD-EFGH", "verification_uri": "http://issuer/device", "interval": 1, "expires_in": 60}
+    code = {
+        "device_code": "d",
+        "user_code": "ABCD-EFGH",
+        "verification_uri": "http://issuer/device",
+        "interval": 1,
+        "expires_in": 60,
+    }
     answers = iter([(400, {"error": "authorization_pending"}), (400, {"error": "slow_down"}), (200, GRANTED)])
     issuer.on("POST /realms/mecapy/device", (200, code))
     issuer.on("POST /realms/mecapy/token", lambda _: next(answers))
@@ -130,11 +146,16 @@ def test_a_service_account_gets_its_token_and_renews_it_once_when_refused(issuer
     issuer.on("POST /realms/mecapy/token", lambda _: (200, {"access_token": next(tokens), "expires_in": 300}))
     with Client(issuer.url, ClientCredentials(f"{issuer.url}/realms/mecapy", "robot", "secret")) as client:
         assert client.users.me().preferred_username == "ada"
-    assert [form(seen)["grant_type"] for seen in issuer.calls("POST /realms/mecapy/token")] == ["client_credentials"] * 2
+    assert [form(seen)["grant_type"] for seen in issuer.calls("POST /realms/mecapy/token")] == [
+        "client_credentials"
+    ] * 2
 
 
 def test_an_issuer_must_speak_for_itself(issuer: FakePlatform) -> None:
-    issuer.on("GET /realms/mecapy/.well-known/openid-configuration", (200, {"issuer": "http://evil", "token_endpoint": "http://evil/t"}))
+    issuer.on(
+        "GET /realms/mecapy/.well-known/openid-configuration",
+        (200, {"issuer": "http://evil", "token_endpoint": "http://evil/t"}),
+    )
     with pytest.raises(LoginError, match="does not describe itself"):
         discover(f"{issuer.url}/realms/mecapy")
 

@@ -56,7 +56,9 @@ def test_a_submission_goes_out_as_documented(platform: FakePlatform, client: Cli
     assert seen.query == {"wait": "1"}
 
 
-def test_a_submission_whose_answer_was_lost_is_repeated_with_the_same_key(platform: FakePlatform, client: Client) -> None:
+def test_a_submission_whose_answer_was_lost_is_repeated_with_the_same_key(
+    platform: FakePlatform, client: Client
+) -> None:
     platform.breaks["POST /tasks"] = 2
     client.tasks.submit(SUBMISSION)
     keys = [seen.headers["idempotency-key"] for seen in platform.calls("POST /tasks")]
@@ -89,7 +91,10 @@ def test_a_call_that_may_not_be_repeated_is_not_repeated(platform: FakePlatform,
 
 
 def test_a_platform_that_is_not_there_is_said_to_be_unreachable(pauses: list[float]) -> None:
-    with Client("http://127.0.0.1:9", TOKEN, pause=pauses.append) as away, pytest.raises(UnavailableError, match="mecapy up") as caught:
+    with (
+        Client("http://127.0.0.1:9", TOKEN, pause=pauses.append) as away,
+        pytest.raises(UnavailableError, match="mecapy up") as caught,
+    ):
         away.tasks.get(TASK_ID)
     assert caught.value.code == "platform_unreachable"
     assert len(pauses) == 4
@@ -110,7 +115,9 @@ def test_a_platform_that_is_not_there_is_said_to_be_unreachable(pauses: list[flo
         (507, StorageFullError),
     ],
 )
-def test_problems_become_errors_of_their_family(platform: FakePlatform, client: Client, status: int, family: type[MecapyError]) -> None:
+def test_problems_become_errors_of_their_family(
+    platform: FakePlatform, client: Client, status: int, family: type[MecapyError]
+) -> None:
     errors = [{"path": "inputs.load", "code": "unit", "message": "kg is no length"}]
     platform.on(f"GET /tasks/{TASK_ID}", problem(status, "stable", "What happened.", errors))
     with pytest.raises(family, match="What happened") as caught:
@@ -145,7 +152,9 @@ def test_waiting_survives_a_platform_that_goes_away(platform: FakePlatform, clie
     platform.breaks[f"GET /tasks/{TASK_ID}"] = 7
     states: list[str] = []
     breaks: list[str] = []
-    done = client.tasks.wait(TASK_ID, on_look=lambda one: states.append(one.state.value), on_break=lambda error: breaks.append(error.code))
+    done = client.tasks.wait(
+        TASK_ID, on_look=lambda one: states.append(one.state.value), on_break=lambda error: breaks.append(error.code)
+    )
     assert done.state is TaskState.COMPLETED
     assert states == ["queued", "running", "completed"]
     assert breaks == ["platform_unreachable"]
@@ -203,7 +212,10 @@ def test_a_token_file_is_read_again_after_a_refusal(platform: FakePlatform, tmp_
 
 def test_a_login_is_renewed_by_its_refresh_token_and_stored(platform: FakePlatform, tmp_path: Path) -> None:
     issuer = f"{platform.url}/realms/mecapy"
-    platform.on("GET /realms/mecapy/.well-known/openid-configuration", (200, {"issuer": issuer, "token_endpoint": f"{issuer}/token"}))
+    platform.on(
+        "GET /realms/mecapy/.well-known/openid-configuration",
+        (200, {"issuer": issuer, "token_endpoint": f"{issuer}/token"}),
+    )
     granted = {"access_token": TOKEN, "refresh_token": "second", "expires_in": 300}
     platform.on("POST /realms/mecapy/token", (200, granted))
     file = CredentialsFile(tmp_path / "c" / "credentials.json")
@@ -242,6 +254,8 @@ def test_the_back_off_grows_with_jitter_and_stays_bounded() -> None:
     assert policy.delay_seconds(1, "3600") == 60.0
 
 
-@pytest.mark.parametrize(("value", "expected"), [("5", 5.0), ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0), ("soon", None), (None, None)])
+@pytest.mark.parametrize(
+    ("value", "expected"), [("5", 5.0), ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0), ("soon", None), (None, None)]
+)
 def test_retry_after_is_read_in_both_its_forms(value: str | None, expected: float | None) -> None:
     assert retry_after_seconds(value) == expected

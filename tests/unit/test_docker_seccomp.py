@@ -10,7 +10,9 @@ def matches(rules: list[tuple[int, int]], number: int) -> bool:
     return any(number & mask == value for mask, value in rules)
 
 
-@pytest.mark.parametrize("number", [0, 1, 0x5411, 0x5413, 0x541B, 0x541D, 0x5401, 0x80045430, 0xFFFFFFFF, 0x1_0000_5413])
+@pytest.mark.parametrize(
+    "number", [0, 1, 0x5411, 0x5413, 0x541B, 0x541D, 0x5401, 0x80045430, 0xFFFFFFFF, 0x1_0000_5413]
+)
 def test_every_other_number_is_matched(number: int) -> None:
     assert matches(list(all_but((0x5412, 0x541C))), number)
 

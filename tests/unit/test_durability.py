@@ -10,7 +10,9 @@ def test_doctor_says_that_long_calculations_end_with_their_worker_and_how_to_cha
     assert "MECAPY_SANDBOX_BACKENDS" in found.detail
 
 
-@pytest.mark.parametrize("settings", [Settings(sandbox_backend="docker"), Settings(sandbox_backends={"long_running": "docker"})])
+@pytest.mark.parametrize(
+    "settings", [Settings(sandbox_backend="docker"), Settings(sandbox_backends={"long_running": "docker"})]
+)
 def test_doctor_says_that_they_go_on_where_they_run_in_containers(settings: Settings) -> None:
     found = check_durability(settings)
     assert found.holds
@@ -18,7 +20,9 @@ def test_doctor_says_that_they_go_on_where_they_run_in_containers(settings: Sett
 
 
 def test_short_lanes_alone_on_docker_are_not_enough() -> None:
-    assert not check_durability(Settings(sandbox_backend="docker", sandbox_backends={"long_running": "bubblewrap"})).holds
+    assert not check_durability(
+        Settings(sandbox_backend="docker", sandbox_backends={"long_running": "bubblewrap"})
+    ).holds
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,10 @@ def test_the_key_document_holds_no_private_member(layout: Layout) -> None:
 
 def test_a_user_keeps_the_same_subject() -> None:
     key = rsa.generate_private_key(65537, 2048)
-    subjects = {jwt.decode(issue(key, "i", Person(name)), options={"verify_signature": False})["sub"] for name in ("ada", "ada", "bob")}
+    subjects = {
+        jwt.decode(issue(key, "i", Person(name)), options={"verify_signature": False})["sub"]
+        for name in ("ada", "ada", "bob")
+    }
     assert len(subjects) == 2
 
 
@@ -60,7 +63,9 @@ def test_a_directory_without_platform_says_how_to_start_one(tmp_path: Path) -> N
         content.token(Layout(tmp_path), Person("ada"))
 
 
-@pytest.mark.parametrize(("user", "organization"), [("ada lovelace", "bridges"), ("ada", "Bridges!"), ("", "bridges"), ("ada", "-x")])
+@pytest.mark.parametrize(
+    ("user", "organization"), [("ada lovelace", "bridges"), ("ada", "Bridges!"), ("", "bridges"), ("ada", "-x")]
+)
 def test_names_that_cannot_be_are_refused(layout: Layout, user: str, organization: str) -> None:
     app = Typer()
     app.command()(token)

@@ -12,7 +12,9 @@ PAGES = Path(__file__).parents[2] / "docs/reference"
 CODE = re.compile("[a-z][a-z0-9_]{2,63}")
 PLACES = {"Problem": (1,), "problem_response": (2,), "Outcome": (2,), "ResultError": (1,), "_invalid": (1,)}
 NO_CODES = {"ValueError", "JsonError"}  # JsonError's become result_..
-COMPOSED = {f"{key}_{fault}" for key in ("handler", "entrypoint") for fault in ("missing", "not_allowed")} | {"result_not_json"}
+COMPOSED = {f"{key}_{fault}" for key in ("handler", "entrypoint") for fault in ("missing", "not_allowed")} | {
+    "result_not_json"
+}
 
 
 def called(node: ast.Call) -> str:
@@ -30,7 +32,9 @@ def codes_of(tree: ast.AST) -> Iterator[str]:
         elif isinstance(node, ast.Tuple) and len(node.elts) > 1 and "FailureKind" in ast.dump(node.elts[0]):
             given = [node.elts[1]]
         yield from (
-            one.value for one in given if isinstance(one, ast.Constant) and isinstance(one.value, str) and CODE.fullmatch(one.value)
+            one.value
+            for one in given
+            if isinstance(one, ast.Constant) and isinstance(one.value, str) and CODE.fullmatch(one.value)
         )
 
 
@@ -45,7 +49,9 @@ def raised() -> dict[str, str]:
 
 def explained() -> set[str]:
     """Codes in the first column of the tables."""
-    rows = [line for page in ("errors.md", "errors-packages.md") for line in (PAGES / page).read_text("utf-8").splitlines()]
+    rows = [
+        line for page in ("errors.md", "errors-packages.md") for line in (PAGES / page).read_text("utf-8").splitlines()
+    ]
     heads = [row.split("|")[1] if row.startswith("|") else row for row in rows if row.startswith(("| `", "| · `", "`"))]
     return {code for head in heads for code in re.findall(r"`([a-z][a-z0-9_]+)`", head)}
 
@@ -56,12 +62,22 @@ def test_every_code_that_is_raised_is_explained() -> None:
 
 
 def test_the_look_at_the_source_finds_what_it_should() -> None:
-    assert {"inputs_invalid", "process_limit", "timeout", "body_too_large", "result_not_finite", "never_fits", "build_lost"} <= set(
-        raised()
-    )
+    assert {
+        "inputs_invalid",
+        "process_limit",
+        "timeout",
+        "body_too_large",
+        "result_not_finite",
+        "never_fits",
+        "build_lost",
+    } <= set(raised())
 
 
 def test_no_page_explains_a_code_that_is_gone() -> None:
     text = "\n".join(path.read_text("utf-8") for path in ROOT.rglob("*.py"))
-    gone = {code for code in explained() - COMPOSED - set(raised()) if f'"{code}"' not in text and not code.startswith("result_")}
+    gone = {
+        code
+        for code in explained() - COMPOSED - set(raised())
+        if f'"{code}"' not in text and not code.startswith("result_")
+    }
     assert not gone

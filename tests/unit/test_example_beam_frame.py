@@ -30,7 +30,9 @@ def cantilever(tip: tuple[float, float, float], **member: Any) -> dict[str, Any]
 
 
 @pytest.mark.parametrize("tip", [(2, 0, 0), (0, 2, 0), (0, 0, 2), (-2, 0, 0), (2 / 3, 4 / 3, 4 / 3)])
-def test_frequencies_do_not_depend_on_the_direction_in_space(frame: ModuleType, tip: tuple[float, float, float]) -> None:
+def test_frequencies_do_not_depend_on_the_direction_in_space(
+    frame: ModuleType, tip: tuple[float, float, float]
+) -> None:
     found = frame.solve(cantilever(tip, divisions=8), modes=1)["frequencies"]
 
     exact = 1.87510407**2 / (2 * math.pi) * math.sqrt(210e9 * 1.5e-5 / (7850 * 4.2e-3 * 2**4))
@@ -76,7 +78,9 @@ def test_all_faults_of_a_model_are_reported_at_once(frame: ModuleType) -> None:
         frame.solve(model)
 
 
-def test_a_run_leaves_progress_a_drawing_and_a_table(frame: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_leaves_progress_a_drawing_and_a_table(
+    frame: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "out").mkdir()
     monkeypatch.setenv("MECAPY_SCRATCH", str(tmp_path / "scratch"))
 

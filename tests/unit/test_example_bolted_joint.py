@@ -21,7 +21,8 @@ def test_compliance_of_the_clamped_parts_is_the_integral_over_the_cone(bolts: Mo
     slices = 20_000
     step = length / 2 / slices
     areas = (
-        bolts.circle(min(width, bolt.bearing_diameter + 2 * slope * (i + 0.5) * step)) - bolts.circle(bolt.hole_diameter)
+        bolts.circle(min(width, bolt.bearing_diameter + 2 * slope * (i + 0.5) * step))
+        - bolts.circle(bolt.hole_diameter)
         for i in range(slices)
     )
     by_integration = 2 * sum(step / (modulus * area) for area in areas)
@@ -29,7 +30,9 @@ def test_compliance_of_the_clamped_parts_is_the_integral_over_the_cone(bolts: Mo
     assert bolts.vdi.plate_compliance(bolt, length, width, modulus) == pytest.approx(by_integration, rel=1e-6)
 
 
-@pytest.mark.parametrize(("diameter_mm", "area_mm2"), [(8, 36.6), (10, 58.0), (12, 84.3), (16, 157), (20, 245), (24, 353), (30, 561)])
+@pytest.mark.parametrize(
+    ("diameter_mm", "area_mm2"), [(8, 36.6), (10, 58.0), (12, 84.3), (16, 157), (20, 245), (24, 353), (30, 561)]
+)
 def test_stress_areas_are_those_of_iso_898(bolts: ModuleType, diameter_mm: float, area_mm2: float) -> None:
     assert bolts.hexagon_bolt(diameter_mm * 1e-3, 8.8).stress_area * 1e6 == pytest.approx(area_mm2, rel=3e-3)
 
@@ -64,6 +67,8 @@ def test_softer_parts_leave_more_of_the_load_to_the_bolt(bolts: ModuleType) -> N
         ({"diameter": 0.012, "load": 1.0, "plate_diameter": 0.012}, "no material"),
     ],
 )
-def test_what_cannot_be_a_joint_is_refused_with_its_reason(bolts: ModuleType, call: dict[str, float], said: str) -> None:
+def test_what_cannot_be_a_joint_is_refused_with_its_reason(
+    bolts: ModuleType, call: dict[str, float], said: str
+) -> None:
     with pytest.raises(ValueError, match=said):
         bolts.size(**call)

@@ -64,7 +64,9 @@ def test_included_files_come_from_the_companions(calculix: ModuleType, tmp_path:
     with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
         archive.writestr("mesh/beam.inc", head)
 
-    assert calculix.solve(deck, companions=tmp_path / "more.zip")["max_displacement"] == pytest.approx(0.191861, rel=1e-5)
+    assert calculix.solve(deck, companions=tmp_path / "more.zip")["max_displacement"] == pytest.approx(
+        0.191861, rel=1e-5
+    )
 
 
 @pytest.mark.parametrize(
@@ -76,7 +78,9 @@ def test_included_files_come_from_the_companions(calculix: ModuleType, tmp_path:
         ("*RESTART,READ,STEP=1", r"beam\.rin"),
     ],
 )
-def test_a_file_that_is_missing_is_named_before_ccx_starts(calculix: ModuleType, tmp_path: Path, card: str, missing: str) -> None:
+def test_a_file_that_is_missing_is_named_before_ccx_starts(
+    calculix: ModuleType, tmp_path: Path, card: str, missing: str
+) -> None:
     (tmp_path / "a.inp").write_text(f"** *INCLUDE, INPUT=comment.inc\n{card}\n*STEP\n*END STEP\n")
 
     with pytest.raises(RuntimeError, match=missing) as failure:
@@ -106,7 +110,11 @@ def test_a_job_name_is_a_plain_word(calculix: ModuleType, job: str) -> None:
         (0, " Job finished\n", ""),
         (0, " *WARNING in x: careful\n", ""),
         (0, "\n *ERROR in con2phys: too many\n        for node 1\n\n", "*ERROR in con2phys: too many for node 1"),
-        (201, " *ERROR reading *A:\n        wrong\n *ERROR reading *A:\n        wrong\n", "exit code 201): *ERROR reading *A: wrong"),
+        (
+            201,
+            " *ERROR reading *A:\n        wrong\n *ERROR reading *A:\n        wrong\n",
+            "exit code 201): *ERROR reading *A: wrong",
+        ),
         (201, " No analysis was selected\n", "exit code 201): No analysis was selected"),
         (-11, "working\n", "signal 11) before it finished: it printed no error; its last lines: working"),
     ],
@@ -153,9 +161,12 @@ def test_text_and_binary_results_read_alike(calculix: ModuleType, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("stress", "equivalent"), [((100, 0, 0, 0, 0, 0), 100), ((50, 50, 50, 0, 0, 0), 0), ((0, 0, 0, 100, 0, 0), 100 * 3**0.5)]
+    ("stress", "equivalent"),
+    [((100, 0, 0, 0, 0, 0), 100), ((50, 50, 50, 0, 0, 0), 0), ((0, 0, 0, 100, 0, 0), 100 * 3**0.5)],
 )
-def test_von_mises_of_tension_pressure_and_shear(calculix: ModuleType, stress: tuple[float, ...], equivalent: float) -> None:
+def test_von_mises_of_tension_pressure_and_shear(
+    calculix: ModuleType, stress: tuple[float, ...], equivalent: float
+) -> None:
     assert calculix.frd.von_mises(stress) == pytest.approx(equivalent)
 
 

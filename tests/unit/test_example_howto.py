@@ -12,7 +12,9 @@ GUIDE = Path(__file__).parents[2] / "docs" / "howto" / "write-a-package.md"
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The files that the guide shows, written where it says; `out/` and scratch space as a task has them."""
-    for name, text in re.findall(r"^`(springs/[\w./]+)`\n```\w+\n(.*?)^```", GUIDE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+    for name, text in re.findall(
+        r"^`(springs/[\w./]+)`\n```\w+\n(.*?)^```", GUIDE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    ):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -45,5 +47,7 @@ def test_progress_and_artifacts_are_written_as_the_guide_shows(package: Path) ->
     result = importlib.import_module("progress").sweep(3)
 
     assert result == {"last": 9.0}
-    assert [json.loads(line)["step"] for line in (package.parent / "out" / "progress.jsonl").read_text().splitlines()] == [1, 2, 3]
+    assert [
+        json.loads(line)["step"] for line in (package.parent / "out" / "progress.jsonl").read_text().splitlines()
+    ] == [1, 2, 3]
     assert (package.parent / "out" / "artifacts" / "table.csv").read_text().endswith("3,9")

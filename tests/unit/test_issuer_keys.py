@@ -84,7 +84,8 @@ def test_without_any_key_the_answer_is_unavailable_not_untrusted(make: Callable[
 
 
 @pytest.mark.parametrize(
-    "document", [{}, {"keys": [{"kty": "RSA"}]}, {"keys": [{"kty": "RSA", "n": "x", "e": "!", "kid": "a"}]}, {"keys": 7}]
+    "document",
+    [{}, {"keys": [{"kty": "RSA"}]}, {"keys": [{"kty": "RSA", "n": "x", "e": "!", "kid": "a"}]}, {"keys": 7}],
 )
 def test_a_broken_key_document_is_unavailable(document: dict[str, Any]) -> None:
     with pytest.raises(UnavailableError):

@@ -18,5 +18,7 @@ from mecapy_platform.core.lanes import Lane, lane_for
         (5, 400.0, 1000, Lane.HIGH_PRIORITY),
     ],
 )
-def test_the_declared_limit_decides_and_history_may_only_shorten(timeout: float, p95: float | None, runs: int, lane: Lane) -> None:
+def test_the_declared_limit_decides_and_history_may_only_shorten(
+    timeout: float, p95: float | None, runs: int, lane: Lane
+) -> None:
     assert lane_for(timeout, p95, runs) is lane

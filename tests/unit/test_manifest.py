@@ -75,7 +75,11 @@ def problems(text: bytes | dict[str, Any], **options: str) -> tuple[Problem, ...
 def test_the_manifest_of_the_contract_is_read_whole() -> None:
     found = parse_manifest(CONTRACT)
     size = found.functions["size"]
-    assert (found.package.name, found.package.version, found.package.visibility) == ("bolt-sizing", "1.2.0", Visibility.INTERNAL)
+    assert (found.package.name, found.package.version, found.package.visibility) == (
+        "bolt-sizing",
+        "1.2.0",
+        Visibility.INTERNAL,
+    )
     assert (found.runtime.version, found.runtime.requirements) == ("3.12", True)
     assert (found.quality.on_deployment, found.quality.fail_on_error) == (True, True)
     assert (size.handler, size.testcases, size.resources) == ("bolts:size", "tests/size.json", Resources(2, 2048, 120))
@@ -150,11 +154,19 @@ def test_the_examples_are_valid(path: Path) -> None:
         ({"functions__f__inputs": {"a/../b": "Length"}}, "functions.f.inputs.a/../b", "bad_name"),
         ({"functions__f__outputs__b": "Object"}, "functions.f.outputs.b", "object_output"),
         ({"functions__f__outputs__b": "list[Object]"}, "functions.f.outputs.b", "object_output"),
-        ({"functions__f__outputs__b": {"type": "Force", "required": False}}, "functions.f.outputs.b.required", "required_not_allowed"),
+        (
+            {"functions__f__outputs__b": {"type": "Force", "required": False}},
+            "functions.f.outputs.b.required",
+            "required_not_allowed",
+        ),
         ({"functions__f__outputs": {"_artifacts": "Force"}}, "functions.f.outputs._artifacts", "bad_name"),
         ({"functions": {"a b": {"handler": "m:f"}}}, "functions.a b", "bad_name"),
         ({"quality": {"x": 1}}, "quality.x", "unknown_key"),
-        ({"quality__validation_testcases": {"on_deployment": 1}}, "quality.validation_testcases.on_deployment", "wrong_type"),
+        (
+            {"quality__validation_testcases": {"on_deployment": 1}},
+            "quality.validation_testcases.on_deployment",
+            "wrong_type",
+        ),
         ({"platform": {"warmth": True}}, "platform.warmth", "unknown_key"),
         ({"platform__retries": {"max": 99}}, "platform.retries.max", "out_of_range"),
         ({"platform__retries": {"on": ["cancelled"]}}, "platform.retries.on", "bad_value"),
@@ -194,9 +206,17 @@ def test_ports_may_be_left_to_the_signature_in_mode_a() -> None:
 
 def test_problems_come_in_the_order_of_the_contract_with_their_lines() -> None:
     text = CONTRACT.replace(b"load: Force", b"load: Forse").replace(b"timeout: 120", b"timeout: 99999")
-    text = text.replace(b"name: bolt-sizing", b"name: Bolt").replace(b"    handler: bolts:size\n", b"") + b"norme: twice\n"
+    text = (
+        text.replace(b"name: bolt-sizing", b"name: Bolt").replace(b"    handler: bolts:size\n", b"") + b"norme: twice\n"
+    )
     found = problems(text)
-    assert [problem.code for problem in found] == ["duplicate_key", "bad_value", "handler_missing", "above_cap", "unknown_type"]
+    assert [problem.code for problem in found] == [
+        "duplicate_key",
+        "bad_value",
+        "handler_missing",
+        "above_cap",
+        "unknown_type",
+    ]
     assert found[1].message.startswith("Line 4:")
     assert found[4].path == "functions.size.inputs.load"
 
@@ -226,7 +246,9 @@ def test_versions_may_stand_without_quotes() -> None:
         ({"cpu": 3}, {"memory_mb": 100, "timeout": 7}, Resources(3, 100, 7)),
     ],
 )
-def test_a_functions_resources_override_its_packages(package: dict[str, Any], function: dict[str, Any], expected: Resources) -> None:
+def test_a_functions_resources_override_its_packages(
+    package: dict[str, Any], function: dict[str, Any], expected: Resources
+) -> None:
     assert parse(package__resources=package, functions__f__resources=function).functions["f"].resources == expected
 
 
@@ -242,7 +264,11 @@ def test_the_cap_is_the_organizations() -> None:
 def test_a_functions_platform_options_override_its_packages() -> None:
     own = {"f": {"warm": True, "needs": ["ccx"]}}
     shared = {"warm": False, "retries": {"max": 2, "on": ["timeout"]}, "units": "mm-N-MPa", "expected_seconds": 0.5}
-    assert parse(platform={**shared, "functions": own}).functions["f"].options == {**shared, "warm": True, "needs": ["ccx"]}
+    assert parse(platform={**shared, "functions": own}).functions["f"].options == {
+        **shared,
+        "warm": True,
+        "needs": ["ccx"],
+    }
 
 
 @pytest.mark.parametrize(
@@ -276,7 +302,11 @@ def test_yaml_that_is_no_manifest_is_invalid(text: bytes) -> None:
 
 
 @given(
-    st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=8), lambda inner: st.lists(inner, max_size=3), max_leaves=4),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+        lambda inner: st.lists(inner, max_size=3),
+        max_leaves=4,
+    ),
     st.data(),
 )
 @settings(max_examples=60, deadline=None)

@@ -93,8 +93,16 @@ INVALID: list[tuple[str, str, str]] = [
     ("C1 control by escape", described('"a\\x9bb"'), "bad_value"),
     ("long text", described("y" * 5000), "too_long"),
     ("a pattern that could be slow", GOOD.replace("1.0.0", "1.0.0-" + "a-" * 5000 + "!"), "too_long"),
-    ("deep type", GOOD.replace(OUTPUTS, "outputs: {a: '" + "list[" * 5000 + "Float" + "]" * 5000 + "'}"), "type_too_long"),
-    ("many ports", GOOD.replace(OUTPUTS, "outputs: {" + ", ".join(f"a{index}: Float" for index in range(15_000)) + "}"), "out_of_range"),
+    (
+        "deep type",
+        GOOD.replace(OUTPUTS, "outputs: {a: '" + "list[" * 5000 + "Float" + "]" * 5000 + "'}"),
+        "type_too_long",
+    ),
+    (
+        "many ports",
+        GOOD.replace(OUTPUTS, "outputs: {" + ", ".join(f"a{index}: Float" for index in range(15_000)) + "}"),
+        "out_of_range",
+    ),
     ("many functions", GOOD + "".join(f"  f{index}: {{handler: 'c:r'}}\n" for index in range(8000)), "out_of_range"),
 ]
 
@@ -107,7 +115,9 @@ def test_a_value_that_means_harm_is_refused(text: str, code: str) -> None:
     assert len(found) <= 200
 
 
-@pytest.mark.parametrize("text", ["\ufeff" + GOOD, GOOD + "...\n", "%YAML 1.1\n---\n" + GOOD, "#" * 250_000 + "\n" + GOOD])
+@pytest.mark.parametrize(
+    "text", ["\ufeff" + GOOD, GOOD + "...\n", "%YAML 1.1\n---\n" + GOOD, "#" * 250_000 + "\n" + GOOD]
+)
 def test_odd_but_harmless_forms_are_read(text: str) -> None:
     assert parse_manifest(text.encode()).package.name == "small"
 

@@ -20,7 +20,9 @@ def made() -> dict[str, Any]:
 
 
 def operations(made: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
-    return [(path, method, one) for path, item in made["paths"].items() for method, one in item.items() if method in METHODS]
+    return [
+        (path, method, one) for path, item in made["paths"].items() for method, one in item.items() if method in METHODS
+    ]
 
 
 def test_the_stored_document_is_the_codes() -> None:

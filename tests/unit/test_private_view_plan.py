@@ -33,7 +33,10 @@ def test_links_on_the_way_are_made_again(home: Path) -> None:
     (home / "pythons/3.11").symlink_to("3.11.7")
     (home / "project/.venv/bin/python").symlink_to(home / "pythons/3.11/bin")
     steps = plan([Need(home / "project/.venv/bin/python")])
-    assert steps.links == {home / "project/.venv/bin/python": str(home / "pythons/3.11/bin"), home / "pythons/3.11": "3.11.7"}
+    assert steps.links == {
+        home / "project/.venv/bin/python": str(home / "pythons/3.11/bin"),
+        home / "pythons/3.11": "3.11.7",
+    }
     assert list(steps.binds) == [home / "pythons/3.11.7/bin"]
 
 

@@ -32,7 +32,9 @@ def test_weights_divide_the_turns() -> None:
 
 def test_an_idle_organization_has_not_saved_up_turns() -> None:
     queues = {A: tasks(50), B: tasks(50, first=900)}
-    picked = pick(queues, {A: share(passed=1000), B: share(passed=0)}, Room(1000, 100_000, 20), virtual_time=1000, is_strict=True)
+    picked = pick(
+        queues, {A: share(passed=1000), B: share(passed=0)}, Room(1000, 100_000, 20), virtual_time=1000, is_strict=True
+    )
     assert 9 <= sum(1 for one in picked.task_ids if one.int >= 900) <= 11
 
 
@@ -55,7 +57,9 @@ def test_a_large_task_that_has_waited_long_gets_room_kept_for_it() -> None:
 
 def test_an_organization_at_its_quota_does_not_hold_up_the_other() -> None:
     queues = {A: tasks(5), B: tasks(5, first=900)}
-    picked = pick(queues, {A: share(may_start=0), B: share(passed=50)}, Room(100, 10_000, 10), virtual_time=0, is_strict=True)
+    picked = pick(
+        queues, {A: share(may_start=0), B: share(passed=50)}, Room(100, 10_000, 10), virtual_time=0, is_strict=True
+    )
     assert [one.int for one in picked.task_ids] == [900, 901, 902, 903, 904]
 
 
@@ -66,10 +70,14 @@ def test_an_organization_at_its_quota_does_not_hold_up_the_other() -> None:
     slots=st.integers(0, 20),
     is_strict=st.booleans(),
 )
-def test_what_is_picked_always_fits(sizes: list[tuple[int, int]], cpu: float, memory_mb: int, slots: int, is_strict: bool) -> None:
+def test_what_is_picked_always_fits(
+    sizes: list[tuple[int, int]], cpu: float, memory_mb: int, slots: int, is_strict: bool
+) -> None:
     candidates = [Candidate(UUID(int=number), size[0], size[1], 0) for number, size in enumerate(sizes)]
     queues = {A: candidates[::2], B: candidates[1::2]}
-    picked = pick(queues, {A: share(), B: share(weight=2)}, Room(cpu, memory_mb, slots), virtual_time=0, is_strict=is_strict)
+    picked = pick(
+        queues, {A: share(), B: share(weight=2)}, Room(cpu, memory_mb, slots), virtual_time=0, is_strict=is_strict
+    )
     chosen = [candidates[one.int] for one in picked.task_ids]
     assert len(set(picked.task_ids)) == len(chosen) <= slots
     assert sum(one.cpu for one in chosen) <= cpu

@@ -6,8 +6,17 @@ from mecapy_platform.core.retries import End, Interruption, Policy, Retry, after
 from mecapy_platform.core.states import FailureKind, TaskState
 
 
-def decide(kind: FailureKind, *, machine: int = 0, own: int = 0, policy: Policy | None = None, jitter: float = 0.0) -> Retry | End:
-    return after_failure(kind, machine_failures=machine, own_failures=own, policy=policy or Policy(), max_machine_failures=5, jitter=jitter)
+def decide(
+    kind: FailureKind, *, machine: int = 0, own: int = 0, policy: Policy | None = None, jitter: float = 0.0
+) -> Retry | End:
+    return after_failure(
+        kind,
+        machine_failures=machine,
+        own_failures=own,
+        policy=policy or Policy(),
+        max_machine_failures=5,
+        jitter=jitter,
+    )
 
 
 def test_the_first_lost_machine_is_retried_at_once() -> None:

@@ -7,7 +7,16 @@ from functools import cache
 import pytest
 
 from mecapy_platform.sandbox import seccomp, seccomp_tables
-from mecapy_platform.sandbox.seccomp import ALLOW, ARCHITECTURES, DENY, KILL, NO_FAMILY, UNKNOWN, assemble, assemble_last
+from mecapy_platform.sandbox.seccomp import (
+    ALLOW,
+    ARCHITECTURES,
+    DENY,
+    KILL,
+    NO_FAMILY,
+    UNKNOWN,
+    assemble,
+    assemble_last,
+)
 
 TABLES = {machine: seccomp_tables.numbers(one.table) for machine, one in ARCHITECTURES.items()}
 INSTRUCTIONS_MAX = 4096  # the kernel's limit
@@ -24,7 +33,9 @@ def zygote_programs(machine: str) -> tuple[list[tuple[int, ...]], list[tuple[int
     return list(struct.iter_unpack("<HBBI", first)), list(struct.iter_unpack("<HBBI", assemble_last(machine)))
 
 
-def verdict(machine: str, number: int, *arguments: int, audit: int | None = None, code: list[tuple[int, ...]] | None = None) -> int:
+def verdict(
+    machine: str, number: int, *arguments: int, audit: int | None = None, code: list[tuple[int, ...]] | None = None
+) -> int:
     """What a filter, that of a cold run if none is named, answers for a call."""
     padded = [*arguments, *[0] * (6 - len(arguments))]
     data = struct.pack("<IIQ6Q", number, ARCHITECTURES[machine].audit if audit is None else audit, 0, *padded)
@@ -40,7 +51,11 @@ def verdict(machine: str, number: int, *arguments: int, audit: int | None = None
         elif operation == seccomp.JUMP:
             at += operand
         else:
-            holds = {seccomp.EQUAL: value == operand, seccomp.AT_LEAST: value >= operand, seccomp.SOME_BITS: bool(value & operand)}
+            holds = {
+                seccomp.EQUAL: value == operand,
+                seccomp.AT_LEAST: value >= operand,
+                seccomp.SOME_BITS: bool(value & operand),
+            }
             at += yes if holds[operation] else no
 
 
@@ -79,10 +94,14 @@ def test_clone_makes_processes_and_threads(machine: str) -> None:
 
 
 @pytest.mark.parametrize("machine", ARCHITECTURES)
-@pytest.mark.parametrize(("family", "answer"), [*((one, ALLOW) for one in (1, 2, 10)), *((one, NO_FAMILY) for one in (16, 17, 38, 40))])
+@pytest.mark.parametrize(
+    ("family", "answer"), [*((one, ALLOW) for one in (1, 2, 10)), *((one, NO_FAMILY) for one in (16, 17, 38, 40))]
+)
 def test_only_local_socket_families_open(machine: str, family: int, answer: int) -> None:
     assert verdict(machine, TABLES[machine]["socket"], family) == answer
-    assert verdict(machine, TABLES[machine]["socket"], family | 1 << 32) == answer  # the kernel reads the low half alone
+    assert (
+        verdict(machine, TABLES[machine]["socket"], family | 1 << 32) == answer
+    )  # the kernel reads the low half alone
 
 
 @pytest.mark.parametrize("machine", ARCHITECTURES)
@@ -95,7 +114,16 @@ def test_terminal_injection_is_refused(machine: str) -> None:
 @pytest.mark.parametrize("machine", ARCHITECTURES)
 def test_dangerous_calls_are_in_no_table_and_the_program_fits(machine: str) -> None:
     namespaces = {"unshare", "setns", "mount", "umount2", "pivot_root", "chroot", "clone3", "open_by_handle_at"}
-    spying = {"ptrace", "process_vm_readv", "pidfd_getfd", "perf_event_open", "userfaultfd", "keyctl", "add_key", "request_key"}
+    spying = {
+        "ptrace",
+        "process_vm_readv",
+        "pidfd_getfd",
+        "perf_event_open",
+        "userfaultfd",
+        "keyctl",
+        "add_key",
+        "request_key",
+    }
     dangerous = namespaces | spying | {"bpf", "io_uring_setup", "kexec_load", "init_module"}
     assert not dangerous & TABLES[machine].keys()
     assert len(assemble(machine)) // 8 <= INSTRUCTIONS_MAX

@@ -15,7 +15,9 @@ class Torque(TypedDict):
     safety: dict[str, float]
 
 
-def described(annotation: Any, *, kind: str = "positional_or_keyword", has_default: bool = False, returns: Any = None) -> dict[str, Any]:
+def described(
+    annotation: Any, *, kind: str = "positional_or_keyword", has_default: bool = False, returns: Any = None
+) -> dict[str, Any]:
     """What the guest says about one parameter `x` and a return annotation."""
     parameter = {
         "name": "x",
@@ -56,19 +58,26 @@ def _annotation(kind: Any) -> Any:
     ],
 )
 def test_an_annotation_becomes_a_type(annotation: Any, kind: str) -> None:
-    assert ports_from_signature(described(annotation)).inputs == {"x": {"type": kind, "description": None, "required": True}}
+    assert ports_from_signature(described(annotation)).inputs == {
+        "x": {"type": kind, "description": None, "required": True}
+    }
 
 
 def test_a_default_makes_an_input_optional_and_keywords_make_inputs_free() -> None:
     assert ports_from_signature(described(float, has_default=True)).inputs["x"]["required"] is False
     free = ports_from_signature(
-        {"parameters": [{"name": "kw", "kind": "var_keyword", "annotation": None, "has_default": False}], "returns": None}
+        {
+            "parameters": [{"name": "kw", "kind": "var_keyword", "annotation": None, "has_default": False}],
+            "returns": None,
+        }
     )
     assert (free.inputs, free.outputs, free.free_inputs) == ({}, {}, True)
 
 
 def test_a_typed_dict_gives_one_output_per_field_and_a_bare_value_gives_result() -> None:
-    assert {name: port["type"] for name, port in ports_from_signature(described(float, returns=Torque)).outputs.items()} == {
+    assert {
+        name: port["type"] for name, port in ports_from_signature(described(float, returns=Torque)).outputs.items()
+    } == {
         "torque": "Float",
         "safety": "dict[str, Float]",
     }

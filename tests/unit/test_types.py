@@ -23,15 +23,22 @@ from mecapy_platform.core.types import (
 )
 
 NAMED = st.sampled_from([NamedType(name) for name in CATALOG if name != "File"])
-EXTENSIONS = st.lists(st.from_regex(r"[a-z0-9]{1,6}", fullmatch=True), max_size=3, unique=True).map(lambda found: FileType(tuple(found)))
+EXTENSIONS = st.lists(st.from_regex(r"[a-z0-9]{1,6}", fullmatch=True), max_size=3, unique=True).map(
+    lambda found: FileType(tuple(found))
+)
 LITERALS = st.lists(
-    st.one_of(st.text(min_size=1, max_size=8), st.integers(-99, 99), st.booleans()), min_size=1, max_size=4, unique_by=str
+    st.one_of(st.text(min_size=1, max_size=8), st.integers(-99, 99), st.booleans()),
+    min_size=1,
+    max_size=4,
+    unique_by=str,
 ).map(lambda found: LiteralType(tuple(found)))
 FIELD_NAMES = st.from_regex(r"[A-Za-z_][a-z0-9_]{0,6}", fullmatch=True)
 
 
 def _wider(inner: st.SearchStrategy[TypeExpression]) -> st.SearchStrategy[TypeExpression]:
-    fields = st.dictionaries(FIELD_NAMES, inner, min_size=1, max_size=3).map(lambda found: StructType(tuple(found.items())))
+    fields = st.dictionaries(FIELD_NAMES, inner, min_size=1, max_size=3).map(
+        lambda found: StructType(tuple(found.items()))
+    )
     return st.one_of(inner.map(ListType), inner.map(DictType), fields)
 
 
@@ -159,7 +166,8 @@ def test_file_extensions_are_read_from_the_normal_text() -> None:
 
 def test_the_catalog_holds_every_name_of_the_contract_in_plain_json() -> None:
     physical = (
-        "Length Area Volume Mass Density Time Frequency Angle Force Moment Pressure Stress Temperature Energy Power Velocity Acceleration"
+        "Length Area Volume Mass Density Time Frequency Angle Force Moment Pressure Stress Temperature Energy "
+        "Power Velocity Acceleration"
     )
     for name in f"Numeric Integer Float Boolean String Vector3 Force3 Moment3 Torsor Matrix {physical}".split():
         assert json.dumps(CATALOG[name].as_dict())

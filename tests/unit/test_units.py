@@ -109,4 +109,7 @@ def test_the_error_of_an_input_names_its_path() -> None:
 
 def test_importing_the_module_does_not_load_pint() -> None:
     code = "import sys, mecapy_platform.core.values, mecapy_platform.core.manifest; print('pint' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+        == "False"
+    )

@@ -10,7 +10,10 @@ from mecapy_platform.core.values import check_inputs, check_outputs
 
 def ports(**kinds: str) -> dict[str, dict[str, Any]]:
     """`name="Type"`; a name ending in `_` is not required."""
-    return {name.rstrip("_"): {"type": kind, "description": None, "required": not name.endswith("_")} for name, kind in kinds.items()}
+    return {
+        name.rstrip("_"): {"type": kind, "description": None, "required": not name.endswith("_")}
+        for name, kind in kinds.items()
+    }
 
 
 def read(kind: str, value: Any) -> Any:
@@ -84,7 +87,9 @@ def test_an_unfitting_value_is_refused_by_code_and_path(kind: str, value: Any, c
 
 def test_all_problems_come_at_once() -> None:
     with pytest.raises(InvalidInputError) as caught:
-        check_inputs(ports(a="Length", b="Force", f="File", g="File"), {"b": "1 m", "c": 1}, {"b": "upload", "g": "upload"})
+        check_inputs(
+            ports(a="Length", b="Force", f="File", g="File"), {"b": "1 m", "c": 1}, {"b": "upload", "g": "upload"}
+        )
     assert caught.value.code == "inputs_invalid"
     assert {(problem.path, problem.code) for problem in caught.value.problems} == {
         ("b", "unit_mismatch"),

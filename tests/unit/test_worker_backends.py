@@ -19,7 +19,13 @@ from mecapy_platform.worker.main import refusal_of, without_broken_images
 def context_with(usual: Backend, containers: Backend | None, **lanes: Backend) -> WorkerContext:
     none: Any = None
     made = dict.fromkeys(WorkerContext.__dataclass_fields__, none)
-    made |= {"settings": Settings(), "sandbox": usual, "lane_sandboxes": lanes, "containers": containers, "images": none}
+    made |= {
+        "settings": Settings(),
+        "sandbox": usual,
+        "lane_sandboxes": lanes,
+        "containers": containers,
+        "images": none,
+    }
     return WorkerContext(**{**made, "worker": Worker("n", "n-1", "fake"), "work_dir": Path("/nonexistent")})
 
 

@@ -32,7 +32,9 @@ class Surprising:
 def test_a_thread_of_the_worker_tries_again_after_any_error(tmp_path: Path, kind: str) -> None:
     database = Surprising()
     worker = SimpleNamespace(node="n")
-    context: Any = SimpleNamespace(database=database, settings=Settings(), work_dir=tmp_path, worker=worker, containers=None)
+    context: Any = SimpleNamespace(
+        database=database, settings=Settings(), work_dir=tmp_path, worker=worker, containers=None
+    )
     live = LiveAttempts()
     thread: Engine | Heartbeat
     if kind == "engine":

@@ -31,7 +31,9 @@ PROBLEM_SCHEMAS: dict[str, dict[str, Any]] = {
 PROBLEM_SCHEMAS["PublishedProblem"] = {
     **PROBLEM_SCHEMAS["Problem"],
     "title": "PublishedProblem",
-    "description": "An error as RFC 9457; `detail` keeps its published shape: a sentence, or FastAPI's list of mistakes.",
+    "description": (
+        "An error as RFC 9457; `detail` keeps its published shape: a sentence, or FastAPI's list of mistakes."
+    ),
     "properties": {
         **PROBLEM_SCHEMAS["Problem"]["properties"],
         "detail": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}]},
@@ -41,7 +43,9 @@ SIGNED_IN = (401, 403, 404, 408, 413, 422, 500, 503)
 Schema = Literal["Problem", "PublishedProblem"]
 
 
-def problems(*status: int, schema: Schema = "PublishedProblem", signed_in: bool = True) -> dict[int | str, dict[str, Any]]:
+def problems(
+    *status: int, schema: Schema = "PublishedProblem", signed_in: bool = True
+) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route: what every route that asks for a token may answer, and `status` beside it."""
     every = SIGNED_IN if signed_in else (408, 413, 422, 500, 503)
     content = {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}

@@ -90,7 +90,11 @@ class IssuerKeys:
             self._tried_at = time.monotonic()
             try:
                 document = self._fetch()
-                keys = [jwt.PyJWK.from_dict(dict(one), algorithm="RS256") for one in document["keys"] if one.get("kty") == "RSA"]
+                keys = [
+                    jwt.PyJWK.from_dict(dict(one), algorithm="RS256")
+                    for one in document["keys"]
+                    if one.get("kty") == "RSA"
+                ]
             except (httpx2.HTTPError, jwt.PyJWTError, ValueError, KeyError, TypeError) as error:
                 log.warning("keys of %s cannot be read: %s", self.issuer, error)
                 if self._keys:

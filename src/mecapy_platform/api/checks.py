@@ -39,7 +39,10 @@ class ChecksAnswer(BaseModel):
 
 
 class CheckState(BaseModel):
-    """One check of a version. `state`: passed, warned, stopped, not_checked or off; `said` tells by what it was checked, or why not."""
+    """One check of a version.
+
+    `state`: passed, warned, stopped, not_checked or off; `said` tells by what it was checked, or why not.
+    """
 
     check: str
     mode: str

@@ -1,4 +1,7 @@
-"""Bounds on what arrives before a request is one: the parser under the server keeps a head and trailers of any length, for ever."""
+"""Bounds on what arrives before a request is one.
+
+The parser under the server keeps a head and trailers of any length, for ever.
+"""
 
 import asyncio
 from collections.abc import Callable

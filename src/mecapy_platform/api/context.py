@@ -16,7 +16,8 @@ ARCHIVES_AT_ONCE = 1  # reading one is Python's work, which threads do not share
 class ApiContext:
     """`hints` is called after a commit that made work, with the lanes it is in (none: any); it never raises.
 
-    `checks` are the parts that `/ready` asks. `readers` lets one archive be read at a time, so that many cost no more memory than one.
+    `checks` are the parts that `/ready` asks. `readers` lets one archive be read at a time, so that many cost no more
+    memory than one.
     """
 
     settings: Settings

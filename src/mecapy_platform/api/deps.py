@@ -25,7 +25,8 @@ Filter = Callable[[Identity], tuple[Membership, ...]]
 class Caller:
     """An authenticated user, and the way to the rows that this user may see.
 
-    The queries filter by `actor`, row-level security goes by `scope`: two fences, each of which holds without the other.
+    The queries filter by `actor`, row-level security goes by `scope`: two fences, each of which holds without the
+    other.
     """
 
     actor: Actor
@@ -41,7 +42,10 @@ class Caller:
 
     @contextmanager
     def accepting(self) -> Iterator[Session]:
-        """As `session`, for new tasks: refused while the disk is below its floor, for who accepts work must be able to store it."""
+        """As `session`, for new tasks.
+
+        Refused while the disk is below its floor, for who accepts work must be able to store it.
+        """
         self.context.storage.check_room()
         with self.session() as session:
             yield session
@@ -96,7 +100,10 @@ async def own_caller(
         str | None, Header(alias="MecaPy-Organization", max_length=100, description="Slug of the organization.")
     ] = None,
 ) -> Caller:
-    """On our own paths: the organization that the header names; without it, the only one, else the personal one, seeing all."""
+    """On our own paths: the organization that the header names.
+
+    Without it, the only one, else the personal one, seeing all.
+    """
     claims, identity = await _who(request)
     visible = filtered(identity)
     if organization is None:

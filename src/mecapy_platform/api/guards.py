@@ -60,7 +60,9 @@ class BodyGuard:
             await problem_response(path, 404, "not_found", "There is nothing at this address.")(scope, receive, send)
             return
         if b"%00" in scope["query_string"]:
-            await problem_response(path, 422, "invalid_request", "A parameter holds the character NUL.")(scope, receive, send)
+            await problem_response(path, 422, "invalid_request", "A parameter holds the character NUL.")(
+                scope, receive, send
+            )
             return
         limit_bytes = self._limit(path, headers)
         reader = _Reader(receive, limit_bytes, self._settings)
@@ -73,9 +75,9 @@ class BodyGuard:
                 return
         if int(headers.get("content-length") or 0) > limit_bytes:
             await reader.drain()
-            await problem_response(path, 413, "body_too_large", too_large(limit_bytes), headers={"Connection": "close"})(
-                scope, receive, send
-            )
+            await problem_response(
+                path, 413, "body_too_large", too_large(limit_bytes), headers={"Connection": "close"}
+            )(scope, receive, send)
             return
         await self._app(scope, reader, send)
 

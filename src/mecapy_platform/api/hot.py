@@ -1,7 +1,9 @@
-"""The hot routes, asynchronous end to end: `POST /tasks` and `GET /tasks/{id}?wait=`. docs/decisions/0009 draws the line.
+"""The hot routes, asynchronous end to end: `POST /tasks` and `GET /tasks/{id}?wait=`.
 
-A layer in front of the ordinary routes. It answers what is common; whatever is not, and whatever goes wrong, is handed on with its body to
-the ordinary route, which gives the same answers more slowly and alone knows how to refuse.
+docs/decisions/0009 draws the line.
+
+A layer in front of the ordinary routes. It answers what is common; whatever is not, and whatever goes wrong, is handed
+on with its body to the ordinary route, which gives the same answers more slowly and alone knows how to refuse.
 """
 
 import asyncio
@@ -100,7 +102,9 @@ class HotTasks:
                 log.warning("submit: %s", str(error).splitlines()[0])
                 created_at = None
                 if isinstance(error, psycopg.OperationalError):
-                    await error_response(scope["path"], _unavailable())(scope, receive, send)  # nobody knows whether it was accepted
+                    await error_response(scope["path"], _unavailable())(
+                        scope, receive, send
+                    )  # nobody knows whether it was accepted
                     return
             if created_at is None:
                 await self._app(scope, body.again, send)
@@ -111,7 +115,9 @@ class HotTasks:
                 return
             seconds = min(wait, caller.context.settings.wait_seconds_max)
             # who has just been allowed to submit it may read how it ended
-            found = await _until_ended(scope, caller, draft.id, ring, seconds, lambda told: render_told(draft, created_at, told))
+            found = await _until_ended(
+                scope, caller, draft.id, ring, seconds, lambda told: render_told(draft, created_at, told)
+            )
         await _answer(send, 201, found if found is not None else await _slowly(caller, draft.id))
 
     async def _look(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -188,9 +194,17 @@ async def _caller(scope: Scope, headers: Headers) -> Caller | None:
 
 
 async def _until_ended(
-    scope: Scope, caller: Caller, task_id: UUID, ring: Ring, seconds: float, render: Callable[[str], bytes] | None = None
+    scope: Scope,
+    caller: Caller,
+    task_id: UUID,
+    ring: Ring,
+    seconds: float,
+    render: Callable[[str], bytes] | None = None,
 ) -> bytes | None:
-    """The answer once the task has ended: looked for when the bell rings, and now and then all the same. `render`: of what a ring tells."""
+    """The answer once the task has ended: looked for when the bell rings, and now and then all the same.
+
+    `render`: of what a ring tells.
+    """
     deadline, look_seconds = time.monotonic() + seconds, FIRST_LOOK_SECONDS
     while (left := deadline - time.monotonic()) > 0:
         await ring.wait(min(left, look_seconds))
@@ -248,7 +262,11 @@ def _wait(scope: Mapping[str, Any]) -> float | None:
         seconds = float(value)
     except ValueError:
         return None
-    return seconds if name == "wait" and 0 <= seconds <= WAIT_MAX_SECONDS and "_" not in value and value == value.strip() else None
+    return (
+        seconds
+        if name == "wait" and 0 <= seconds <= WAIT_MAX_SECONDS and "_" not in value and value == value.strip()
+        else None
+    )
 
 
 def _unavailable() -> UnavailableError:

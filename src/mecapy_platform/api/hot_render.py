@@ -26,10 +26,18 @@ def render_told(draft: Draft, created_at: datetime, told: str) -> bytes:
 def _task(draft: Draft, created_at: datetime) -> dict[str, Any]:
     columns, view = draft.columns, draft.known.view
     return {
-        **{name: columns[name] for name in ("name", "state", "lane", "priority", "inputs", "cpu", "memory_mb", "timeout_seconds")},
+        **{
+            name: columns[name]
+            for name in ("name", "state", "lane", "priority", "inputs", "cpu", "memory_mb", "timeout_seconds")
+        },
         **{name: columns[name] for name in ("package_digest", "environment_digest", "interpreter", "inputs_digest")},
         "id": str(draft.id),
-        "package": {"id": str(view.package.id), "name": view.package.name, "version": view.version.version, "owner": view.owner},
+        "package": {
+            "id": str(view.package.id),
+            "name": view.package.name,
+            "version": view.version.version,
+            "owner": view.owner,
+        },
         "function": view.function.name,
         "version_id": str(view.version.id),
         "function_id": str(view.function.id),
@@ -51,13 +59,19 @@ def _text(task: Mapping[str, Any]) -> bytes:
         **{name: task[name] for name in FIRST},
         "package": {**task["package"], "owner": task["package"]["owner"].removeprefix("user:")},
         **{name: task[name] for name in SECOND},
-        "files": {port: {name: value for name, value in file.items() if name != "key"} for port, file in task["files"].items()},
+        "files": {
+            port: {name: value for name, value in file.items() if name != "key"} for port, file in task["files"].items()
+        },
         **{name: _time(get(name)) for name in TIMES},
         "progress": get("progress"),
         "error": _error(task),
         "usage": _usage(task),
         "result": get("result"),
-        "limits": {"cpu": task["cpu"], "memory_mb": task["memory_mb"], "timeout_seconds": float(task["timeout_seconds"])},
+        "limits": {
+            "cpu": task["cpu"],
+            "memory_mb": task["memory_mb"],
+            "timeout_seconds": float(task["timeout_seconds"]),
+        },
         "attempts": [_attempt(one) for one in get("attempts") or ()],
         "waiting": None,
         "retry_of": get("retry_of"),
@@ -87,7 +101,10 @@ def _error(row: Mapping[str, Any]) -> dict[str, Any] | None:
 def _usage(row: Mapping[str, Any]) -> dict[str, float | None] | None:
     if row.get("wall_seconds") is None:
         return None
-    return {name: None if row[name] is None else float(row[name]) for name in ("wall_seconds", "cpu_seconds", "peak_memory_mb")}
+    return {
+        name: None if row[name] is None else float(row[name])
+        for name in ("wall_seconds", "cpu_seconds", "peak_memory_mb")
+    }
 
 
 def _time(text: str | None) -> str | None:

@@ -1,4 +1,7 @@
-"""The public documents of the embedded issuer: discovery and keys, at the paths that Keycloak uses. Absent with a real Keycloak."""
+"""The public documents of the embedded issuer: discovery and keys, at the paths that Keycloak uses.
+
+Absent with a real Keycloak.
+"""
 
 from pathlib import Path
 

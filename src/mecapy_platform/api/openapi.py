@@ -1,4 +1,7 @@
-"""Writes the OpenAPI document: `python -m mecapy_platform.api.openapi docs/reference/openapi.json`. Needs no service."""
+"""Writes the OpenAPI document: `python -m mecapy_platform.api.openapi docs/reference/openapi.json`.
+
+Needs no service.
+"""
 
 import json
 import sys

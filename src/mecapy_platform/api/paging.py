@@ -1,4 +1,7 @@
-"""Cursors of keyset paging: the place after the last row seen, opaque to clients. A made-up one shows nothing that is not theirs."""
+"""Cursors of keyset paging: the place after the last row seen, opaque to clients.
+
+A made-up one shows nothing that is not theirs.
+"""
 
 import base64
 import binascii
@@ -21,4 +24,6 @@ def read_cursor(cursor: str) -> Place:
         return moment.astimezone(UTC), UUID(row_id)
     except (ValueError, OverflowError, binascii.Error) as error:
         message = "Send `next_cursor` of the page before, unchanged."
-        raise InvalidInputError("cursor_invalid", message, problems=[Problem("cursor", "cursor_invalid", message)]) from error
+        raise InvalidInputError(
+            "cursor_invalid", message, problems=[Problem("cursor", "cursor_invalid", message)]
+        ) from error

@@ -1,4 +1,7 @@
-"""Every error as RFC 9457. The only place that knows HTTP status codes of errors, and the shape published clients read."""
+"""Every error as RFC 9457.
+
+The only place that knows HTTP status codes of errors, and the shape published clients read.
+"""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -46,7 +49,14 @@ TITLES = {
     503: "Unavailable",
     507: "Storage full",
 }
-CODES = {400: "malformed", 404: "not_found", 405: "method_not_allowed", 408: "request_timeout", 413: "body_too_large", 507: "storage_full"}
+CODES = {
+    400: "malformed",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "request_timeout",
+    413: "body_too_large",
+    507: "storage_full",
+}
 SENTENCES = {
     404: "There is nothing at this address.",
     405: "This address does not take that method.",
@@ -86,12 +96,18 @@ def problem_response(
     return ProblemResponse(content, status, dict(headers or {}))
 
 
-def published_detail(path: str, status: int, code: str, message: str, problems: Sequence[Problem]) -> str | list[dict[str, Any]]:
+def published_detail(
+    path: str, status: int, code: str, message: str, problems: Sequence[Problem]
+) -> str | list[dict[str, Any]]:
     """A sentence; for 422 FastAPI's list; refusals of permission begin as published clients expect."""
     if status == 422:
         found = problems or [Problem("", code, message)]
         return [
-            {"loc": ["body", *(one for one in problem.path.split(".") if one)], "msg": problem.message, "type": problem.code}
+            {
+                "loc": ["body", *(one for one in problem.path.split(".") if one)],
+                "msg": problem.message,
+                "type": problem.code,
+            }
             for problem in found
         ]
     if status == 403 and not path.startswith("/auth"):
@@ -163,14 +179,22 @@ async def _validation_error(request: Request, error: Exception) -> ProblemRespon
     if is_own(path):
         if any(one["type"] == "json_invalid" for one in found):
             return problem_response(path, 400, "malformed_json", problems[0].message)
-        return problem_response(path, 422, "invalid_request", "The request has mistakes; see `errors`.", problems=problems)
-    return problem_response(path, 422, "invalid_request", "", problems=problems, detail=_fastapi_detail(found, problems))
+        return problem_response(
+            path, 422, "invalid_request", "The request has mistakes; see `errors`.", problems=problems
+        )
+    return problem_response(
+        path, 422, "invalid_request", "", problems=problems, detail=_fastapi_detail(found, problems)
+    )
 
 
 def _fastapi_detail(found: Sequence[Any], problems: Sequence[Problem]) -> list[dict[str, Any]]:
     """The list that FastAPI itself would answer, as published clients know it."""
     return [
-        {"loc": [part if isinstance(part, int) else str(part) for part in error["loc"]], "msg": problem.message, "type": problem.code}
+        {
+            "loc": [part if isinstance(part, int) else str(part) for part in error["loc"]],
+            "msg": problem.message,
+            "type": problem.code,
+        }
         for error, problem in zip(found, problems, strict=True)
     ]
 

@@ -52,7 +52,9 @@ def read_object(
         if start >= end:
             source.close()
             message = "The object has no such range."
-            return problem_response(f"/storage/{key}", 416, "range_invalid", message, headers={"Content-Range": f"bytes */{size_bytes}"})
+            return problem_response(
+                f"/storage/{key}", 416, "range_invalid", message, headers={"Content-Range": f"bytes */{size_bytes}"}
+            )
         status = 206
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{size_bytes}"
     headers["Content-Length"] = str(end - start)

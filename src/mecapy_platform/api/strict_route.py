@@ -1,4 +1,7 @@
-"""Bodies read strictly: JSON of bounded depth and finite numbers; forms whose files wait on the platform's disk, above its floor."""
+"""Bodies read strictly: JSON of bounded depth and finite numbers.
+
+Forms whose files wait on the platform's disk, above its floor.
+"""
 
 import errno
 import json

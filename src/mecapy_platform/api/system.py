@@ -40,7 +40,10 @@ async def health() -> Health:
 @router.get(
     "/ready",
     operation_id="ready",
-    responses={**problems(schema="Problem", signed_in=False), 503: {"model": Ready, "description": "A part does not answer."}},
+    responses={
+        **problems(schema="Problem", signed_in=False),
+        503: {"model": Ready, "description": "A part does not answer."},
+    },
 )
 async def ready(context: Context, response: Response) -> Ready:
     """Ask every part: database, broker, storage, workers."""

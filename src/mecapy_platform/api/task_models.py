@@ -21,8 +21,12 @@ class TaskBody(BaseModel):
     package: Annotated[str, Field(min_length=1, max_length=300, description='"name" or "owner/name"')]
     function: Name
     version: Annotated[str | None, Field(max_length=100, description="The newest usable version when left out.")] = None
-    inputs: Annotated[dict[str, Any], Field(description='Values by port; a text such as "12 mm" is converted to SI.')] = {}
-    files: Annotated[dict[str, Annotated[UUID, Field(strict=False)]], Field(max_length=1000, description="Upload ids by File port.")] = {}
+    inputs: Annotated[
+        dict[str, Any], Field(description='Values by port; a text such as "12 mm" is converted to SI.')
+    ] = {}
+    files: Annotated[
+        dict[str, Annotated[UUID, Field(strict=False)]], Field(max_length=1000, description="Upload ids by File port.")
+    ] = {}
     priority: Annotated[int, Field(ge=0, le=9)] = 5
     timeout_seconds: Annotated[float | None, Field(gt=0, le=1e9, allow_inf_nan=False)] = None
     name: Annotated[Name | None, Field(description="A name for people.")] = None
@@ -54,7 +58,9 @@ class BulkBody(BaseModel):
     tasks: Annotated[
         list[Any],
         Field(min_length=1, max_length=1000),
-        WithJsonSchema({"type": "array", "minItems": 1, "maxItems": 1000, "items": {"$ref": "#/components/schemas/BulkTaskBody"}}),
+        WithJsonSchema(
+            {"type": "array", "minItems": 1, "maxItems": 1000, "items": {"$ref": "#/components/schemas/BulkTaskBody"}}
+        ),
     ]
 
 

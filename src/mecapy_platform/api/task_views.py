@@ -34,13 +34,18 @@ def render_task(
         lane=task.lane,
         priority=task.priority,
         package=PackageRef(
-            id=view.package.id, name=view.package.name, version=view.version.version, owner=view.owner.removeprefix("user:")
+            id=view.package.id,
+            name=view.package.name,
+            version=view.version.version,
+            owner=view.owner.removeprefix("user:"),
         ),
         function=view.function.name,
         version_id=task.package_version_id,
         function_id=task.function_id,
         inputs=task.inputs,
-        files={port: {name: value for name, value in file.items() if name != "key"} for port, file in task.files.items()},
+        files={
+            port: {name: value for name, value in file.items() if name != "key"} for port, file in task.files.items()
+        },
         created_at=task.created_at,
         started_at=task.started_at,
         completed_at=task.completed_at,
@@ -71,7 +76,9 @@ def render_error(row: Task | Attempt) -> Fault | None:
 def render_usage(task: Task) -> UsageAnswer | None:
     if task.runtime_seconds is None:
         return None
-    return UsageAnswer(wall_seconds=task.runtime_seconds, cpu_seconds=task.cpu_seconds, peak_memory_mb=task.peak_memory_mb)
+    return UsageAnswer(
+        wall_seconds=task.runtime_seconds, cpu_seconds=task.cpu_seconds, peak_memory_mb=task.peak_memory_mb
+    )
 
 
 def render_artifact(artifact: Artifact, storage: Storage) -> ArtifactAnswer:
@@ -89,7 +96,8 @@ def render_artifact(artifact: Artifact, storage: Storage) -> ArtifactAnswer:
 
 def render_logs(page: LogPage) -> LogAnswer:
     entries = [
-        LogEntry(index=one.index, attempt=one.attempt, kind=one.kind, text=one.text, created_at=one.created_at) for one in page.entries
+        LogEntry(index=one.index, attempt=one.attempt, kind=one.kind, text=one.text, created_at=one.created_at)
+        for one in page.entries
     ]
     return LogAnswer(entries=entries, next=page.next, done=page.done)
 
@@ -106,7 +114,9 @@ def read_result(task: Task, storage: Storage) -> dict[str, Any] | None:
 def _attempt(attempt: Attempt) -> AttemptAnswer:
     usage = None
     if attempt.wall_seconds is not None:
-        usage = UsageAnswer(wall_seconds=attempt.wall_seconds, cpu_seconds=attempt.cpu_seconds, peak_memory_mb=attempt.peak_memory_mb)
+        usage = UsageAnswer(
+            wall_seconds=attempt.wall_seconds, cpu_seconds=attempt.cpu_seconds, peak_memory_mb=attempt.peak_memory_mb
+        )
     return AttemptAnswer(
         number=attempt.number,
         state=attempt.state or "running",

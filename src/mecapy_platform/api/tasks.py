@@ -28,7 +28,14 @@ from mecapy_platform.api.task_models import (
     TaskBody,
     TaskList,
 )
-from mecapy_platform.api.task_views import read_result, render_artifact, render_error, render_logs, render_task, render_usage
+from mecapy_platform.api.task_views import (
+    read_result,
+    render_artifact,
+    render_error,
+    render_logs,
+    render_task,
+    render_usage,
+)
 from mecapy_platform.api.waiting import wait_until
 from mecapy_platform.core.errors import ConflictError, InvalidInputError, MecapyError
 from mecapy_platform.core.lanes import Lane
@@ -41,7 +48,10 @@ from mecapy_platform.services.tasks.read import LogPage, TaskFilter
 from mecapy_platform.services.tasks.requests import Submitted
 
 router = APIRouter(prefix="/tasks", tags=["tasks"], route_class=StrictRoute)
-Wait = Annotated[float, Query(ge=0, le=86400, allow_inf_nan=False, description="Seconds to wait for the end; bounded by the platform.")]
+Wait = Annotated[
+    float,
+    Query(ge=0, le=86400, allow_inf_nan=False, description="Seconds to wait for the end; bounded by the platform."),
+]
 Text = Annotated[str | None, Query(max_length=255)]
 IndexMax = 2**31 - 1
 
@@ -146,7 +156,9 @@ def retry_task(task_id: UUID, caller: OwnCaller) -> TaskAnswer:
 async def get_task_logs(
     task_id: UUID,
     caller: OwnCaller,
-    after: Annotated[int, Query(ge=0, le=IndexMax, description="The first index wanted: `next` of the answer before.")] = 0,
+    after: Annotated[
+        int, Query(ge=0, le=IndexMax, description="The first index wanted: `next` of the answer before.")
+    ] = 0,
     limit: Annotated[int, Query(ge=1, le=5000)] = 1000,
     wait: Wait = 0.0,
 ) -> LogAnswer:
@@ -157,7 +169,9 @@ async def get_task_logs(
             return read.logs(session, caller.actor, task_id, after=after, limit=limit)
 
     seconds = min(wait, caller.context.settings.wait_seconds_max)
-    page = await wait_until(caller.context.doorbell, f"task:{task_id}", seconds, look, lambda found: bool(found.entries) or found.done)
+    page = await wait_until(
+        caller.context.doorbell, f"task:{task_id}", seconds, look, lambda found: bool(found.entries) or found.done
+    )
     return render_logs(page)
 
 
@@ -181,7 +195,9 @@ class _Ended:
 def _submit(caller: Caller, body: TaskBody, key: str | None) -> tuple[Submitted, TaskAnswer, int | None]:
     with caller.accepting() as session:
         catalog = catalog_of(session, caller.actor)
-        submitted = submit.submit(session, caller.actor, body.request(), limits=caller.context.settings, idempotency_key=key)
+        submitted = submit.submit(
+            session, caller.actor, body.request(), limits=caller.context.settings, idempotency_key=key
+        )
         answer = render_task(submitted.view or read.get(session, caller.actor, submitted.task.id), with_result=True)
     caller.context.hints(submitted.task.lane)
     return submitted, answer, catalog
@@ -206,7 +222,9 @@ def _submit_bulk(caller: Caller, members: Sequence[object]) -> BulkAnswer:
         if isinstance(outcome, MecapyError):
             verdicts[index] = _refused(index, outcome)
         else:
-            verdicts[index] = BulkVerdict(index=index, task=render_task(outcome.view or views[outcome.task.id]), error=None)
+            verdicts[index] = BulkVerdict(
+                index=index, task=render_task(outcome.view or views[outcome.task.id]), error=None
+            )
     results = [verdicts[index] for index in range(len(members))]
     refused_count = sum(one.error is not None for one in results)
     return BulkAnswer(results=results, accepted=len(results) - refused_count, refused=refused_count)
@@ -236,7 +254,11 @@ def _ended(caller: Caller, task_id: UUID) -> _Ended:
 async def _until_ended(caller: Caller, task_id: UUID, wait: float) -> _Ended:
     seconds = min(wait, caller.context.settings.wait_seconds_max)
     return await wait_until(
-        caller.context.doorbell, f"task:{task_id}", seconds, lambda: _ended(caller, task_id), lambda found: found.artifacts is not None
+        caller.context.doorbell,
+        f"task:{task_id}",
+        seconds,
+        lambda: _ended(caller, task_id),
+        lambda found: found.artifacts is not None,
     )
 
 

@@ -13,7 +13,9 @@ LAST_LOOK_SECONDS = 5.0
 Value = TypeVar("Value")
 
 
-async def wait_until(doorbell: Doorbell, key: str, seconds: float, read: Callable[[], Value], is_done: Callable[[Value], bool]) -> Value:
+async def wait_until(
+    doorbell: Doorbell, key: str, seconds: float, read: Callable[[], Value], is_done: Callable[[Value], bool]
+) -> Value:
     """Read now, whenever the bell rings, and now and then all the same; return what was read last."""
     deadline = time.monotonic() + seconds
     look_seconds = FIRST_LOOK_SECONDS

@@ -45,7 +45,9 @@ def parse_arguments(pairs: Iterable[str], inputs_file: Path | None) -> Arguments
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or not name:
-            problems.append(Problem(pair, "no_value", "is not of the form name=value (quote values with spaces: diameter='12 mm')"))
+            problems.append(
+                Problem(pair, "no_value", "is not of the form name=value (quote values with spaces: diameter='12 mm')")
+            )
         elif name in seen:
             problems.append(Problem(name, "twice", "is given twice"))
         elif text.startswith("@") and not text.startswith("@@"):
@@ -59,7 +61,10 @@ def parse_arguments(pairs: Iterable[str], inputs_file: Path | None) -> Arguments
 
 
 def parse_value(text: str) -> Any:
-    """JSON where it parses (12, true, [1, 2], "text"), else the text itself ("12 mm"): the platform converts, not we."""
+    """JSON where it parses (12, true, [1, 2], "text"), else the text itself ("12 mm").
+
+    The platform converts, not we.
+    """
     try:
         return json.loads(text, parse_constant=_not_json)
     except (ValueError, RecursionError):

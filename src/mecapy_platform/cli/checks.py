@@ -10,7 +10,9 @@ from mecapy_platform.client.checks import ChecksReport
 from mecapy_platform.client.client import Client
 from mecapy_platform.core.errors import InvalidInputError
 
-checks_app = typer.Typer(no_args_is_help=True, add_completion=False, help="Checks of packages: what is asked, what was found.")
+checks_app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Checks of packages: what is asked, what was found."
+)
 
 
 @checks_app.callback()
@@ -37,7 +39,8 @@ def policy(org: OrgOption = None, url: UrlOption = None, as_json: JsonOption = F
 @checks_app.command("set")
 def change(
     changes: Annotated[
-        list[str], typer.Argument(metavar="CHECK=MODE[:SEVERITY]", help="For example bandit=enforce:medium secrets=enforce.")
+        list[str],
+        typer.Argument(metavar="CHECK=MODE[:SEVERITY]", help="For example bandit=enforce:medium secrets=enforce."),
     ],
     reset: Annotated[bool, typer.Option("--reset", help="Forget earlier changes first.")] = False,
     org: OrgOption = None,
@@ -68,7 +71,9 @@ def change(
 
 @checks_app.command()
 def report(
-    name: Annotated[str, typer.Argument(metavar="PACKAGE[@VERSION]", help="A package; its newest version when none is named.")],
+    name: Annotated[
+        str, typer.Argument(metavar="PACKAGE[@VERSION]", help="A package; its newest version when none is named.")
+    ],
     every: Annotated[bool, typer.Option("--all", help="Findings of low severity too, and the licences.")] = False,
     org: OrgOption = None,
     url: UrlOption = None,
@@ -86,7 +91,8 @@ def report(
     if every and found.dependencies:
         say("")
         print_table(
-            ("dependency", "version", "licence"), ((one["name"], one["version"], one["licence"] or "?") for one in found.dependencies)
+            ("dependency", "version", "licence"),
+            ((one["name"], one["version"], one["licence"] or "?") for one in found.dependencies),
         )
 
 
@@ -95,11 +101,16 @@ def show_report(found: ChecksReport, *, every: bool = False) -> None:
     shown = [one for one in found.findings if every or one.stops or one.severity != "low"]
     if shown:
         rows = (
-            (("STOPS" if one.stops else one.severity), one.place, f"{one.check}/{one.rule}", f"{one.why} {one.advice}") for one in shown
+            (("STOPS" if one.stops else one.severity), one.place, f"{one.check}/{one.rule}", f"{one.why} {one.advice}")
+            for one in shown
         )
         print_table(("severity", "where", "rule", "why, and what to do"), rows)
     hidden = len(found.findings) - len(shown) + found.left_out
-    states = [f"{one.check} {one.state}" + (f" ({one.found})" if one.found else "") for one in found.checks if one.state != "off"]
+    states = [
+        f"{one.check} {one.state}" + (f" ({one.found})" if one.found else "")
+        for one in found.checks
+        if one.state != "off"
+    ]
     say("checks: " + ", ".join(states) + (f"; {hidden} more findings: mecapy checks report --all" if hidden else ""))
     for one in found.checks:
         if one.state == "not_checked":

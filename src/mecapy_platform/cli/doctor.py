@@ -1,4 +1,7 @@
-"""`mecapy doctor`: looks at this machine and at a running platform, and says what to do about each thing that is wrong."""
+"""`mecapy doctor`.
+
+Looks at this machine and at a running platform, and says what to do about each thing that is wrong.
+"""
 
 import json
 from dataclasses import asdict

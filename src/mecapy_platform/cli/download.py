@@ -13,7 +13,9 @@ from mecapy_platform.core.errors import NotFoundError
 def download(
     task_id: Annotated[str, typer.Argument(metavar="TASK", help="Id of the task.")],
     names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Only these files.")] = None,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where to; never written outside of it.")] = Path(),
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="Where to; never written outside of it.")
+    ] = Path(),
     org: OrgOption = None,
     url: UrlOption = None,
     as_json: JsonOption = False,
@@ -24,12 +26,17 @@ def download(
         missing = set(names or ()) - {item.name for item in found}
         if missing:
             there = ", ".join(item.name for item in found) or "none"
-            raise NotFoundError("artifact_not_found", f"Task {task_id} has no file {', '.join(sorted(missing))}. It has: {there}.")
+            raise NotFoundError(
+                "artifact_not_found", f"Task {task_id} has no file {', '.join(sorted(missing))}. It has: {there}."
+            )
         wanted = tuple(item for item in found if not names or item.name in names)
         paths = client.artifacts.download_all(wanted, output)
     if as_json:
         print_json(
-            [{"name": item.name, "path": str(path), "size_bytes": item.size_bytes} for item, path in zip(wanted, paths, strict=True)]
+            [
+                {"name": item.name, "path": str(path), "size_bytes": item.size_bytes}
+                for item, path in zip(wanted, paths, strict=True)
+            ]
         )
         return
     for item, path in zip(wanted, paths, strict=True):

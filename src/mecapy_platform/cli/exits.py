@@ -27,7 +27,8 @@ class ExitCode(IntEnum):
 
 
 LEGEND = (
-    "Exit codes: 0 ok · 1 the task, build or test failed · 2 wrong usage · 3 not logged in or not allowed · 4 not found · "
+    "Exit codes: 0 ok · 1 the task, build or test failed · 2 wrong usage · 3 not logged in or not allowed · 4 not "
+    "found · "
     "5 platform unreachable or unable · 6 out of time (time limit, or still running) · 7 invalid input"
 )
 

@@ -11,7 +11,9 @@ from mecapy_platform.client.starter import write_package
 
 def init(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the package: small letters, digits, hyphens.")],
-    directory: Annotated[Path | None, typer.Option("--dir", metavar="DIR", help="Where to; a folder of that name by default.")] = None,
+    directory: Annotated[
+        Path | None, typer.Option("--dir", metavar="DIR", help="Where to; a folder of that name by default.")
+    ] = None,
 ) -> None:
     """Write a new package: manifest, calculation, test case."""
     folder = directory or Path(name)

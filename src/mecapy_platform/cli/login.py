@@ -24,23 +24,35 @@ CONNECTION = "connection.json"
 
 def login(
     url: Annotated[str | None, typer.Option("--url", metavar="URL", help="The platform; MECAPY_API_URL.")] = None,
-    token: Annotated[str | None, typer.Option(help="A token you already have; '-' asks for it without showing it.")] = None,
-    data: Annotated[Path | None, typer.Option(metavar="DIR", help="Data directory of `mecapy up` on this machine.")] = None,
-    issuer: Annotated[str | None, typer.Option(metavar="URL", help="Login service, when the platform does not name it.")] = None,
+    token: Annotated[
+        str | None, typer.Option(help="A token you already have; '-' asks for it without showing it.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Data directory of `mecapy up` on this machine.")
+    ] = None,
+    issuer: Annotated[
+        str | None, typer.Option(metavar="URL", help="Login service, when the platform does not name it.")
+    ] = None,
     client_id: Annotated[str, typer.Option(help="OpenID client.")] = PUBLIC_CLIENT,
-    device: Annotated[bool, typer.Option("--device", help="Show a code to enter on another device; no browser here.")] = False,
+    device: Annotated[
+        bool, typer.Option("--device", help="Show a code to enter on another device; no browser here.")
+    ] = False,
     org: OrgOption = None,
 ) -> None:
     """Log in: with the embedded platform's data directory, with a token, or through the browser."""
     if data is not None:
         path = (data / CONNECTION).absolute()
         found = read_connection(path)
-        _keep(Credentials(checked_url(found["url"]), token_file=str(path), organization=org or found["organization"]), TokenFile(path))
+        _keep(
+            Credentials(checked_url(found["url"]), token_file=str(path), organization=org or found["organization"]),
+            TokenFile(path),
+        )
         return
     named = url or os.environ.get("MECAPY_API_URL")
     if not named:
         raise ConfigurationError(
-            "no_url", "Which platform? mecapy login --url URL, or mecapy login --data DIR for one started by `mecapy up`."
+            "no_url",
+            "Which platform? mecapy login --url URL, or mecapy login --data DIR for one started by `mecapy up`.",
         )
     address = checked_url(named)
     if address.startswith("http://") and not is_loopback(address):
@@ -86,7 +98,10 @@ def whoami(org: OrgOption = None, url: UrlOption = None, as_json: JsonOption = F
                 }
             )
             return
-        shown = ", ".join(f"{item.get('slug')} ({item['role']})" if item.get("role") else str(item.get("slug")) for item in organizations)
+        shown = ", ".join(
+            f"{item.get('slug')} ({item['role']})" if item.get("role") else str(item.get("slug"))
+            for item in organizations
+        )
         print_pairs(
             (
                 ("user", user.preferred_username),
@@ -103,11 +118,16 @@ def _grant(provider: Provider, client_id: str, *, use_device: bool) -> Grant:
     if provider.device_authorization_endpoint and (use_device or not provider.authorization_endpoint):
         pkce = new_pkce()
         code = start_device(provider, client_id, pkce)
-        hint(f"Open {code.verification_uri_complete or code.verification_uri} on any device and enter the code {code.user_code}")
+        hint(
+            f"Open {code.verification_uri_complete or code.verification_uri} on any device and enter the code {code.user_code}"
+        )
         return with_device(provider, client_id, code, pkce)
     if not provider.authorization_endpoint or use_device:
         flow = "the device flow" if use_device else "login through the browser"
-        raise LoginError("no_flow", f"{provider.issuer} does not offer {flow}. Use: mecapy login --data DIR, or --url URL --token TOKEN")
+        raise LoginError(
+            "no_flow",
+            f"{provider.issuer} does not offer {flow}. Use: mecapy login --data DIR, or --url URL --token TOKEN",
+        )
     return login_with_browser(provider, client_id, _open_browser)
 
 

@@ -24,14 +24,23 @@ def logs(
 ) -> None:
     """Print what a task prints: its stdout on stdout, all else on stderr. With --json one object a line."""
     with connect(url, org) as client:
-        _print(client.logs.read(task_id, follow=follow, after=after, on_break=lambda error: hint(f"({error.message})")), as_json=as_json)
+        _print(
+            client.logs.read(task_id, follow=follow, after=after, on_break=lambda error: hint(f"({error.message})")),
+            as_json=as_json,
+        )
 
 
 def _print(entries: Iterable[LogEntry], *, as_json: bool) -> None:
     for entry in entries:
         if as_json:
             print_json(
-                {"index": entry.index, "attempt": entry.attempt, "kind": entry.kind, "text": entry.text, "created_at": entry.created_at}
+                {
+                    "index": entry.index,
+                    "attempt": entry.attempt,
+                    "kind": entry.kind,
+                    "text": entry.text,
+                    "created_at": entry.created_at,
+                }
             )
         elif entry.kind in {"stdout", "stderr"}:
             typer.echo(_shown(entry), nl=False, err=entry.kind == "stderr")

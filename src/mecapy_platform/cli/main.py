@@ -13,7 +13,9 @@ WRITE, RUN, ACCOUNT, PLATFORM = "Write a package", "Run calculations", "Account"
 
 ENTRIES = {
     "init": Entry(f"{HERE}.init:init", "Write a new package that passes its own test.", WRITE),
-    "test": Entry(f"{HERE}.testcases:run_locally", "Run a package's test cases on this machine, without a platform.", WRITE),
+    "test": Entry(
+        f"{HERE}.testcases:run_locally", "Run a package's test cases on this machine, without a platform.", WRITE
+    ),
     "deploy": Entry(f"{HERE}.packages:deploy", "Deploy a package: a folder or a zip.", WRITE),
     "checks": Entry(f"{HERE}.checks:checks_app", "Checks of packages: policy, and what was found.", WRITE),
     "packages": Entry(f"{HERE}.packages:packages", "List packages and their functions.", WRITE),
@@ -29,7 +31,9 @@ ENTRIES = {
     "logout": Entry(f"{HERE}.login:logout", "Forget a login.", ACCOUNT),
     "whoami": Entry(f"{HERE}.login:whoami", "Say who you are, and where.", ACCOUNT),
     "up": Entry(f"{HERE}.up:up", "Start the whole platform on this machine.", PLATFORM, needs_server=True),
-    "doctor": Entry(f"{HERE}.doctor:doctor", "Check sandbox, services, disk and versions.", PLATFORM, needs_server=True),
+    "doctor": Entry(
+        f"{HERE}.doctor:doctor", "Check sandbox, services, disk and versions.", PLATFORM, needs_server=True
+    ),
     "token": Entry(f"{HERE}.token:token", "Print a token of the embedded issuer.", PLATFORM, needs_server=True),
     "server": Entry(f"{HERE}.server:app", "Run one part of the platform (production).", PLATFORM, needs_server=True),
 }

@@ -45,7 +45,9 @@ def deploy(
 
 
 def packages(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show this package with its functions and ports.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Show this package with its functions and ports.")
+    ] = None,
     archived: Annotated[bool, typer.Option(help="Archived ones too.")] = False,
     org: OrgOption = None,
     url: UrlOption = None,
@@ -67,7 +69,10 @@ def packages(
         print_table(("port", "direction", "type", "required", "description"), _ports(function))
     if versions:
         say("")
-        rows = ((one.version, "yanked" if one.yanked_at else one.status, (one.created_at or "")[:16].replace("T", " ")) for one in versions)
+        rows = (
+            (one.version, "yanked" if one.yanked_at else one.status, (one.created_at or "")[:16].replace("T", " "))
+            for one in versions
+        )
         print_table(("version", "status", "created"), rows)
 
 
@@ -133,7 +138,9 @@ def _show_cases(report: Mapping[str, Any] | None) -> None:
         verdict = "passed" if case.get("passed") else "FAILED: " + "; ".join(case.get("differences") or ())
         hint(f"test case {case.get('function', '')} / {case.get('name', '')}: {verdict}")
     if found.get("failed"):
-        hint(f"{found['failed']} test cases failed; the package is usable all the same (quality.validation_testcases.fail_on_error: false)")
+        hint(
+            f"{found['failed']} test cases failed; the package is usable all the same (quality.validation_testcases.fail_on_error: false)"
+        )
 
 
 def _example(manifest: Manifest, name: str) -> str:
@@ -146,7 +153,10 @@ def _list(found: tuple[Package, ...], *, as_json: bool) -> None:
     if as_json:
         print_json(found)
     elif found:
-        rows = ((_full_name(one), one.version, one.status, ", ".join(function.name for function in one.functions)) for one in found)
+        rows = (
+            (_full_name(one), one.version, one.status, ", ".join(function.name for function in one.functions))
+            for one in found
+        )
         print_table(("package", "version", "status", "functions"), rows)
     else:
         say("No packages. Write one: mecapy init NAME, then: mecapy deploy NAME")
@@ -158,4 +168,6 @@ def _full_name(package: Package) -> str:
 
 def _ports(function: Function) -> list[tuple[str, ...]]:
     ports = [("in", port) for port in function.inputs] + [("out", port) for port in function.outputs]
-    return [(port.name, way, port.type, "yes" if port.required else "no", port.description or "") for way, port in ports]
+    return [
+        (port.name, way, port.type, "yes" if port.required else "no", port.description or "") for way, port in ports
+    ]

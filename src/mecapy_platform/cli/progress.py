@@ -1,4 +1,7 @@
-"""The live line while a task is waited for: on a terminal one line that changes, elsewhere a line per change. On stderr."""
+"""The live line while a task is waited for: on a terminal one line that changes, elsewhere a line per change.
+
+On stderr.
+"""
 
 import sys
 import time
@@ -23,14 +26,20 @@ class LiveLine:
         self._is_quiet = is_quiet
         self._started = time.monotonic()
         self._last = ""
-        self._status = None if is_quiet or not sys.stderr.isatty() else Status("submitting", console=Console(stderr=True), spinner="dots")
+        self._status = (
+            None
+            if is_quiet or not sys.stderr.isatty()
+            else Status("submitting", console=Console(stderr=True), spinner="dots")
+        )
 
     def __enter__(self) -> Self:
         if self._status:
             self._status.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._status:
             self._status.stop()
 

@@ -24,15 +24,27 @@ LOOK_SECONDS = 1.0
 
 
 def run(
-    target: Annotated[str, typer.Argument(metavar="PACKAGE:FUNCTION", help="bolts:size, owner/bolts:size or bolts@1.2.0:size")],
-    arguments: Annotated[list[str] | None, typer.Argument(metavar="NAME=VALUE", help="diameter='12 mm' n=4 part=@file.step")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="The same, as an option.")] = None,
+    target: Annotated[
+        str, typer.Argument(metavar="PACKAGE:FUNCTION", help="bolts:size, owner/bolts:size or bolts@1.2.0:size")
+    ],
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME=VALUE", help="diameter='12 mm' n=4 part=@file.step")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="The same, as an option.")
+    ] = None,
     inputs: Annotated[Path | None, typer.Option(metavar="FILE", help="A JSON object of inputs.")] = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="Download the task's files here.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Download the task's files here.")
+    ] = None,
     detach: Annotated[bool, typer.Option(help="Submit, print the id, do not wait.")] = False,
-    wait: Annotated[float | None, typer.Option(min=0, metavar="SECONDS", help="Wait at most this long; the task goes on.")] = None,
+    wait: Annotated[
+        float | None, typer.Option(min=0, metavar="SECONDS", help="Wait at most this long; the task goes on.")
+    ] = None,
     priority: Annotated[int | None, typer.Option(min=0, max=9, help="0-9, 9 first, inside your organization.")] = None,
-    timeout: Annotated[float | None, typer.Option(min=0, metavar="SECONDS", help="Time limit of the task itself.")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0, metavar="SECONDS", help="Time limit of the task itself.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="A name of your own for the task.")] = None,
     org: OrgOption = None,
     url: UrlOption = None,
@@ -81,7 +93,9 @@ def _upload(client: Client, package: str, function: str, values: Arguments) -> d
     if not values.files:
         return {}
     package_id = client.packages.find(package).id
-    return {port: client.uploads.send(package_id, function, port, path).upload_id for port, path in values.files.items()}
+    return {
+        port: client.uploads.send(package_id, function, port, path).upload_id for port, path in values.files.items()
+    }
 
 
 def _submit(client: Client, submission: Submission) -> Task:
@@ -92,16 +106,18 @@ def _submit(client: Client, submission: Submission) -> Task:
 def _wait(client: Client, task: Task, wait: float | None, *, is_quiet: bool) -> Task:
     """Wait for the end; Ctrl-C and the end of patience leave the task running and say so."""
     is_live = sys.stderr.isatty() and not is_quiet
-    goes_on = (
-        f"Task {task.id} goes on. Watch: mecapy logs -f {task.id}   Look: mecapy task show {task.id}   Cancel: mecapy cancel {task.id}"
-    )
+    goes_on = f"Task {task.id} goes on. Watch: mecapy logs -f {task.id}   Look: mecapy task show {task.id}   Cancel: mecapy cancel {task.id}"
     try:
         with LiveLine(is_quiet=is_quiet) as line:
             line.look(task)
             if task.state.is_final:
                 return task
             return client.tasks.wait(
-                task.id, timeout_seconds=wait, step_seconds=LOOK_SECONDS if is_live else 20.0, on_look=line.look, on_break=line.broken
+                task.id,
+                timeout_seconds=wait,
+                step_seconds=LOOK_SECONDS if is_live else 20.0,
+                on_look=line.look,
+                on_break=line.broken,
             )
     except KeyboardInterrupt:
         hint(f"\n{goes_on}")

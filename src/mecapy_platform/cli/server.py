@@ -1,4 +1,7 @@
-"""`mecapy server ..`: one part of the platform, for production, where each runs in its own container. Settings come from MECAPY_*."""
+"""`mecapy server ..`: one part of the platform, for production, where each runs in its own container.
+
+Settings come from MECAPY_*.
+"""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -34,7 +37,8 @@ def worker(lanes: Annotated[str, typer.Option(help="Lanes to serve, separated by
     chosen = tuple(part.strip() for part in lanes.split(",") if part.strip())
     if not chosen or (unknown := set(chosen) - set(Lane)):
         raise typer.BadParameter(
-            f"lanes are {', '.join(Lane)}; not: {', '.join(sorted(unknown)) if chosen else 'nothing'}", param_hint="--lanes"
+            f"lanes are {', '.join(Lane)}; not: {', '.join(sorted(unknown)) if chosen else 'nothing'}",
+            param_hint="--lanes",
         )
     with _said() as settings:
         bootstrap.run_worker(settings(), chosen)
@@ -60,7 +64,9 @@ def _said() -> Iterator[Callable[[], Settings]]:
     try:
         yield Settings
     except ValidationError as error:
-        problems = "; ".join(f"MECAPY_{'_'.join(str(part) for part in one['loc']).upper()}: {one['msg']}" for one in error.errors())
+        problems = "; ".join(
+            f"MECAPY_{'_'.join(str(part) for part in one['loc']).upper()}: {one['msg']}" for one in error.errors()
+        )
         typer.echo(f"mecapy server: settings cannot be used: {problems}", err=True)
         raise typer.Exit(1) from error
     except (MecapyError, OSError) as error:

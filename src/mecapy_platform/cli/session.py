@@ -20,10 +20,18 @@ def _remember_json(asked: bool) -> bool:
     return asked
 
 
-UrlOption = Annotated[str | None, typer.Option("--url", metavar="URL", help="The platform; MECAPY_API_URL, else where you logged in last.")]
-OrgOption = Annotated[str | None, typer.Option("--org", metavar="SLUG", help="Organization to act in; MECAPY_ORGANIZATION.")]
+UrlOption = Annotated[
+    str | None,
+    typer.Option("--url", metavar="URL", help="The platform; MECAPY_API_URL, else where you logged in last."),
+]
+OrgOption = Annotated[
+    str | None, typer.Option("--org", metavar="SLUG", help="Organization to act in; MECAPY_ORGANIZATION.")
+]
 JsonOption = Annotated[
-    bool, typer.Option("--json", help="JSON on stdout, for machines; all else on stderr.", callback=_remember_json, is_eager=True)
+    bool,
+    typer.Option(
+        "--json", help="JSON on stdout, for machines; all else on stderr.", callback=_remember_json, is_eager=True
+    ),
 ]
 
 
@@ -34,7 +42,10 @@ def connect(url: str | None, organization: str | None, *, environment: Mapping[s
     named = url or env.get("MECAPY_API_URL")
     address = checked_url(named) if named else file.load().current
     if address is None:
-        message = "No platform is known. Start one here (mecapy up), then: mecapy login --url URL, or set MECAPY_API_URL and MECAPY_TOKEN."
+        message = (
+            "No platform is known. Start one here (mecapy up), then: mecapy login --url URL, or set "
+            "MECAPY_API_URL and MECAPY_TOKEN."
+        )
         raise UnauthenticatedError("not_logged_in", message)
     stored = file.load().get(address)
     organization = organization or env.get("MECAPY_ORGANIZATION") or (stored.organization if stored else None)

@@ -54,7 +54,9 @@ def show(task_id: TaskArgument, org: OrgOption = None, url: UrlOption = None, as
     print_pairs(_facts(task))
     if task.attempts:
         typer.echo()
-        print_table(("attempt", "state", "where", "started", "took", "remark"), (_attempt_row(one) for one in task.attempts))
+        print_table(
+            ("attempt", "state", "where", "started", "took", "remark"), (_attempt_row(one) for one in task.attempts)
+        )
 
 
 def cancel(task_id: TaskArgument, org: OrgOption = None, url: UrlOption = None, as_json: JsonOption = False) -> None:

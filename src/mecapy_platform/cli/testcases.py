@@ -15,7 +15,9 @@ from mecapy_platform.client.local import LocalPackage, Verdict, open_package, ru
 def run_locally(
     path: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder with a mecapy.yml.")] = Path(),
     function: Annotated[str | None, typer.Option("-f", "--function", help="Only this function.")] = None,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show what the handler printed, also where it passed.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help="Show what the handler printed, also where it passed.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run a package's test cases on this machine, without a platform and without isolation: it is your own code."""
@@ -28,7 +30,10 @@ def run_locally(
             _show(verdict, verbose=verbose)
     failed = [verdict for verdict in verdicts if not verdict.has_passed]
     if as_json:
-        cases = [{"function": one.function, "case": one.case, "passed": one.has_passed, "problems": one.problems} for one in verdicts]
+        cases = [
+            {"function": one.function, "case": one.case, "passed": one.has_passed, "problems": one.problems}
+            for one in verdicts
+        ]
         print_json({"passed": len(verdicts) - len(failed), "failed": len(failed), "cases": cases})
     elif not verdicts:
         typer.echo("The package names no test cases (functions.NAME.testcases).")
@@ -43,11 +48,17 @@ def run_locally(
 def _say_interpreter(package: LocalPackage) -> None:
     found, wanted = package.interpreter, package.manifest.runtime.version
     if not found.is_match:
-        hint(f"No Python {wanted} on this machine: testing with {found.version} ({found.program}), which the platform will not do.")
+        hint(
+            f"No Python {wanted} on this machine: testing with {found.version} ({found.program}), which the platform will not do."
+        )
 
 
 def _show(verdict: Verdict, *, verbose: bool) -> None:
-    mark = typer.style("passed", fg=typer.colors.GREEN) if verdict.has_passed else typer.style("FAILED", fg=typer.colors.RED)
+    mark = (
+        typer.style("passed", fg=typer.colors.GREEN)
+        if verdict.has_passed
+        else typer.style("FAILED", fg=typer.colors.RED)
+    )
     typer.echo(f"{mark}  {printable(verdict.function)}: {printable(verdict.case)}")
     for problem in verdict.problems:
         typer.echo("        " + printable(problem).replace("\n", "\n        "))

@@ -1,4 +1,7 @@
-"""`mecapy token`: a token of the embedded issuer for any user; the API makes user and membership when it first sees them."""
+"""`mecapy token`: a token of the embedded issuer for any user.
+
+The API makes user and membership when it first sees them.
+"""
 
 import re
 from pathlib import Path
@@ -20,14 +23,20 @@ def token(
     organization: Annotated[
         list[str] | None, typer.Option(help="Slug of an organization; made on first use. May be given more than once.")
     ] = None,
-    role: Annotated[list[str] | None, typer.Option(help="Realm role, for example admin. May be given more than once.")] = None,
-    data: Annotated[Path | None, typer.Option("--data", help="Data directory of the platform; .mecapy here by default.")] = None,
+    role: Annotated[
+        list[str] | None, typer.Option(help="Realm role, for example admin. May be given more than once.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Data directory of the platform; .mecapy here by default.")
+    ] = None,
     hours: Annotated[int, typer.Option(min=1, max=24 * 366, help="How long the token is good for.")] = 24 * 30,
 ) -> None:
     """Print a token of the platform whose data is in --data."""
     try:
         person = Person(
-            _checked(USER, user, "user"), tuple(_checked(SLUG, one, "organization") for one in organization or ()), tuple(role or ())
+            _checked(USER, user, "user"),
+            tuple(_checked(SLUG, one, "organization") for one in organization or ()),
+            tuple(role or ()),
         )
         typer.echo(content.token(Layout((data or default_root()).resolve()), person, hours * 3600))
     except MecapyError as error:
@@ -38,6 +47,7 @@ def token(
 def _checked(form: re.Pattern[str], value: str, what: str) -> str:
     if not form.fullmatch(value):
         raise InvalidInputError(
-            "invalid_name", f"{value!r} is no {what} name: use letters a-z, digits and hyphens, starting with a letter or digit."
+            "invalid_name",
+            f"{value!r} is no {what} name: use letters a-z, digits and hyphens, starting with a letter or digit.",
         )
     return value

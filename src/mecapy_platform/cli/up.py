@@ -15,14 +15,22 @@ from mecapy_platform.embedded.launcher import Launcher, Options
 from mecapy_platform.embedded.layout import default_root
 from mecapy_platform.embedded.program import Program
 
-DataOption = Annotated[Path | None, typer.Option("--data", help="Directory that keeps everything; .mecapy of this directory by default.")]
+DataOption = Annotated[
+    Path | None, typer.Option("--data", help="Directory that keeps everything; .mecapy of this directory by default.")
+]
 
 
 def up(
     data: DataOption = None,
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port of the API; 8000 or the next free one by default.")] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on. Anything but loopback opens the platform to the network.")] = "127.0.0.1",
-    ready_file: Annotated[Path | None, typer.Option(help="Write URL, token and pids as JSON here once everything answers.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port of the API; 8000 or the next free one by default.")
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. Anything but loopback opens the platform to the network.")
+    ] = "127.0.0.1",
+    ready_file: Annotated[
+        Path | None, typer.Option(help="Write URL, token and pids as JSON here once everything answers.")
+    ] = None,
 ) -> None:
     """Start the platform on this machine and keep it running."""
     console = Console(highlight=False, soft_wrap=True)
@@ -42,7 +50,10 @@ def up(
 
 
 def load_program() -> Program:
-    """Import the platform while its database starts; every part forks from these imports, and shares the registry of units."""
+    """Import the platform while its database starts.
+
+    Every part forks from these imports, and shares the registry of units.
+    """
     units.registry()
     return cast("Program", importlib.import_module("mecapy_platform.bootstrap"))
 

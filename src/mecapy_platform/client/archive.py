@@ -52,7 +52,11 @@ class Rule:
         if self.base and not path.startswith(f"{self.base}/"):
             return False
         inner = path[len(self.base) + 1 :] if self.base else path
-        return _matches(self.pattern, inner) if self.is_anchored else fnmatch.fnmatchcase(inner.rpartition("/")[2], self.pattern)
+        return (
+            _matches(self.pattern, inner)
+            if self.is_anchored
+            else fnmatch.fnmatchcase(inner.rpartition("/")[2], self.pattern)
+        )
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -60,7 +64,9 @@ def read_manifest(path: Path) -> Manifest:
     if path.is_dir():
         file = path / MANIFEST
         if not file.is_file():
-            raise InvalidInputError("manifest_missing", f"{path} has no {MANIFEST}. Write a new package with: mecapy init NAME")
+            raise InvalidInputError(
+                "manifest_missing", f"{path} has no {MANIFEST}. Write a new package with: mecapy init NAME"
+            )
         return parse_manifest(file.read_bytes())
     if not path.exists():
         raise NotFoundError("path_not_found", f"There is no {path}. Name a folder with a {MANIFEST}, or a zip of one.")
@@ -82,7 +88,9 @@ def write_zip(folder: Path, target: Path, *, limit_bytes: int = LIMIT_BYTES) -> 
     TooLargeError above `limit_bytes`.
     """
     if not (folder / MANIFEST).is_file():
-        raise InvalidInputError("manifest_missing", f"{folder} has no {MANIFEST}. Write a new package with: mecapy init NAME")
+        raise InvalidInputError(
+            "manifest_missing", f"{folder} has no {MANIFEST}. Write a new package with: mecapy init NAME"
+        )
     files = package_files(folder)
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
         for path in files:
@@ -99,9 +107,7 @@ def check_size(archive: Path, *, limit_bytes: int = LIMIT_BYTES) -> int:
     """The size of a zip made by somebody else; TooLargeError above the limit, before anything is sent."""
     size = archive.stat().st_size
     if size > limit_bytes:
-        message = (
-            f"{archive.name} has {size / 1e6:.1f} MB; a package has at most {limit_bytes / 1e6:.0f} MB. Pass large data as File inputs."
-        )
+        message = f"{archive.name} has {size / 1e6:.1f} MB; a package has at most {limit_bytes / 1e6:.0f} MB. Pass large data as File inputs."
         raise TooLargeError("archive_too_large", message)
     return size
 
@@ -114,7 +120,9 @@ def package_files(folder: Path) -> list[Path]:
     found = sorted(_walk(root, "", rules, problems), key=lambda path: path.relative_to(root).as_posix())
     if problems:
         raise InvalidInputError(
-            "archive_links", "The folder holds things that cannot be packed. Copy them in, or ignore them.", problems=problems
+            "archive_links",
+            "The folder holds things that cannot be packed. Copy them in, or ignore them.",
+            problems=problems,
         )
     return [folder / path.relative_to(root) for path in found]
 
@@ -131,7 +139,11 @@ def _walk(root: Path, inner: str, rules: tuple[Rule, ...], problems: list[Proble
             target = Path(entry.path).resolve()
             if not target.is_relative_to(root) or not target.is_file():
                 problems.append(
-                    Problem(path, "link_outside", f"is a link to {Path(entry.path).readlink()}, which is no file of this folder")
+                    Problem(
+                        path,
+                        "link_outside",
+                        f"is a link to {Path(entry.path).readlink()}, which is no file of this folder",
+                    )
                 )
                 continue
             yield Path(entry.path)

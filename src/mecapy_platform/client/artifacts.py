@@ -20,7 +20,10 @@ class DownloadError(MecapyError):
 
 @dataclass(frozen=True)
 class Artifact:
-    """A stored file of a task. `kind` is "file" for a File output (`name` is its port), "artifact" for anything else that was kept."""
+    """A stored file of a task.
+
+    `kind` is "file" for a File output (`name` is its port), "artifact" for anything else that was kept.
+    """
 
     name: str
     kind: str
@@ -68,10 +71,14 @@ class Artifacts:
                     part.replace(target)
                     return target
         except OSError as error:
-            message = f"Cannot write {target}: {error.strerror or error}. Choose another directory (-o DIR) or make room."
+            message = (
+                f"Cannot write {target}: {error.strerror or error}. Choose another directory (-o DIR) or make room."
+            )
             raise DownloadError("download_unwritable", message) from error
         part.unlink(missing_ok=True)
-        raise DownloadError("download_damaged", f"{artifact.name} arrived damaged twice (its digest differs). Try again.")
+        raise DownloadError(
+            "download_damaged", f"{artifact.name} arrived damaged twice (its digest differs). Try again."
+        )
 
     def _fill(self, artifact: Artifact, part: Path, *, is_last: bool) -> bool:
         """Bring `part` to its full content; False when the digest is wrong (the part is then gone)."""

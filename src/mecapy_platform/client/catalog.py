@@ -38,7 +38,12 @@ class Catalog:
         """The same types with the units of a function that calculates in another system than SI."""
         if system == UnitSystem.SI or system not in set(UnitSystem):
             return self
-        return Catalog({name: replace(entry, unit=unit_of(name, UnitSystem(system)) or entry.unit) for name, entry in self.types.items()})
+        return Catalog(
+            {
+                name: replace(entry, unit=unit_of(name, UnitSystem(system)) or entry.unit)
+                for name, entry in self.types.items()
+            }
+        )
 
     def unit(self, expression: str) -> str:
         """The unit of every number in a value of this type, or "" where there is none or more than one."""

@@ -64,7 +64,9 @@ class CredentialsFile:
         except FileNotFoundError:
             return Logins()
         except (OSError, ValueError, KeyError, TypeError) as error:
-            message = f"Cannot read the stored logins in {self.path}: {error}. Delete the file and log in again: mecapy login"
+            message = (
+                f"Cannot read the stored logins in {self.path}: {error}. Delete the file and log in again: mecapy login"
+            )
             raise ConfigurationError("credentials_unreadable", message) from error
 
     def store(self, credentials: Credentials, *, is_current: bool = False) -> None:
@@ -83,7 +85,9 @@ class CredentialsFile:
         return len(others) < len(logins.platforms)
 
     def _write(self, logins: Logins) -> None:
-        text = json.dumps({"current": logins.current, "platforms": [asdict(item) for item in logins.platforms]}, indent=1)
+        text = json.dumps(
+            {"current": logins.current, "platforms": [asdict(item) for item in logins.platforms]}, indent=1
+        )
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             descriptor, name = tempfile.mkstemp(prefix=".credentials-", dir=self.path.parent)  # 0600 from the start
@@ -95,5 +99,7 @@ class CredentialsFile:
                 Path(name).unlink(missing_ok=True)
                 raise
         except OSError as error:
-            message = f"Cannot store the login in {self.path}: {error.strerror}. Name another file by MECAPY_CREDENTIALS."
+            message = (
+                f"Cannot store the login in {self.path}: {error.strerror}. Name another file by MECAPY_CREDENTIALS."
+            )
             raise ConfigurationError("credentials_unwritable", message) from error

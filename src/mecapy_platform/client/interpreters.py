@@ -22,7 +22,10 @@ class Interpreter:
 
 
 def find_interpreter(version: str | None, package: Path) -> Interpreter:
-    """The package's or the active virtual environment, then this interpreter, then one on PATH; else this one all the same."""
+    """The package's or the active virtual environment, then this interpreter, then one on PATH.
+
+    Else this one all the same.
+    """
     own = f"{sys.version_info[0]}.{sys.version_info[1]}"
     for program in _candidates(version, package):
         found = own if program == Path(sys.executable) else _version_of(program)

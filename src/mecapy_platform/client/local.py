@@ -1,4 +1,7 @@
-"""`mecapy test`: the test cases of a package, run on this machine without a platform and judged as the platform judges them."""
+"""`mecapy test`.
+
+The test cases of a package, run on this machine without a platform and judged as the platform judges them.
+"""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -59,7 +62,9 @@ def run_cases(package: LocalPackage, function: str | None = None) -> Iterator[Ve
     """Verdicts one by one, of all functions or of one."""
     functions = package.manifest.functions
     if function is not None and function not in functions:
-        raise InvalidInputError("unknown_function", f"The package has no function '{function}'. It has: {', '.join(functions)}.")
+        raise InvalidInputError(
+            "unknown_function", f"The package has no function '{function}'. It has: {', '.join(functions)}."
+        )
     for name, spec in functions.items():
         if spec.testcases and function in {None, name}:
             yield from _function_cases(package, spec)
@@ -84,7 +89,9 @@ def _ports(package: LocalPackage, spec: FunctionSpec) -> SignaturePorts:
     """As declared in the manifest, else as the handler's signature says."""
     if spec.inputs is not None and spec.outputs is not None:
         return SignaturePorts(dict(spec.inputs), dict(spec.outputs))
-    order = LocalCall(package.folder, package.interpreter.program, "describe", None, {"handler": spec.handler}, {}, spec.resources)
+    order = LocalCall(
+        package.folder, package.interpreter.program, "describe", None, {"handler": spec.handler}, {}, spec.resources
+    )
     end = call(order)
     description = json.loads(end.result)["handler"] if end.result else {"error": _why(end)}
     if "error" in description:
@@ -106,7 +113,9 @@ def _judged(package: LocalPackage, spec: FunctionSpec, ports: SignaturePorts, ca
 
 def _order(package: LocalPackage, spec: FunctionSpec, ports: SignaturePorts, case: TestCase) -> LocalCall:
     file_ports = {name for name, port in ports.inputs.items() if _is_file(port)}
-    files = {name: _package_file(package.folder, name, value) for name, value in case.inputs.items() if name in file_ports}
+    files = {
+        name: _package_file(package.folder, name, value) for name, value in case.inputs.items() if name in file_ports
+    }
     values = {name: value for name, value in case.inputs.items() if name not in file_ports}
     data = check_inputs(ports.inputs, values, dict.fromkeys(files, True), free=ports.free_inputs, units=_units(spec))
     outputs = {name: bool(port.get("required", True)) for name, port in ports.outputs.items() if _is_file(port)}
@@ -146,7 +155,9 @@ def _why(end: LocalEnd) -> str:
     if end.error:
         return f"{end.error.get('type', 'Error')}: {end.error.get('error', '')}"
     lines = end.output.strip().splitlines()[-SHOWN_LINES:]
-    return "the handler's process ended without a result" + (":\n" + "\n".join(lines) if lines else " and without a word")
+    return "the handler's process ended without a result" + (
+        ":\n" + "\n".join(lines) if lines else " and without a word"
+    )
 
 
 def _differences(spec: FunctionSpec, ports: SignaturePorts, end: LocalEnd, case: TestCase) -> tuple[str, ...]:
@@ -191,4 +202,6 @@ def _is_expected(case: TestCase, error: MecapyError) -> bool:
 def _sentences(error: MecapyError) -> tuple[str, ...]:
     if not error.problems:
         return (error.message,)
-    return tuple(f"{problem.path}: {problem.message}" if problem.path else problem.message for problem in error.problems)
+    return tuple(
+        f"{problem.path}: {problem.message}" if problem.path else problem.message for problem in error.problems
+    )

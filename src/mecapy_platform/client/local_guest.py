@@ -1,6 +1,9 @@
-"""Runs in the interpreter that tests a package: points the guest runner at a workspace of this machine. Standard library only.
+"""Runs in the interpreter that tests a package: points the guest runner at a workspace of this machine.
 
-Arguments: guest directory, package directory, workspace, order (JSON). Must run on any Python >= 3.10, as `python -I local_guest.py ..`.
+Standard library only.
+
+Arguments: guest directory, package directory, workspace, order (JSON). Must run on any Python >= 3.10, as `python -I
+local_guest.py ..`.
 """
 
 import importlib

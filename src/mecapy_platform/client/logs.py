@@ -36,7 +36,12 @@ class Logs:
         self._transport = transport
 
     def read(
-        self, task_id: str, *, follow: bool = False, after: int = 0, on_break: Callable[[UnavailableError], None] | None = None
+        self,
+        task_id: str,
+        *,
+        follow: bool = False,
+        after: int = 0,
+        on_break: Callable[[UnavailableError], None] | None = None,
     ) -> Iterator[LogEntry]:
         """Entries in order; with `follow`, until the task has ended, surviving a platform that is away for a minute."""
         breaks = 0

@@ -44,7 +44,9 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing: the address carries the code."""
 
 
-def login_with_browser(provider: Provider, client_id: str, show: Callable[[str], None], *, wait_seconds: float = 300.0) -> Grant:
+def login_with_browser(
+    provider: Provider, client_id: str, show: Callable[[str], None], *, wait_seconds: float = 300.0
+) -> Grant:
     """Hand the login address to `show` (which opens a browser), wait for the redirect, exchange the code."""
     pkce, state = new_pkce(), secrets.token_urlsafe(24)
     with _listen() as listener:
@@ -52,7 +54,9 @@ def login_with_browser(provider: Provider, client_id: str, show: Callable[[str],
         show(authorization_url(provider, client_id, redirect_uri, state, pkce))
         answer = _await(listener, state, wait_seconds)
     if "error" in answer:
-        raise LoginError("login_refused", f"The login service refused: {answer.get('error_description') or answer['error']}.")
+        raise LoginError(
+            "login_refused", f"The login service refused: {answer.get('error_description') or answer['error']}."
+        )
     return with_code(provider, client_id, answer.get("code", ""), redirect_uri, pkce)
 
 
@@ -64,7 +68,9 @@ def _await(listener: _Listener, state: str, wait_seconds: float) -> dict[str, st
         answer, listener.answer = listener.answer, None
         if answer is not None and secrets.compare_digest(answer.get("state", ""), state):
             return answer
-    raise LoginError("login_expired", f"No login within {wait_seconds:.0f} s. Start again, or use: mecapy login --device")
+    raise LoginError(
+        "login_expired", f"No login within {wait_seconds:.0f} s. Start again, or use: mecapy login --device"
+    )
 
 
 def _listen() -> _Listener:
@@ -73,4 +79,6 @@ def _listen() -> _Listener:
             return _Listener(port)
         except OSError:
             continue
-    raise LoginError("no_free_port", f"Ports {PORTS[0]}-{PORTS[-1]} are all in use. Free one, or use: mecapy login --device")
+    raise LoginError(
+        "no_free_port", f"Ports {PORTS[0]}-{PORTS[-1]} are all in use. Free one, or use: mecapy login --device"
+    )

@@ -1,4 +1,7 @@
-"""OpenID Connect as a public client: discovery, refresh, client credentials, device flow, authorization code with PKCE."""
+"""OpenID Connect as a public client.
+
+Discovery, refresh, client credentials, device flow, authorization code with PKCE.
+"""
 
 import base64
 import hashlib
@@ -64,7 +67,9 @@ def discover(issuer: str) -> Provider:
     address = issuer.rstrip("/")
     data = _json(_send("GET", f"{address}/.well-known/openid-configuration"))
     if str(data.get("issuer", "")).rstrip("/") != address or "token_endpoint" not in data:
-        raise LoginError("issuer_mismatch", f"{issuer} does not describe itself as a login service. Check the issuer's address.")
+        raise LoginError(
+            "issuer_mismatch", f"{issuer} does not describe itself as a login service. Check the issuer's address."
+        )
     return Provider(
         issuer=address,
         token_endpoint=str(data["token_endpoint"]),
@@ -94,7 +99,12 @@ def authorization_url(provider: Provider, client_id: str, redirect_uri: str, sta
 
 
 def with_code(provider: Provider, client_id: str, code: str, redirect_uri: str, pkce: Pkce) -> Grant:
-    form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri, "code_verifier": pkce.verifier}
+    form = {
+        "grant_type": "authorization_code",
+        "code": code,
+        "redirect_uri": redirect_uri,
+        "code_verifier": pkce.verifier,
+    }
     return _granted(_token(provider, client_id, form))
 
 
@@ -162,7 +172,9 @@ def _send(method: str, url: str, form: Mapping[str, str] | None = None) -> httpx
     try:
         return httpx2.request(method, url, data=form, timeout=TIMEOUT_SECONDS)
     except (httpx2.TransportError, httpx2.InvalidURL) as error:
-        raise UnavailableError("issuer_unreachable", f"Cannot reach the login service at {url} ({error}). Check the address.") from error
+        raise UnavailableError(
+            "issuer_unreachable", f"Cannot reach the login service at {url} ({error}). Check the address."
+        ) from error
 
 
 def _json(answer: httpx2.Response) -> dict[str, Any]:
@@ -171,5 +183,7 @@ def _json(answer: httpx2.Response) -> dict[str, Any]:
     except ValueError:
         data = None
     if not isinstance(data, dict):
-        raise LoginError("not_an_issuer", f"{answer.url} is not a login service (it answered {answer.status_code} without JSON).")
+        raise LoginError(
+            "not_an_issuer", f"{answer.url} is not a login service (it answered {answer.status_code} without JSON)."
+        )
     return data

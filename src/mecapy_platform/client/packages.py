@@ -130,11 +130,14 @@ class Packages:
         named = [item for item in self.all() if item.name == reference]
         mine = [item for item in named if organization is None or item.organization_slug == organization]
         if not mine:
-            raise NotFoundError("package_not_found", f"No package '{reference}' here. See what there is: mecapy packages")
+            raise NotFoundError(
+                "package_not_found", f"No package '{reference}' here. See what there is: mecapy packages"
+            )
         if len(mine) > 1:
             owners = ", ".join(sorted(item.organization_slug or "yourself" for item in mine))
             raise InvalidInputError(
-                "package_ambiguous", f"'{reference}' exists more than once ({owners}). Name the owner: OWNER/{reference}"
+                "package_ambiguous",
+                f"'{reference}' exists more than once ({owners}). Name the owner: OWNER/{reference}",
             )
         return mine[0]
 
@@ -153,7 +156,15 @@ class Packages:
         params = {"organization_slug": organization} if organization and not package_id else {}
         with archive.open("rb") as stream:
             files = {"file": (archive.name, stream, "application/zip")}
-            call = Call("POST", path, params, fields={"deploy_strategy": "all"}, files=files, repeatable=False, read_seconds=DEPLOY_SECONDS)
+            call = Call(
+                "POST",
+                path,
+                params,
+                fields={"deploy_strategy": "all"},
+                files=files,
+                repeatable=False,
+                read_seconds=DEPLOY_SECONDS,
+            )
             return Deployment.from_json(self._transport.json(call))
 
 

@@ -35,7 +35,8 @@ def safe_parts(name: str, *, is_windows: bool) -> tuple[str, ...]:
     is_absolute = unified.startswith("/") or bool(re.match(r"^[A-Za-z]:", unified))
     if not parts or ".." in parts or is_absolute:
         raise InvalidInputError(
-            "unsafe_name", f"The platform names a file {name!r}, which points outside the target directory. It was not downloaded."
+            "unsafe_name",
+            f"The platform names a file {name!r}, which points outside the target directory. It was not downloaded.",
         )
     return tuple(_mended(part, is_windows=is_windows) for part in parts)
 
@@ -46,7 +47,9 @@ def safe_target(directory: Path, name: str, claimed: Claimed) -> Path:
     target = claimed.take(root.joinpath(*safe_parts(name, is_windows=os.name == "nt")))
     _make_parents(root, target.parent)
     if not target.parent.resolve().is_relative_to(root):
-        raise InvalidInputError("unsafe_name", f"{target.parent} is a link that leads out of {root}. Nothing was written there.")
+        raise InvalidInputError(
+            "unsafe_name", f"{target.parent} is a link that leads out of {root}. Nothing was written there."
+        )
     return target
 
 

@@ -18,7 +18,10 @@ class RetryPolicy:
     max_retry_after_seconds: float = 60.0
 
     def delay_seconds(self, attempt: int, retry_after: str | None = None) -> float:
-        """How long to wait after failed attempt number `attempt` (from 1); the server's Retry-After wins, within bounds."""
+        """How long to wait after failed attempt number `attempt` (from 1).
+
+        The server's Retry-After wins, within bounds.
+        """
         asked = retry_after_seconds(retry_after)
         if asked is not None:
             return min(asked, self.max_retry_after_seconds)

@@ -18,7 +18,9 @@ def write_package(folder: Path, name: str) -> list[Path]:
         message = f"'{name}' is no package name: small letters, digits and single hyphens, a letter first. Try '{suggestion}'."
         raise InvalidInputError("package_name", message)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConflictError("folder_not_empty", f"{folder} exists and is not empty. Nothing was written; choose another name or --dir.")
+        raise ConflictError(
+            "folder_not_empty", f"{folder} exists and is not empty. Nothing was written; choose another name or --dir."
+        )
     written = []
     for source in sorted(path for path in TEMPLATE.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
         target = folder / source.relative_to(TEMPLATE)

@@ -170,8 +170,18 @@ class Submission:
     name: str | None = None
 
     def as_json(self) -> dict[str, Any]:
-        body = {"package": self.package, "function": self.function, "inputs": dict(self.inputs), "files": dict(self.files)}
-        optional = {"version": self.version, "priority": self.priority, "timeout_seconds": self.timeout_seconds, "name": self.name}
+        body = {
+            "package": self.package,
+            "function": self.function,
+            "inputs": dict(self.inputs),
+            "files": dict(self.files),
+        }
+        optional = {
+            "version": self.version,
+            "priority": self.priority,
+            "timeout_seconds": self.timeout_seconds,
+            "name": self.name,
+        }
         return body | {name: value for name, value in optional.items() if value is not None}
 
 
@@ -196,9 +206,13 @@ class Tasks:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def submit(self, submission: Submission, *, wait_seconds: float | None = None, idempotency_key: str | None = None) -> Task:
+    def submit(
+        self, submission: Submission, *, wait_seconds: float | None = None, idempotency_key: str | None = None
+    ) -> Task:
         """Submit; sent again after a broken connection it still makes one task, by its idempotency key."""
-        answer = self._transport.post("/tasks", submission.as_json(), idempotency_key=idempotency_key, wait=wait_seconds)
+        answer = self._transport.post(
+            "/tasks", submission.as_json(), idempotency_key=idempotency_key, wait=wait_seconds
+        )
         return Task.from_json(answer)
 
     def submit_bulk(self, submissions: list[Submission]) -> tuple[Verdict, ...]:
@@ -251,7 +265,10 @@ class Tasks:
         on_look: Callable[[Task], None] | None = None,
         on_break: Callable[[UnavailableError], None] | None = None,
     ) -> Task:
-        """Wait for the end. A platform that is away is asked again for `patience_seconds`; StillRunningError when time is over."""
+        """Wait for the end.
+
+        A platform that is away is asked again for `patience_seconds`; StillRunningError when time is over.
+        """
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         away_since: float | None = None
         while True:
@@ -271,4 +288,6 @@ class Tasks:
                 if task.state.is_final:
                     return task
             if deadline is not None and time.monotonic() >= deadline:
-                raise StillRunningError("still_running", f"Task {task_id} has not ended after {timeout_seconds:g} s; it goes on.")
+                raise StillRunningError(
+                    "still_running", f"Task {task_id} has not ended after {timeout_seconds:g} s; it goes on."
+                )

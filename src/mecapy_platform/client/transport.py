@@ -84,7 +84,15 @@ class Transport:
         shown = {name: value for name, value in params.items() if value is not None}
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
         wait_seconds = float(shown.get("wait", 0.0))
-        call = Call("POST", path, shown, json=body, headers=headers, repeatable=repeatable, read_seconds=READ_SECONDS + wait_seconds)
+        call = Call(
+            "POST",
+            path,
+            shown,
+            json=body,
+            headers=headers,
+            repeatable=repeatable,
+            read_seconds=READ_SECONDS + wait_seconds,
+        )
         return self.json(call)
 
     @contextmanager
@@ -140,7 +148,10 @@ class Transport:
         return httpx2.URL(self.url + call.path)
 
     def _client(self, scheme: str) -> httpx2.Client:
-        """One connection pool a scheme: reading the certificates costs a quarter of a second, which plain http does not need."""
+        """One connection pool a scheme.
+
+        Reading the certificates costs a quarter of a second, which plain http does not need.
+        """
         if scheme not in self._clients:
             self._clients[scheme] = httpx2.Client(
                 headers={"User-Agent": USER_AGENT},
@@ -160,10 +171,19 @@ class Transport:
                 headers["Authorization"] = f"Bearer {token}"
             if self.organization:
                 headers["MecaPy-Organization"] = self.organization
-        timeout = httpx2.Timeout(connect=CONNECT_SECONDS, read=call.read_seconds, write=READ_SECONDS, pool=CONNECT_SECONDS)
+        timeout = httpx2.Timeout(
+            connect=CONNECT_SECONDS, read=call.read_seconds, write=READ_SECONDS, pool=CONNECT_SECONDS
+        )
         params = call.params or None  # an empty mapping would drop the signature of a signed address
         return client.build_request(
-            call.method, target, params=params, json=call.json, data=call.fields, files=call.files, headers=headers, timeout=timeout
+            call.method,
+            target,
+            params=params,
+            json=call.json,
+            data=call.fields,
+            files=call.files,
+            headers=headers,
+            timeout=timeout,
         )
 
     def _checked(self, response: httpx2.Response) -> httpx2.Response:
@@ -181,7 +201,9 @@ class Transport:
     def _unreachable(self, error: httpx2.TransportError) -> MecapyError:
         cause = str(error) or type(error).__name__
         if isinstance(error, httpx2.ReadTimeout | httpx2.WriteTimeout):
-            return UnavailableError("platform_silent", f"The platform at {self.url} did not answer in time. Try again in a moment.")
+            return UnavailableError(
+                "platform_silent", f"The platform at {self.url} did not answer in time. Try again in a moment."
+            )
         return UnavailableError(
             "platform_unreachable",
             f"Cannot reach the platform at {self.url} ({cause}). Is it running (mecapy up), is the address right (--url)?",
@@ -214,4 +236,6 @@ def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
 
 
 def _bad_url(url: str) -> ConfigurationError:
-    return ConfigurationError("invalid_url", f"'{url}' is not the address of a platform. It looks like https://mecapy.example.com")
+    return ConfigurationError(
+        "invalid_url", f"'{url}' is not the address of a platform. It looks like https://mecapy.example.com"
+    )

@@ -37,7 +37,9 @@ class Uploads:
         try:
             stream = path.open("rb")
         except OSError as error:
-            raise InvalidInputError("file_unreadable", f"Cannot read {path} for the port '{port}': {error.strerror}.") from error
+            raise InvalidInputError(
+                "file_unreadable", f"Cannot read {path} for the port '{port}': {error.strerror}."
+            ) from error
         with stream:
             files = {"file": (path.name, stream, "application/octet-stream")}
             address = f"/packages/{package_id}/functions/{function}/uploads"

@@ -1,4 +1,7 @@
-"""One call of a handler on this machine: a temporary workspace as the runtime contract says, a child process, its outputs."""
+"""One call of a handler on this machine.
+
+A temporary workspace as the runtime contract says, a child process, its outputs.
+"""
 
 import json
 import os
@@ -19,8 +22,24 @@ from mecapy_platform.core.resources import Resources
 ROOT = Path(mecapy_platform.__file__).parent
 GUEST = ROOT / "sandbox" / "guest"
 DRIVER = ROOT / "client" / "local_guest.py"
-KEPT_ENVIRONMENT = ("PATH", "SYSTEMROOT", "SYSTEMDRIVE", "COMSPEC", "PATHEXT", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+KEPT_ENVIRONMENT = (
+    "PATH",
+    "SYSTEMROOT",
+    "SYSTEMDRIVE",
+    "COMSPEC",
+    "PATHEXT",
+    "LANG",
+    "LC_ALL",
+    "LD_LIBRARY_PATH",
+    "DYLD_LIBRARY_PATH",
+)
+THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
 KILL_SECONDS = 5.0
 
 
@@ -51,13 +70,20 @@ class LocalEnd:
 
 
 def call(order: LocalCall) -> LocalEnd:
-    """Run in a fresh workspace that is gone afterwards. No isolation: this is the user's own code on the user's own machine."""
+    """Run in a fresh workspace that is gone afterwards.
+
+    No isolation: this is the user's own code on the user's own machine.
+    """
     with _workspace(order) as workspace:
         out = workspace / "out"
         text, is_timeout = _run(order, workspace)
         result, error = _read(out / "data.json"), _read(out / "_runner_error.json")
-        files = tuple(sorted(path.name for path in (out / "files").iterdir() if path.is_file() and path.name != "list.json"))
-        return LocalEnd(result if error is None else None, json.loads(error) if error else None, files, text, is_timeout)
+        files = tuple(
+            sorted(path.name for path in (out / "files").iterdir() if path.is_file() and path.name != "list.json")
+        )
+        return LocalEnd(
+            result if error is None else None, json.loads(error) if error else None, files, text, is_timeout
+        )
 
 
 @contextmanager
@@ -77,7 +103,16 @@ def _run(order: LocalCall, workspace: Path) -> tuple[str, bool]:
     lists = {"required": list(order.required), "optional": list(order.optional)}
     message = json.dumps({"mode": order.mode, "handler": order.handler, "site": False, "files": lists})
     # not -P: that is 3.11; the driver takes its own directory off the path
-    command = [str(order.program), "-I", "-B", str(DRIVER), str(GUEST), str(order.package.resolve()), workspace.as_posix(), message]
+    command = [
+        str(order.program),
+        "-I",
+        "-B",
+        str(DRIVER),
+        str(GUEST),
+        str(order.package.resolve()),
+        workspace.as_posix(),
+        message,
+    ]
     with (workspace / "printed").open("w+b") as printed:
         process = subprocess.Popen(
             command,
@@ -112,7 +147,11 @@ def _kill_tree(process: subprocess.Popen[bytes]) -> None:
 def _environment(resources: Resources, workspace: Path) -> dict[str, str]:
     kept = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
     scratch = str(workspace / "scratch")
-    own = {"MECAPY_CPU_LIMIT": str(resources.cpu), "MECAPY_MEM_LIMIT_MB": str(resources.memory_mb), "MECAPY_SCRATCH": scratch}
+    own = {
+        "MECAPY_CPU_LIMIT": str(resources.cpu),
+        "MECAPY_MEM_LIMIT_MB": str(resources.memory_mb),
+        "MECAPY_SCRATCH": scratch,
+    }
     folders = dict.fromkeys(("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP"), scratch)
     return kept | folders | own | dict.fromkeys(THREADS, str(resources.cpu)) | {"PYTHONUTF8": "1"}
 

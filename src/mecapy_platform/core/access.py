@@ -27,8 +27,8 @@ class Membership:
 class Actor:
     """An authenticated user acting in one organization.
 
-    `organization` is where new things go. `visible` are the organizations whose things a request may see: the one named by the
-    header on our own paths, all memberships on published paths.
+    `organization` is where new things go. `visible` are the organizations whose things a request may see: the one named
+    by the header on our own paths, all memberships on published paths.
     """
 
     user_id: UUID
@@ -50,7 +50,8 @@ def require_submit(actor: Actor, organization_id: UUID) -> None:
     """A viewer looks and downloads; submitting, cancelling and deploying take a user."""
     if actor.role_in(organization_id) in {None, Role.VIEWER}:
         raise ForbiddenError(
-            "viewer_may_not_submit", "A viewer may look but not start, stop or deploy; ask an administrator of the organization."
+            "viewer_may_not_submit",
+            "A viewer may look but not start, stop or deploy; ask an administrator of the organization.",
         )
 
 

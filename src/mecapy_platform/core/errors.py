@@ -31,7 +31,9 @@ class MecapyError(Exception):
     def sentence(self, most: int = 20) -> str:
         """The message and its first problems in one text, for where there is no list."""
         lines = [(f"{problem.path}: {problem.message}", problem.message) for problem in self.problems[:most]]
-        return " ".join([self.message, "; ".join(line for line, text in lines if self.message not in {line, text})]).strip()
+        return " ".join(
+            [self.message, "; ".join(line for line, text in lines if self.message not in {line, text})]
+        ).strip()
 
 
 class InvalidInputError(MecapyError):

@@ -1,4 +1,7 @@
-"""JSON from people and from tenants' code: duplicate keys, NaN, deep nesting and huge numbers are refused, never met by accident."""
+"""JSON from people and from tenants' code.
+
+Duplicate keys, NaN, deep nesting and huge numbers are refused, never met by accident.
+"""
 
 import json
 import math
@@ -7,12 +10,17 @@ from typing import Any, NoReturn
 
 MAX_DEPTH = 64
 MAX_DIGITS = 300
-_MARKS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]|[\]}]', re.DOTALL)  # possessive, and an open quote ends too: linear time
+_MARKS = re.compile(
+    r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]|[\]}]', re.DOTALL
+)  # possessive, and an open quote ends too: linear time
 _BAD_CHARACTER = re.compile("[\x00\ud800-\udfff]")
 
 
 class JsonError(ValueError):
-    """The text is no JSON that this platform takes; `code` is not_json, too_deep, duplicate_key, not_finite or out_of_range."""
+    """The text is no JSON that this platform takes.
+
+    `code` is not_json, too_deep, duplicate_key, not_finite or out_of_range.
+    """
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -27,7 +35,9 @@ def loads(text: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
         raise JsonError("not_json", f"Byte {error.start + 1} is not UTF-8.") from error
     _check_depth(decoded, max_depth)
     try:
-        return json.loads(decoded, object_pairs_hook=_pairs, parse_constant=_constant, parse_int=_integer, parse_float=_number)
+        return json.loads(
+            decoded, object_pairs_hook=_pairs, parse_constant=_constant, parse_int=_integer, parse_float=_number
+        )
     except json.JSONDecodeError as error:
         raise JsonError("not_json", f"Line {error.lineno}, column {error.colno}: {error.msg}.") from error
 

@@ -16,7 +16,10 @@ LANE_LIMIT_SECONDS: dict[Lane, float] = {Lane.HIGH_PRIORITY: 5.0, Lane.DEFAULT: 
 
 
 def lane_for(timeout_seconds: float, p95_seconds: float | None = None, runs: int = 0) -> Lane:
-    """The lane of the declared time limit; with enough history, of 1.5 times the 95th percentile where that is shorter."""
+    """The lane of the declared time limit.
+
+    With enough history, of 1.5 times the 95th percentile where that is shorter.
+    """
     expected = timeout_seconds
     if p95_seconds is not None and runs >= LEARNED_AFTER_RUNS:
         expected = min(timeout_seconds, p95_seconds * MARGIN)

@@ -1,8 +1,8 @@
 """Which queued tasks go next: weighted shares between organizations, quotas, and what a node has room for. Pure.
 
-Shares follow stride scheduling (Waldspurger and Weihl, 1995): each organization has a pass that grows by 1 / weight with each
-task it starts; the smallest pass goes next. An organization that was idle starts at the lane's virtual time, so it neither
-saves up turns nor loses them.
+Shares follow stride scheduling (Waldspurger and Weihl, 1995): each organization has a pass that grows by 1 / weight
+with each task it starts; the smallest pass goes next. An organization that was idle starts at the lane's virtual time,
+so it neither saves up turns nor loses them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -65,11 +65,15 @@ def pick(
 ) -> Picked:
     """Choose tasks for one node.
 
-    `is_strict` keeps an organization's own order: a head that does not fit holds back what is behind it. Otherwise a smaller task
-    may overtake, until the head has waited PATIENCE_SECONDS and it is its organization's turn; then room is kept for it.
+    `is_strict` keeps an organization's own order: a head that does not fit holds back what is behind it. Otherwise a
+    smaller task may overtake, until the head has waited PATIENCE_SECONDS and it is its organization's turn; then room
+    is kept for it.
     """
     waiting = {organization: list(queue) for organization, queue in queues.items() if queue}
-    state = {organization: replace(shares[organization], passed=max(shares[organization].passed, virtual_time)) for organization in waiting}
+    state = {
+        organization: replace(shares[organization], passed=max(shares[organization].passed, virtual_time))
+        for organization in waiting
+    }
     chosen: list[UUID] = []
     touched: dict[UUID, float] = {}
     while waiting and room.slots > 0:

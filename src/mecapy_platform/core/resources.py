@@ -37,14 +37,16 @@ def cap_of(text: str) -> Resources | None:
     parts = text.split(":")
     if len(parts) == 3 and all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
         return Resources(*(int(part) for part in parts))
-    raise ConfigurationError("bad_tier_cap", f"{text!r} is no cap on resources; write {', '.join(TIERS)}, CPU:MiB:SECONDS, or none.")
+    raise ConfigurationError(
+        "bad_tier_cap", f"{text!r} is no cap on resources; write {', '.join(TIERS)}, CPU:MiB:SECONDS, or none."
+    )
 
 
 def resolve(package: Mapping[str, object], function: Mapping[str, object]) -> Resources:
     """Combine two blocks of {tier, cpu, memory_mb, timeout}, already checked.
 
-    A tier in the function's block replaces cpu and memory; an explicit field replaces that field. A time limit written down
-    in either block wins over a tier's; else it is the one of the tier that counts.
+    A tier in the function's block replaces cpu and memory; an explicit field replaces that field. A time limit written
+    down in either block wins over a tier's; else it is the one of the tier that counts.
     """
     own_tier = function.get("tier")
     base = TIERS[str(own_tier or package.get("tier") or DEFAULT_TIER)]

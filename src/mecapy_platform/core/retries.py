@@ -37,7 +37,11 @@ class Policy:
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> "Policy":
         kinds = stored.get("on") or [FailureKind.USER_ERROR]
-        return cls(int(stored.get("max", 0)), float(stored.get("backoff_seconds", 1.0)), frozenset(FailureKind(kind) for kind in kinds))
+        return cls(
+            int(stored.get("max", 0)),
+            float(stored.get("backoff_seconds", 1.0)),
+            frozenset(FailureKind(kind) for kind in kinds),
+        )
 
 
 @dataclass(frozen=True)

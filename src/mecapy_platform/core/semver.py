@@ -9,7 +9,9 @@ from mecapy_platform.core.errors import InvalidInputError, Problem
 
 NUMBER = r"(?:0|[1-9][0-9]{0,17})"
 IDENTIFIER = rf"(?:{NUMBER}|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
-SEMVER = re.compile(rf"({NUMBER})\.({NUMBER})\.({NUMBER})(?:-({IDENTIFIER}(?:\.{IDENTIFIER})*))?(?:\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?")
+SEMVER = re.compile(
+    rf"({NUMBER})\.({NUMBER})\.({NUMBER})(?:-({IDENTIFIER}(?:\.{IDENTIFIER})*))?(?:\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?"
+)
 
 
 @total_ordering
@@ -23,7 +25,9 @@ class SemVer:
         found = SEMVER.fullmatch(text)
         if found is None:
             message = f"{text!r} is not a version of the form 1.2.3 or 1.2.3-rc.1."
-            raise InvalidInputError("version_invalid", message, problems=[Problem("version", "version_invalid", message)])
+            raise InvalidInputError(
+                "version_invalid", message, problems=[Problem("version", "version_invalid", message)]
+            )
         major, minor, patch, prerelease = found.groups()
         return cls((int(major), int(minor), int(patch)), tuple(prerelease.split(".")) if prerelease else ())
 

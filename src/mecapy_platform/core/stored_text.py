@@ -1,4 +1,7 @@
-"""Text that tenants' code brought up, made fit to be stored and shown: PostgreSQL takes no NUL, UTF-8 no half of a surrogate pair."""
+"""Text that tenants' code brought up, made fit to be stored and shown.
+
+PostgreSQL takes no NUL, UTF-8 no half of a surrogate pair.
+"""
 
 import re
 from typing import Any

@@ -13,12 +13,17 @@ MAX_BYTES = 4 << 20
 MAX_CASES = 1000
 RELATIVE = 1e-9
 TOP_KEYS = frozenset({"function", "handler", "test_cases", "description"})
-CASE_KEYS = frozenset({"name", "description", "inputs", "request", "expected_outputs", "expected", "expected_exception", "tolerance"})
+CASE_KEYS = frozenset(
+    {"name", "description", "inputs", "request", "expected_outputs", "expected", "expected_exception", "tolerance"}
+)
 
 
 @dataclass(frozen=True)
 class TestCase:
-    """One case. `handler` is what the file names ("module:function"); `inputs` of File ports are paths inside the package."""
+    """One case.
+
+    `handler` is what the file names ("module:function"); `inputs` of File ports are paths inside the package.
+    """
 
     __test__ = False  # no class of tests, whatever pytest makes of its name
 
@@ -49,13 +54,21 @@ def parse_testcases(text: bytes, *, file: str = "") -> list[TestCase]:
     problems: list[Problem] = []
     cases = _file(whole, problems)
     if problems:
-        raise InvalidInputError("testcases_invalid", f"{file} has {len(problems)} problems: {problems[0].message}", problems=problems)
+        raise InvalidInputError(
+            "testcases_invalid", f"{file} has {len(problems)} problems: {problems[0].message}", problems=problems
+        )
     return cases
 
 
 def _file(whole: Any, problems: list[Problem]) -> list[TestCase]:
     if not isinstance(whole, dict) or not isinstance(whole.get("test_cases"), list):
-        problems.append(Problem("test_cases", "wrong_type", 'The file is an object with "handler" or "function", and a list "test_cases".'))
+        problems.append(
+            Problem(
+                "test_cases",
+                "wrong_type",
+                'The file is an object with "handler" or "function", and a list "test_cases".',
+            )
+        )
         return []
     problems.extend(Problem(key, "unknown_key", f"Unknown key {key[:80]!r}.") for key in whole.keys() - TOP_KEYS)
     handler = whole.get("handler", whole.get("function"))
@@ -66,7 +79,11 @@ def _file(whole: Any, problems: list[Problem]) -> list[TestCase]:
     if not 1 <= len(written) <= MAX_CASES:
         problems.append(Problem("test_cases", "out_of_range", f"There must be 1 to {MAX_CASES} test cases."))
         return []
-    return [case for index, one in enumerate(written) if (case := _case(one, handler, f"test_cases[{index}]", problems)) is not None]
+    return [
+        case
+        for index, one in enumerate(written)
+        if (case := _case(one, handler, f"test_cases[{index}]", problems)) is not None
+    ]
 
 
 def _case(written: Any, handler: str | None, path: str, problems: list[Problem]) -> TestCase | None:
@@ -74,7 +91,9 @@ def _case(written: Any, handler: str | None, path: str, problems: list[Problem])
         problems.append(Problem(path, "wrong_type", "A test case is an object."))
         return None
     before = len(problems)
-    problems.extend(Problem(f"{path}.{key}", "unknown_key", f"Unknown key {key[:80]!r}.") for key in written.keys() - CASE_KEYS)
+    problems.extend(
+        Problem(f"{path}.{key}", "unknown_key", f"Unknown key {key[:80]!r}.") for key in written.keys() - CASE_KEYS
+    )
     name = written.get("name", path)
     inputs = written.get("inputs", written.get("request", {}))
     raised = written.get("expected_exception")
@@ -86,7 +105,11 @@ def _case(written: Any, handler: str | None, path: str, problems: list[Problem])
         problems.append(Problem(f"{path}.inputs", "wrong_type", "inputs must be an object keyed by port."))
     if raised is not None and not isinstance(raised, str):
         problems.append(
-            Problem(f"{path}.expected_exception", "wrong_type", "expected_exception is the name of a class, such as ValueError.")
+            Problem(
+                f"{path}.expected_exception",
+                "wrong_type",
+                "expected_exception is the name of a class, such as ValueError.",
+            )
         )
     if has_values == (raised is not None):
         message = "A test case has either expected outputs or expected_exception."
@@ -104,7 +127,11 @@ def _tolerance(written: Any, path: str, problems: list[Problem]) -> float:
     if value is None:
         return 0.0
     if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-        problems.append(Problem(f"{path}.tolerance", "wrong_type", 'tolerance is {"numeric": number}, the absolute difference allowed.'))
+        problems.append(
+            Problem(
+                f"{path}.tolerance", "wrong_type", 'tolerance is {"numeric": number}, the absolute difference allowed.'
+            )
+        )
         return 0.0
     return float(value)
 
@@ -112,8 +139,8 @@ def _tolerance(written: Any, path: str, problems: list[Problem]) -> float:
 def compare(expected: Mapping[str, Any], actual: Mapping[str, Any], tolerance: float) -> list[str]:
     """What differs, in a person's words; empty when all expected keys agree.
 
-    Only the keys of `expected` are compared. Numbers agree within the absolute `tolerance`, or within 1e-9 of their size,
-    which is what rounding alone may do.
+    Only the keys of `expected` are compared. Numbers agree within the absolute `tolerance`, or within 1e-9 of their
+    size, which is what rounding alone may do.
     """
     return _compare(expected, actual, tolerance, "")
 
@@ -122,7 +149,11 @@ def exception_matches(expected: str, raised: str | None) -> bool:
     """By class name; what stands before the last dot counts only where both give it."""
     if raised is None:
         return False
-    return expected == raised or ("." not in expected and raised.rpartition(".")[2] == expected) or expected.rpartition(".")[2] == raised
+    return (
+        expected == raised
+        or ("." not in expected and raised.rpartition(".")[2] == expected)
+        or expected.rpartition(".")[2] == raised
+    )
 
 
 def _compare(expected: Any, actual: Any, tolerance: float, path: str) -> list[str]:
@@ -133,7 +164,9 @@ def _compare(expected: Any, actual: Any, tolerance: float, path: str) -> list[st
     if _is_number(expected) and _is_number(actual):
         if math.isclose(expected, actual, rel_tol=RELATIVE, abs_tol=tolerance):
             return []
-        return [f"{path}: expected {expected}, got {actual} (difference {abs(expected - actual):.6g}, allowed {tolerance:.6g})"]
+        return [
+            f"{path}: expected {expected}, got {actual} (difference {abs(expected - actual):.6g}, allowed {tolerance:.6g})"
+        ]
     same = expected == actual and isinstance(expected, bool) == isinstance(actual, bool)
     return [] if same else [f"{path}: expected {said(expected)}, got {said(actual)}"]
 
@@ -154,7 +187,11 @@ def _compare_lists(expected: Sequence[Any], actual: Any, tolerance: float, path:
     if len(expected) != len(actual):
         return [f"{path}: expected {len(expected)} items, got {len(actual)}"]
     pairs = enumerate(zip(expected, actual, strict=True))
-    return [difference for index, (one, other) in pairs for difference in _compare(one, other, tolerance, f"{path}[{index}]")]
+    return [
+        difference
+        for index, (one, other) in pairs
+        for difference in _compare(one, other, tolerance, f"{path}[{index}]")
+    ]
 
 
 def _is_number(value: Any) -> bool:

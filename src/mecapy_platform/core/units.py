@@ -1,9 +1,10 @@
 """Quantities as people write them ("12 mm", "20kN", "3/4 inch") become numbers in SI, or in the unit system of a package.
 
-Only a number followed by products of known units is read; nothing is ever evaluated. Temperature: on a `Temperature` port
-"20 degC" and "68 degF" are points on a scale and become 293.15 K; a difference is written in K. An offset unit never stands in
-a product. Angle counts as a dimension, so that "60 rpm" is 1 Hz (turns a second) and "5 rad" is no pure number.
-The registry holds a closed list of units of mechanical engineering: in pint's own list "Nm" is a unit of yarn and "pa" a time.
+Only a number followed by products of known units is read; nothing is ever evaluated. Temperature: on a `Temperature`
+port "20 degC" and "68 degF" are points on a scale and become 293.15 K; a difference is written in K. An offset unit
+never stands in a product. Angle counts as a dimension, so that "60 rpm" is 1 Hz (turns a second) and "5 rad" is no pure
+number. The registry holds a closed list of units of mechanical engineering: in pint's own list "Nm" is a unit of yarn
+and "pa" a time.
 """
 
 import importlib
@@ -108,7 +109,9 @@ _NUMBER = re.compile(
     r"\s*(?P<number>[+-]?(?:\d{1,30}(?:\.\d{0,30})?|\.\d{1,30})(?:[eE][+-]?\d{1,3})?)(?:\s*/\s*(?P<below>\d{1,6}))?\s*(?P<unit>\D.*)?\Z",
     re.ASCII,
 )
-_FACTOR = re.compile(r"\s*(?P<sign>[*/·⋅\u00d7])?\s*(?P<name>[^\W\d_]+(?:_[^\W\d_]+)*0?)(?:(?:\s*(?:\^|\*\*)\s*)?(?P<power>-?[1-4]))?\s*")
+_FACTOR = re.compile(
+    r"\s*(?P<sign>[*/·⋅\u00d7])?\s*(?P<name>[^\W\d_]+(?:_[^\W\d_]+)*0?)(?:(?:\s*(?:\^|\*\*)\s*)?(?P<power>-?[1-4]))?\s*"
+)
 _SPELLINGS = {
     '"': "inch",
     "″": "inch",
@@ -126,11 +129,20 @@ _SPELLINGS = {
     "(": " ",
     ")": " ",
 }
-_DIMENSIONS = {"[length]": "a length", "[mass]": "a mass", "[time]": "a time", "[temperature]": "a temperature", "[angle]": "an angle"}
+_DIMENSIONS = {
+    "[length]": "a length",
+    "[mass]": "a mass",
+    "[time]": "a time",
+    "[temperature]": "a temperature",
+    "[angle]": "an angle",
+}
 
 
 class QuantityError(ValueError):
-    """A text that is no quantity of the expected kind; `code` is not_a_quantity, unknown_unit, unit_mismatch or not_finite."""
+    """A text that is no quantity of the expected kind.
+
+    `code` is not_a_quantity, unknown_unit, unit_mismatch or not_finite.
+    """
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -139,7 +151,10 @@ class QuantityError(ValueError):
 
 @cache
 def registry() -> "pint.UnitRegistry[float]":
-    """The one registry of this process, made on first use: importing pint takes half a second, which most commands never need."""
+    """The one registry of this process, made on first use.
+
+    Importing pint takes half a second, which most commands never need.
+    """
     module = importlib.import_module("pint")
     made = module.UnitRegistry(None, on_redefinition="ignore")
     made.load_definitions(DEFINITIONS.strip().splitlines())
@@ -164,7 +179,9 @@ def to_number(text: str, type_name: str, system: UnitSystem = UnitSystem.SI) -> 
     match = _NUMBER.match(text) if len(text) <= MAX_TEXT else None
     if match is None or (match["below"] and float(match["below"]) == 0):
         shown = text if len(text) <= MAX_TEXT else text[:40] + ".."
-        raise QuantityError("not_a_quantity", f'{shown!r} is no quantity; write a number and a unit such as "{example}".')
+        raise QuantityError(
+            "not_a_quantity", f'{shown!r} is no quantity; write a number and a unit such as "{example}".'
+        )
     number = float(match["number"]) / float(match["below"] or 1)
     if match["unit"]:
         number = _convert(number, match["unit"], text, type_name, system)
@@ -184,7 +201,11 @@ def convert(text: str, type_name: str, path: str, system: UnitSystem = UnitSyste
 def _convert(number: float, unit_text: str, text: str, type_name: str, system: UnitSystem) -> float:
     powers = _powers(unit_text, text, type_name)
     target = registry().Unit(_target(UNITS[type_name][0 if system is UnitSystem.SI else 1]))
-    offset = [name for name in powers if name.endswith(("celsius", "degC", "fahrenheit", "degF", "degree_Celsius", "degree_Fahrenheit"))]
+    offset = [
+        name
+        for name in powers
+        if name.endswith(("celsius", "degC", "fahrenheit", "degF", "degree_Celsius", "degree_Fahrenheit"))
+    ]
     if offset and powers != {offset[0]: 1}:
         raise QuantityError("unit_mismatch", f"{text!r}: {offset[0]} cannot stand in a product; write K.")
     unit = registry().Unit("")
@@ -215,11 +236,14 @@ def _powers(unit_text: str, text: str, type_name: str) -> dict[str, int]:
     while position < len(unit_text):
         match = _FACTOR.match(unit_text, position)
         if match is None or match.end() == position or len(powers) > 6:
-            raise QuantityError("not_a_quantity", f'{text!r} is no quantity; write a number and a unit such as "{UNITS[type_name][2]}".')
+            raise QuantityError(
+                "not_a_quantity", f'{text!r} is no quantity; write a number and a unit such as "{UNITS[type_name][2]}".'
+            )
         name = match["name"]
         if name not in registry():
             raise QuantityError(
-                "unknown_unit", f'{text!r}: {name!r} is no unit known here; {type_name} expects for example "{UNITS[type_name][2]}".'
+                "unknown_unit",
+                f'{text!r}: {name!r} is no unit known here; {type_name} expects for example "{UNITS[type_name][2]}".',
             )
         power = int(match["power"] or 1)
         powers[name] = powers.get(name, 0) + (-power if match["sign"] == "/" else power)

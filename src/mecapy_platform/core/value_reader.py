@@ -152,7 +152,9 @@ class ValueReader:
             if name in fields:
                 read[name] = self.read(fields[name], inner, f"{path}.{name}")
             else:
-                self.problem(f"{path}.{name}", "unknown_field", f"{path} has no field {str(name)[:80]!r}; it is {{{shape}}}.")
+                self.problem(
+                    f"{path}.{name}", "unknown_field", f"{path} has no field {str(name)[:80]!r}; it is {{{shape}}}."
+                )
         return read
 
     def _literal(self, kind: LiteralType, value: Any, path: str) -> Any:
@@ -165,7 +167,9 @@ class ValueReader:
             if not self._is_output and isinstance(value, int | float) and str(value) == allowed:
                 return allowed
         shown = repr(value)[:80] if isinstance(value, str | int | float) else said(value)
-        self.problem(path, "not_allowed", f"{path} is {shown}; allowed are {', '.join(str(one) for one in kind.values)}.")
+        self.problem(
+            path, "not_allowed", f"{path} is {shown}; allowed are {', '.join(str(one) for one in kind.values)}."
+        )
         return None
 
     def _vector(self, name: str, value: Any, path: str) -> Any:

@@ -35,8 +35,9 @@ def check_inputs(
     Raises
     ------
     InvalidInputError
-        "inputs_invalid" with every problem; codes: missing_input, unknown_input, wrong_type, unit_mismatch, unknown_unit,
-        not_a_quantity, not_finite, out_of_range, not_allowed, bad_text, too_deep, file_expected, no_file_port.
+        "inputs_invalid" with every problem; codes: missing_input, unknown_input, wrong_type, unit_mismatch,
+        unknown_unit, not_a_quantity, not_finite, out_of_range, not_allowed, bad_text, too_deep, file_expected,
+        no_file_port.
     """
     if depth_of(inputs) > MAX_DEPTH:
         problem = Problem("inputs", "too_deep", f"The inputs are nested deeper than {MAX_DEPTH} levels.")
@@ -50,7 +51,11 @@ def check_inputs(
         elif name not in ports and free:
             checked[name] = reader.any_json(value, name)
         elif name not in ports:
-            reader.problem(name, "unknown_input", f"{name[:80]!r} is no input of this function. It has: {', '.join(ports) or 'none'}.")
+            reader.problem(
+                name,
+                "unknown_input",
+                f"{name[:80]!r} is no input of this function. It has: {', '.join(ports) or 'none'}.",
+            )
     for name, port in ports.items():
         given = file_inputs if isinstance(kinds[name], FileType) else inputs
         if port.get("required", True) and name not in given and name not in inputs:
@@ -92,7 +97,9 @@ def check_outputs(ports: Ports, text: bytes, limit_bytes: int, *, units: str = U
     except JsonError as error:
         raise MalformedError(f"result_{error.code}", f"The handler's result cannot be read: {error}") from error
     if not isinstance(values, dict):
-        raise InvalidInputError("result_not_an_object", "out/data.json must hold one JSON object, keyed by output port.")
+        raise InvalidInputError(
+            "result_not_an_object", "out/data.json must hold one JSON object, keyed by output port."
+        )
     reader = ValueReader(UnitSystem(units), is_output=True)
     checked = {}
     for name, value in values.items():
@@ -115,7 +122,9 @@ def _raise(reader: ValueReader, code: str, message: str) -> None:
     if not problems:
         return
     if len(problems) < len(reader.problems):
-        problems.append(Problem("", "more_problems", f"{len(reader.problems) - MAX_PROBLEMS} more problems are not listed."))
+        problems.append(
+            Problem("", "more_problems", f"{len(reader.problems) - MAX_PROBLEMS} more problems are not listed.")
+        )
     if len(problems) == 1:
         message = problems[0].message
     raise InvalidInputError(code, message, problems=problems)

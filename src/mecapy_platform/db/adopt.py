@@ -1,4 +1,7 @@
-"""Statements for runs that outlive their worker: who takes them over, how much of their output is kept, which still count."""
+"""Statements for runs that outlive their worker.
+
+Who takes them over, how much of their output is kept, which still count.
+"""
 
 from sqlalchemy import text
 
@@ -8,10 +11,14 @@ UPDATE attempts SET reference = :reference, backend = :backend WHERE token = :to
 """)
 
 # Another process of this node may go on at once.
-LET_GO = text("UPDATE attempts SET lease_until = clock_timestamp() WHERE token = :token AND ended_at IS NULL AND reference IS NOT NULL")
+LET_GO = text(
+    "UPDATE attempts SET lease_until = clock_timestamp() WHERE token = :token AND ended_at IS NULL AND reference IS "
+    "NOT NULL"
+)
 
 OTHER_WORKERS = text("""
-SELECT DISTINCT worker FROM attempts WHERE node = :node AND ended_at IS NULL AND reference IS NOT NULL AND worker <> :worker
+SELECT DISTINCT worker FROM attempts WHERE node = :node AND ended_at IS NULL AND reference IS NOT NULL
+    AND worker <> :worker
 """)
 
 # The runs of this node whose worker is gone get a new token: from here on a late old worker changes nothing.
@@ -29,8 +36,10 @@ WITH left_alone AS (
 ), told AS (
     UPDATE tasks t SET attempt_token = taken.token FROM taken WHERE t.id = taken.task_id RETURNING t.*
 )
-SELECT taken.reference, taken.number, taken.token, told.id AS task_id, told.organization_id, told.lane, told.cpu, told.memory_mb,
-       told.timeout_seconds, told.inputs, told.files, f.name AS function, f.handler, f.entrypoint, f.inputs AS input_ports,
+SELECT taken.reference, taken.number, taken.token, told.id AS task_id, told.organization_id, told.lane, told.cpu,
+    told.memory_mb,
+       told.timeout_seconds, told.inputs, told.files, f.name AS function, f.handler, f.entrypoint,
+           f.inputs AS input_ports,
        f.outputs AS output_ports, f.options, v.id AS version_id, v.archive_key, v.archive_sha256, v.environment_digest,
        v.requirements_lock, v.interpreter, v.runtime, o.limits
 FROM taken JOIN told ON told.id = taken.task_id JOIN functions f ON f.id = told.function_id
@@ -45,4 +54,6 @@ SELECT coalesce(sum(length(text)) FILTER (WHERE kind = 'stdout'), 0) AS stdout_c
 FROM task_logs WHERE task_id = :task_id AND attempt = :number
 """)
 
-STILL_COUNT = text("SELECT task_id, number FROM attempts WHERE task_id = ANY (cast(:task_ids AS uuid[])) AND ended_at IS NULL")
+STILL_COUNT = text(
+    "SELECT task_id, number FROM attempts WHERE task_id = ANY (cast(:task_ids AS uuid[])) AND ended_at IS NULL"
+)

@@ -24,9 +24,9 @@ class _Asked(Generic[Answer]):
 class Gate(Generic[Answer]):
     """Questions of one kind over one connection.
 
-    `statement` takes one JSON array and further fixed parameters; `write` makes the array of several questions, `read` gives each its
-    answer by position, None where there is none. A statement that fails is repeated question by question, so that one that cannot be
-    answered holds back no other.
+    `statement` takes one JSON array and further fixed parameters; `write` makes the array of several questions, `read`
+    gives each its answer by position, None where there is none. A statement that fails is repeated question by
+    question, so that one that cannot be answered holds back no other.
     """
 
     def __init__(

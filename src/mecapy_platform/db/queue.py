@@ -2,17 +2,20 @@
 
 from sqlalchemy import text
 
-# Whose turn: the lane's virtual time is the row of the nil organization; locking it makes claims of one lane follow each other.
+# Whose turn: the lane's virtual time is the row of the nil organization; locking it makes claims of one lane follow
+# each other.
 LOCK_LANE = text(
-    "SELECT passed FROM lane_shares WHERE lane = :lane AND organization_id = '00000000-0000-0000-0000-000000000000' FOR UPDATE"
+    "SELECT passed FROM lane_shares WHERE lane = :lane AND organization_id = '00000000-0000-0000-0000-000000000000' "
+    "FOR UPDATE"
 )
 
 ADD_LANE = text(
-    "INSERT INTO lane_shares (lane, organization_id) VALUES (:lane, '00000000-0000-0000-0000-000000000000') ON CONFLICT DO NOTHING"
+    "INSERT INTO lane_shares (lane, organization_id) VALUES (:lane, '00000000-0000-0000-0000-000000000000') ON "
+    "CONFLICT DO NOTHING"
 )
 
-# Claims of one node follow each other. A statement of its own: the next one then sees what the claim before it has committed,
-# while a statement that waits for a lock goes on with the picture it took before waiting.
+# Claims of one node follow each other. A statement of its own: the next one then sees what the claim before it has
+# committed, while a statement that waits for a lock goes on with the picture it took before waiting.
 LOCK_NODE = text("SELECT FROM nodes WHERE name = :node FOR UPDATE")
 
 NODE_ROOM = text("""
@@ -64,17 +67,22 @@ WITH wanted AS (
     FROM wanted w WHERE t.id = w.task_id AND t.claimable AND t.state = 'queued'
     RETURNING t.*, w.position
 ), attempt AS (
-    INSERT INTO attempts (organization_id, task_id, number, token, node, worker, backend, cpu, memory_mb, lane, lease_until)
+    INSERT INTO attempts (organization_id, task_id, number, token, node, worker, backend, cpu, memory_mb, lane,
+        lease_until)
     SELECT organization_id, id, attempts, attempt_token, :node, :worker, :backend, cpu, memory_mb, lane,
            clock_timestamp() + make_interval(secs => :lease_seconds)
     FROM claimed
 ), started AS (
     INSERT INTO events (organization_id, task_id, kind, data)
-    SELECT organization_id, id, 'TaskStarted', json_build_object('attempt', attempts, 'node', cast(:node AS text)) FROM claimed
+    SELECT organization_id, id, 'TaskStarted', json_build_object('attempt', attempts, 'node', cast(:node AS text))
+        FROM claimed
 )
-SELECT c.id AS task_id, c.organization_id, c.attempts AS number, c.attempt_token AS token, c.lane, c.cpu, c.memory_mb, c.timeout_seconds,
-       c.inputs, c.files, f.name AS function, f.handler, f.entrypoint, f.inputs AS input_ports, f.outputs AS output_ports, f.options,
-       v.id AS version_id, v.archive_key, v.archive_sha256, v.environment_digest, v.requirements_lock, v.interpreter, v.runtime, o.limits
+SELECT c.id AS task_id, c.organization_id, c.attempts AS number, c.attempt_token AS token, c.lane, c.cpu, c.memory_mb,
+    c.timeout_seconds,
+       c.inputs, c.files, f.name AS function, f.handler, f.entrypoint, f.inputs AS input_ports,
+           f.outputs AS output_ports, f.options,
+       v.id AS version_id, v.archive_key, v.archive_sha256, v.environment_digest, v.requirements_lock, v.interpreter,
+           v.runtime, o.limits
 FROM claimed c JOIN functions f ON f.id = c.function_id JOIN package_versions v ON v.id = c.package_version_id
 JOIN organizations o ON o.id = c.organization_id
 ORDER BY c.position
@@ -92,11 +100,12 @@ WHERE token = ANY (cast(:tokens AS uuid[])) AND ended_at IS NULL RETURNING token
 """)
 
 CANCELLED = text(
-    "SELECT attempt_token FROM tasks WHERE id = ANY (cast(:task_ids AS uuid[])) AND cancel_requested_at IS NOT NULL AND state = 'running'"
+    "SELECT attempt_token FROM tasks WHERE id = ANY (cast(:task_ids AS uuid[])) AND cancel_requested_at IS NOT NULL "
+    "AND state = 'running'"
 )
 
-# After a restart of PostgreSQL nobody could renew for a while: wait one lease before anyone is called lost. A run with a durable name
-# goes on without its worker: its node gets time to come back.
+# After a restart of PostgreSQL nobody could renew for a while: wait one lease before anyone is called lost. A run with
+# a durable name goes on without its worker: its node gets time to come back.
 LOST = text("""
 SELECT token FROM attempts
 WHERE ended_at IS NULL
@@ -147,10 +156,12 @@ WHERE f.id = used.function_id AND h.runs > 0
 """)
 
 # A version to build, oldest first; one whose builder is gone is built again.
-# What a worker must know of a function to run it, beyond the task. A version that can be claimed does not change any more.
+# What a worker must know of a function to run it, beyond the task. A version that can be claimed does not change any
+# more.
 FACTS = text("""
 SELECT json_build_object('function', f.name, 'handler', f.handler, 'entrypoint', f.entrypoint, 'input_ports', f.inputs,
-    'output_ports', f.outputs, 'options', f.options, 'version_id', v.id, 'archive_key', v.archive_key, 'archive_sha256', v.archive_sha256,
+    'output_ports', f.outputs, 'options', f.options, 'version_id', v.id, 'archive_key', v.archive_key,
+        'archive_sha256', v.archive_sha256,
     'environment_digest', v.environment_digest, 'requirements_lock', v.requirements_lock, 'interpreter', v.interpreter,
     'runtime', v.runtime)
 FROM functions f JOIN package_versions v ON v.id = f.package_version_id WHERE f.id = :function_id
@@ -180,7 +191,8 @@ SELECT EXISTS (SELECT FROM package_versions
 SEE_NODE = text("""
 INSERT INTO nodes (name, cpu, memory_mb, disk_free_bytes, accepts_work, refusal, tools)
 VALUES (:name, :cpu, :memory_mb, :disk_free_bytes, :accepts_work, :refusal, cast(:tools AS json))
-ON CONFLICT (name) DO UPDATE SET cpu = excluded.cpu, memory_mb = excluded.memory_mb, disk_free_bytes = excluded.disk_free_bytes,
+ON CONFLICT (name) DO UPDATE SET cpu = excluded.cpu, memory_mb = excluded.memory_mb,
+    disk_free_bytes = excluded.disk_free_bytes,
     accepts_work = excluded.accepts_work, refusal = excluded.refusal, tools = excluded.tools, seen_at = now()
 """).bindparams(tools="[]")
 

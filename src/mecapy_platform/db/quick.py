@@ -1,4 +1,7 @@
-"""The prepared statements of the short ways: claim what fits at once, end many attempts at once. Parameters and answers are text."""
+"""The prepared statements of the short ways: claim what fits at once, end many attempts at once.
+
+Parameters and answers are text.
+"""
 
 CLAIM_ALL = "SELECT verdict, claims FROM mecapy_claim_all($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 FINISH_MANY = "SELECT ended, lanes, claims FROM mecapy_finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"

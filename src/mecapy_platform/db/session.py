@@ -7,10 +7,13 @@ from uuid import UUID
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
-SET_SCOPE = text("SELECT set_config('mecapy.organizations', :organizations, true), set_config('mecapy.user_id', :user_id, true)")
+SET_SCOPE = text(
+    "SELECT set_config('mecapy.organizations', :organizations, true), set_config('mecapy.user_id', :user_id, true)"
+)
 WIDEN_SCOPE = text("""
 SELECT set_config(
-    'mecapy.organizations', concat_ws(',', nullif(current_setting('mecapy.organizations', true), ''), cast(:organization AS text)), true
+    'mecapy.organizations', concat_ws(',', nullif(current_setting('mecapy.organizations', true), ''),
+        cast(:organization AS text)), true
 )
 """)
 
@@ -23,7 +26,10 @@ def make_engine(url: str, *, pool_size: int = 10) -> Engine:
         max_overflow=10,
         pool_pre_ping=True,
         pool_recycle=1800,
-        connect_args={"connect_timeout": 5, "options": "-c statement_timeout=30000 -c idle_in_transaction_session_timeout=60000"},
+        connect_args={
+            "connect_timeout": 5,
+            "options": "-c statement_timeout=30000 -c idle_in_transaction_session_timeout=60000",
+        },
     )
 
 

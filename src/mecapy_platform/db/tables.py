@@ -1,10 +1,26 @@
-"""The tables as ORM rows. Rules of the rows live in services; who may see them is decided by the policies in migrations."""
+"""The tables as ORM rows.
+
+Rules of the rows live in services; who may see them is decided by the policies in migrations.
+"""
 
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import JSON, BigInteger, DateTime, Double, ForeignKey, Identity, Integer, SmallInteger, Text, Uuid, func, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Double,
+    ForeignKey,
+    Identity,
+    Integer,
+    SmallInteger,
+    Text,
+    Uuid,
+    func,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -34,8 +50,12 @@ class Organization(Base):
     is_personal: Mapped[bool] = mapped_column(server_default=text("false"))
     source: Mapped[str] = mapped_column(server_default="local")  # local | issuer
     weight: Mapped[float] = mapped_column(server_default=text("1"))
-    limits: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))  # overrides of settings, by setting name
-    checks: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))  # what differs from the default policy, see core/checks
+    limits: Mapped[dict[str, Any]] = mapped_column(
+        server_default=text("'{}'")
+    )  # overrides of settings, by setting name
+    checks: Mapped[dict[str, Any]] = mapped_column(
+        server_default=text("'{}'")
+    )  # what differs from the default policy, see core/checks
     catalog: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))  # counts changes of what its names mean
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
@@ -122,7 +142,9 @@ class Function(Base):
     cpu: Mapped[int]
     memory_mb: Mapped[int]
     timeout_seconds: Mapped[float]
-    options: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))  # retries, warm, needs, expected_seconds
+    options: Mapped[dict[str, Any]] = mapped_column(
+        server_default=text("'{}'")
+    )  # retries, warm, needs, expected_seconds
     checksum: Mapped[str]
     completed_runs: Mapped[int] = mapped_column(server_default=text("0"))
     p95_seconds: Mapped[float | None]
@@ -150,7 +172,9 @@ class Task(Base):
     not_before: Mapped[datetime | None]
 
     inputs: Mapped[dict[str, Any]]
-    files: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))  # port -> {upload_id, key, extension, size_bytes, sha256}
+    files: Mapped[dict[str, Any]] = mapped_column(
+        server_default=text("'{}'")
+    )  # port -> {upload_id, key, extension, size_bytes, sha256}
     inputs_digest: Mapped[str]
     cpu: Mapped[int]
     memory_mb: Mapped[int]
@@ -158,7 +182,9 @@ class Task(Base):
     retries: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))  # max, backoff_seconds, on
     attempts: Mapped[int] = mapped_column(server_default=text("0"))
     machine_failures: Mapped[int] = mapped_column(server_default=text("0"))
-    own_failures: Mapped[int] = mapped_column(server_default=text("0"))  # of the code itself; the machine's are counted apart
+    own_failures: Mapped[int] = mapped_column(
+        server_default=text("0")
+    )  # of the code itself; the machine's are counted apart
     retry_of: Mapped[UUID | None]
 
     attempt_token: Mapped[UUID | None]

@@ -1,4 +1,6 @@
-"""Prepared statements straight over libpq, for the few statements that every task needs. Text in, text out; no transaction but each call.
+"""Prepared statements straight over libpq, for the few statements that every task needs.
+
+Text in, text out; no transaction but each call.
 
 One connection, made when it is first needed and again after it was lost. Everything else goes through db/session.
 """
@@ -38,7 +40,11 @@ class _Prepared:
         if self._connection is None or self._connection.pgconn.status != pq.ConnStatus.OK:
             self.close()
             made = psycopg.connect(
-                self._url, autocommit=True, connect_timeout=CONNECT_SECONDS, application_name="mecapy-wire", options=OPTIONS
+                self._url,
+                autocommit=True,
+                connect_timeout=CONNECT_SECONDS,
+                application_name="mecapy-wire",
+                options=OPTIONS,
             )
             try:
                 for name, statement in self._statements.items():
@@ -63,7 +69,10 @@ class Wire:
         self._lock = threading.Lock()
 
     def call(self, name: str, *parameters: bytes) -> list[Row]:
-        """The rows of one prepared statement. Raises psycopg.Error; after a lost connection nobody knows whether it was committed."""
+        """The rows of one prepared statement.
+
+        Raises psycopg.Error; after a lost connection nobody knows whether it was committed.
+        """
         with self._lock:
             connection = self._prepared.connected()
             result = connection.exec_prepared(name.encode(), parameters)
@@ -73,9 +82,12 @@ class Wire:
 
     @contextmanager
     def early(self, name: str, *parameters: bytes) -> Iterator[list[Row]]:
-        """The rows before they are committed; leaving the block waits for the commit. Raises psycopg.Error, at the rows or at the commit.
+        """The rows before they are committed; leaving the block waits for the commit.
 
-        Flushing the log takes as long as a short call does: what can be undone may begin meanwhile. Nobody else sees the rows yet.
+        Raises psycopg.Error, at the rows or at the commit.
+
+        Flushing the log takes as long as a short call does: what can be undone may begin meanwhile. Nobody else sees
+        the rows yet.
         """
         with self._lock:
             connection = self._prepared.connected()

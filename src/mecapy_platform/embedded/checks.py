@@ -27,7 +27,8 @@ from mecapy_platform.settings import Settings
 
 CONTROLLERS = ("memory", "pids", "cpu")
 WITHOUT_CGROUPS = (
-    "the memory of a sandbox's processes is summed every 0.1 s instead, and all of them killed above the limit; processes are limited "
+    "the memory of a sandbox's processes is summed every 0.1 s instead, and all of them killed above the limit; "
+    "processes are limited "
     "per user; CPU is not limited. Start it as root, or under a systemd unit with Delegate=yes."
 )
 WITHOUT_LANDLOCK = "mounts, namespaces, users and the system call filter hold without this second fence."
@@ -49,7 +50,11 @@ def check_all(root: Path, settings: Settings) -> list[Check]:
         *check_sandboxes(settings),
         check_durability(settings),
         *_interpreters(),
-        _tool("uv", "builds environments of packages; install it with: pip install 'mecapy-platform[server]'", required=True),
+        _tool(
+            "uv",
+            "builds environments of packages; install it with: pip install 'mecapy-platform[server]'",
+            required=True,
+        ),
         _tool("ccx", "CalculiX, for packages that need it; on Debian: apt install calculix-ccx", required=False),
         _disk(root, settings.disk_floor_bytes),
         _running(root),
@@ -74,7 +79,11 @@ def check_sandbox(backend: str, settings: Settings) -> list[Check]:
         return [Check(f"sandbox {backend}", holds=False, detail=error.message)]
     tried = [Check(f"sandbox {backend}: {one.name}", one.holds, one.detail, one.required) for one in found]
     return tried or [
-        Check(f"sandbox {backend}", holds=False, detail="its self-test tried nothing, so nothing is proven. Report this as a fault.")
+        Check(
+            f"sandbox {backend}",
+            holds=False,
+            detail="its self-test tried nothing, so nothing is proven. Report this as a fault.",
+        )
     ]
 
 
@@ -83,7 +92,11 @@ def _versions() -> Check:
         ours = version("mecapy-platform")
     except PackageNotFoundError:
         ours = "not installed"
-    return Check("versions", holds=True, detail=f"mecapy-platform {ours}, Python {platform.python_version()}, Linux {platform.release()}")
+    return Check(
+        "versions",
+        holds=True,
+        detail=f"mecapy-platform {ours}, Python {platform.python_version()}, Linux {platform.release()}",
+    )
 
 
 def _user() -> Check:
@@ -96,11 +109,15 @@ def _user() -> Check:
 def _program(name: str, find: Callable[[], Path]) -> Check:
     try:
         path = find()
-        answer = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+        answer = subprocess.run(
+            [path, "--version"], capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
     except MecapyError as error:
         return Check(name, holds=False, detail=error.message)
     except (OSError, subprocess.SubprocessError) as error:
-        return Check(name, holds=False, detail=f"does not start: {error}. Install the [server] extra again for this machine.")
+        return Check(
+            name, holds=False, detail=f"does not start: {error}. Install the [server] extra again for this machine."
+        )
     return Check(name, holds=True, detail=answer.splitlines()[0])
 
 
@@ -109,7 +126,9 @@ def _user_namespaces() -> Check:
     closed += ["kernel.apparmor_restrict_unprivileged_userns"] if _read(_APPARMOR_SWITCH) == "1" else []
     if closed:
         what = ", ".join(closed)
-        return Check("user namespaces", holds=False, detail=f"closed by {what}. Open it with sysctl, or use the docker backend.")
+        return Check(
+            "user namespaces", holds=False, detail=f"closed by {what}. Open it with sysctl, or use the docker backend."
+        )
     return Check("user namespaces", holds=True, detail="open")
 
 
@@ -128,26 +147,44 @@ def _cgroups() -> Check:
         is_writable, kind = has_all and os.access(own, os.W_OK), "v2" if has_all else "v2 without memory, pids and cpu"
     else:
         exist = all((root / name).is_dir() for name in CONTROLLERS)
-        is_writable, kind = exist and all(os.access(root / name, os.W_OK) for name in CONTROLLERS), "v1" if exist else "none"
+        is_writable, kind = (
+            exist and all(os.access(root / name, os.W_OK) for name in CONTROLLERS),
+            "v1" if exist else "none",
+        )
     if is_writable:
         return Check(
-            "cgroups", holds=True, detail=f"{kind}, writable: memory and processes of a sandbox are limited as a group", required=False
+            "cgroups",
+            holds=True,
+            detail=f"{kind}, writable: memory and processes of a sandbox are limited as a group",
+            required=False,
         )
-    return Check("cgroups", holds=False, detail=f"{kind if kind == 'none' else kind + ', not writable'}: {WITHOUT_CGROUPS}", required=False)
+    return Check(
+        "cgroups",
+        holds=False,
+        detail=f"{kind if kind == 'none' else kind + ', not writable'}: {WITHOUT_CGROUPS}",
+        required=False,
+    )
 
 
 def _landlock() -> Check:
     """Asks the kernel for its version of Landlock, as the guest does inside."""
-    version = ctypes.CDLL(None, use_errno=True).syscall(LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(1))
+    version = ctypes.CDLL(None, use_errno=True).syscall(
+        LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(1)
+    )
     if version >= LANDLOCK_SCOPES:
         return Check(
-            "Landlock", holds=True, detail=f"version {version}: files, signals and abstract sockets once more by rule", required=False
+            "Landlock",
+            holds=True,
+            detail=f"version {version}: files, signals and abstract sockets once more by rule",
+            required=False,
         )
     if version > 0:
         detail = f"version {version}: files once more by rule; signals and abstract sockets are held back by namespaces alone"
         return Check("Landlock", holds=True, detail=detail, required=False)
     why = (
-        "this kernel is built without it" if ctypes.get_errno() == errno.ENOSYS else "this kernel was started without it (lsm=landlock,..)"
+        "this kernel is built without it"
+        if ctypes.get_errno() == errno.ENOSYS
+        else "this kernel was started without it (lsm=landlock,..)"
     )
     return Check("Landlock", holds=False, detail=f"{why}: {WITHOUT_LANDLOCK}", required=False)
 
@@ -160,7 +197,9 @@ def _own_group() -> str:
 def _interpreters() -> list[Check]:
     found = interpreters.find()
     return [
-        Check(f"Python {minor}", holds=True, detail=f"{found[minor].version}, {found[minor].executable}", required=False)
+        Check(
+            f"Python {minor}", holds=True, detail=f"{found[minor].version}, {found[minor].executable}", required=False
+        )
         if minor in found
         else Check(
             f"Python {minor}",
@@ -185,7 +224,9 @@ def _disk(root: Path, floor: int) -> Check:
     if free > 2 * floor:
         return Check("disk", holds=True, detail=text)
     return Check(
-        "disk", holds=False, detail=f"{text}; below {floor >> 20} MiB new work waits. Free some space or choose another --data DIR."
+        "disk",
+        holds=False,
+        detail=f"{text}; below {floor >> 20} MiB new work waits. Free some space or choose another --data DIR.",
     )
 
 

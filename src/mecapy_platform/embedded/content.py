@@ -1,4 +1,7 @@
-"""What `up` hands to people and scripts once everything answers: a token, the ready file, the connection of `mecapy login`."""
+"""What `up` hands to people and scripts once everything answers.
+
+A token, the ready file, the connection of `mecapy login`.
+"""
 
 import getpass
 import json
@@ -27,7 +30,8 @@ class Ready:
 
     def write(self, path: Path) -> None:
         text = json.dumps(
-            {**self.connection(), "data": self.data, "parts": {name: list(pids) for name, pids in self.parts.items()}}, indent=1
+            {**self.connection(), "data": self.data, "parts": {name: list(pids) for name, pids in self.parts.items()}},
+            indent=1,
         )
         write_atomically(path, text + "\n")
 
@@ -36,10 +40,15 @@ class Ready:
 
 
 def token(layout: Layout, person: Person, seconds: int = TOKEN_SECONDS) -> str:
-    """A token of this data directory's issuer. Needs its secrets alone, so it works while the platform runs and while it does not."""
+    """A token of this data directory's issuer.
+
+    Needs its secrets alone, so it works while the platform runs and while it does not.
+    """
     values = secrets.read(layout)
     if values is None or not values.url:
-        raise ConfigurationError("no_platform", f"{layout.root} holds no platform yet. Start one with: mecapy up --data {layout.root}")
+        raise ConfigurationError(
+            "no_platform", f"{layout.root} holds no platform yet. Start one with: mecapy up --data {layout.root}"
+        )
     return issue(load_key(layout.issuer_key), values.issuer, person, seconds)
 
 

@@ -12,7 +12,9 @@ def check_durability(settings: Settings) -> Check:
     backend = settings.backend_of(Lane.LONG_RUNNING)
     if backend in DURABLE:
         seconds = f"{settings.durable_absence_seconds:g}"
-        detail = f"they run on {backend} and go on while their worker is away, on a node that is back within {seconds} s"
+        detail = (
+            f"they run on {backend} and go on while their worker is away, on a node that is back within {seconds} s"
+        )
         return Check("long calculations", holds=True, detail=detail, required=False)
     detail = (
         f"they run on {backend}, end with their worker and start again. Where a Docker daemon is: "

@@ -1,4 +1,7 @@
-"""The Python interpreters 3.10 to 3.13 of this machine: ours, pyenv's, uv's, those on PATH. Asked only for their version."""
+"""The Python interpreters 3.10 to 3.13 of this machine: ours, pyenv's, uv's, those on PATH.
+
+Asked only for their version.
+"""
 
 import os
 import re
@@ -41,7 +44,9 @@ def find(environment: Mapping[str, str] | None = None) -> dict[str, Interpreter]
 
 
 def _candidates(minor: str, environment: Mapping[str, str]) -> Iterator[Path]:
-    yield from (Path(path) for path in environment.get(FOUND_VARIABLE, "").split(os.pathsep) if path.endswith(f"python{minor}"))
+    yield from (
+        Path(path) for path in environment.get(FOUND_VARIABLE, "").split(os.pathsep) if path.endswith(f"python{minor}")
+    )
     home = Path(environment.get("HOME", "/nonexistent"))
     pyenv = Path(environment.get("PYENV_ROOT", home / ".pyenv"))
     uv = Path(environment.get("UV_PYTHON_INSTALL_DIR", home / ".local/share/uv/python"))
@@ -62,7 +67,9 @@ def _patch(folder: Path) -> int:
 
 def _ask(executable: Path) -> Interpreter | None:
     try:
-        answer = subprocess.run([executable, "-I", "-S", "-c", QUESTION], capture_output=True, text=True, timeout=10, check=True).stdout
+        answer = subprocess.run(
+            [executable, "-I", "-S", "-c", QUESTION], capture_output=True, text=True, timeout=10, check=True
+        ).stdout
     except (OSError, subprocess.SubprocessError):
         return None
     match answer.splitlines():

@@ -1,4 +1,7 @@
-"""`mecapy up`: one process tree for one machine. Starts the parts in order, watches them, ends them in the reverse order."""
+"""`mecapy up`: one process tree for one machine.
+
+Starts the parts in order, watches them, ends them in the reverse order.
+"""
 
 import gc
 import os
@@ -96,13 +99,16 @@ class Launcher:
                 listener.close()
                 if port is not None:
                     raise ConfigurationError(
-                        "port_in_use", f"Cannot listen on {host} port {port}: {error.strerror}. Choose another with --port N."
+                        "port_in_use",
+                        f"Cannot listen on {host} port {port}: {error.strerror}. Choose another with --port N.",
                     ) from error
                 continue
             if port is None and candidate != preferred:
                 self._say(f"port {preferred} is taken, using {listener.getsockname()[1]}")
             return listener
-        raise ConfigurationError("port_in_use", f"No free port from {preferred} to {preferred + 99} on {host}. Name one with --port N.")
+        raise ConfigurationError(
+            "port_in_use", f"No free port from {preferred} to {preferred + 99} on {host}. Name one with --port N."
+        )
 
     def _with_address(self, machine: Machine, listener: socket.socket, lock: DataLock) -> Machine:
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self._options.host, self._options.host)  # noqa: S104 - compared, not bound
@@ -125,7 +131,9 @@ class Launcher:
             program = self._import_program()
         finally:
             postgres.end_initialise()
-        self._start("postgresql", partial(_started, postgres), ((TERM, 1.0), (signal.SIGINT, 20.0), (signal.SIGQUIT, 5.0)))
+        self._start(
+            "postgresql", partial(_started, postgres), ((TERM, 1.0), (signal.SIGINT, 20.0), (signal.SIGQUIT, 5.0))
+        )
         postgres.ensure_roles()
         valkey = Valkey(ValkeyPlace(layout.valkey, layout.log("valkey"), users.database, enter), machine.secrets.valkey)
         self._start("valkey", partial(_started, valkey), ((TERM, 10.0),))
@@ -142,13 +150,17 @@ class Launcher:
         argv = spawner.command(self._layout, machine.users, machine.interpreters)
         return start_program(argv, log=self._layout.log("spawner"), before=machine.enter)
 
-    def _start_program(self, program: Program, machine: Machine, settings: Settings, listener: socket.socket, lock: DataLock) -> bool:
+    def _start_program(
+        self, program: Program, machine: Machine, settings: Settings, listener: socket.socket, lock: DataLock
+    ) -> bool:
         """Everything that forks from us, with its imports done once. False: we were asked to stop meanwhile."""
         os.environ[interpreters.FOUND_VARIABLE] = os.pathsep.join(str(one.executable) for one in machine.interpreters)
         private = (lock.descriptor, *(() if machine.users.lock is None else (machine.users.lock,)))
 
         def fork(name: str, work: Callable[[], None], *also_close: int, user: User = machine.users.service) -> Child:
-            around = Surroundings(self._layout.log(name), user, self._layout.home, machine.enter, (*private, *also_close))
+            around = Surroundings(
+                self._layout.log(name), user, self._layout.home, machine.enter, (*private, *also_close)
+            )
             return Fork.start(work, around)
 
         hidden = listener.fileno()
@@ -160,7 +172,11 @@ class Launcher:
         worker = replace(machine.users.service, groups=docker_groups(settings))
         for lane in LANES:
             name = f"worker-{lane}"
-            self._start(name, partial(fork, name, partial(program.run_worker, settings, (lane,)), hidden, user=worker), ((TERM, grace),))
+            self._start(
+                name,
+                partial(fork, name, partial(program.run_worker, settings, (lane,)), hidden, user=worker),
+                ((TERM, grace),),
+            )
         return self._finish("ready", fork("ready", partial(program.wait_ready, settings), hidden))
 
     def _finish(self, name: str, child: Child) -> bool:
@@ -170,7 +186,9 @@ class Launcher:
                 return False
             if child.returncode != 0:
                 log = self._layout.log(name)
-                raise UnavailableError("start_failed", f"The step {name!r} of the start failed. Its log {log} ends with:\n{tail(log)}")
+                raise UnavailableError(
+                    "start_failed", f"The step {name!r} of the start failed. Its log {log} ends with:\n{tail(log)}"
+                )
         except TimeoutError as error:
             logs = self._layout.root / "logs"
             raise UnavailableError(

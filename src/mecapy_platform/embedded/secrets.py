@@ -45,14 +45,19 @@ def read(layout: Layout) -> Secrets | None:
         return None
     except PermissionError as error:
         raise ConfigurationError(
-            "data_of_other_user", f"{layout.root} belongs to another user of this machine. Use that user, or another --data directory."
+            "data_of_other_user",
+            f"{layout.root} belongs to another user of this machine. Use that user, or another --data directory.",
         ) from error
     except (ValueError, TypeError) as error:
-        raise ConfigurationError("secrets_damaged", f"{path} cannot be read as this program wrote it. Restore it from a backup.") from error
+        raise ConfigurationError(
+            "secrets_damaged", f"{path} cannot be read as this program wrote it. Restore it from a backup."
+        ) from error
 
 
 def generate() -> Secrets:
-    return Secrets({role: secrets.token_hex(24) for role in ("postgres", *ROLES)}, secrets.token_hex(24), secrets.token_hex(32))
+    return Secrets(
+        {role: secrets.token_hex(24) for role in ("postgres", *ROLES)}, secrets.token_hex(24), secrets.token_hex(32)
+    )
 
 
 def store(layout: Layout, values: Secrets) -> None:
@@ -63,7 +68,9 @@ def ensure_issuer_key(layout: Layout, users: Users) -> None:
     """The RSA key that signs tokens; only the API's user and whoever started us read it."""
     if not layout.issuer_key.exists():
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        pem = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
         write_atomically(layout.issuer_key, pem.decode())
     users.service.own(layout.issuer_key)
 

@@ -1,4 +1,7 @@
-"""How the process that starts sandboxes is itself started: before everything else, and alone in keeping root where root started us."""
+"""How the process that starts sandboxes is itself started.
+
+Before everything else, and alone in keeping root where root started us.
+"""
 
 import json
 import shutil
@@ -17,7 +20,13 @@ SCRIPT = Path(__file__).resolve().parents[1] / "sandbox" / "spawner"
 
 def command(layout: Layout, users: Users, interpreters: Sequence[Interpreter]) -> list[str]:
     """The command line: isolated, without site-packages, its orders in one JSON argument that holds no secret."""
-    roots = [layout.files, Path(sys.prefix), Path(sys.base_prefix), SCRIPT.parents[2], *(one.prefix for one in interpreters)]
+    roots = [
+        layout.files,
+        Path(sys.prefix),
+        Path(sys.base_prefix),
+        SCRIPT.parents[2],
+        *(one.prefix for one in interpreters),
+    ]
     roots += [Path(path) for tool in TOOLS if (path := shutil.which(tool)) is not None]
     config: dict[str, object] = {
         "directory": str(layout.spawner_run),
@@ -28,4 +37,13 @@ def command(layout: Layout, users: Users, interpreters: Sequence[Interpreter]) -
     }
     if users.slots:
         config |= {"slot_uid_base": users.slots[0], "slots": len(users.slots)}
-    return [sys.executable, "-I", "-S", str(SCRIPT), "--socket", str(layout.spawner_socket), "--config", json.dumps(config)]
+    return [
+        sys.executable,
+        "-I",
+        "-S",
+        str(SCRIPT),
+        "--socket",
+        str(layout.spawner_socket),
+        "--config",
+        json.dumps(config),
+    ]

@@ -1,4 +1,7 @@
-"""Watches the parts: restarts a crashed one with back-off and says so, ends all in order. One thread, woken by signals."""
+"""Watches the parts: restarts a crashed one with back-off and says so, ends all in order.
+
+One thread, woken by signals.
+"""
 
 import math
 import signal

@@ -39,7 +39,9 @@ def load_key(path: Path) -> rsa.RSAPrivateKey:
     try:
         key = serialization.load_pem_private_key(path.read_bytes(), password=None)
     except (OSError, ValueError) as error:
-        raise ConfigurationError("issuer_key", f"The key of the embedded issuer, {path}, cannot be read: {error}.") from error
+        raise ConfigurationError(
+            "issuer_key", f"The key of the embedded issuer, {path}, cannot be read: {error}."
+        ) from error
     if not isinstance(key, rsa.RSAPrivateKey):
         raise ConfigurationError("issuer_key", f"The key of the embedded issuer, {path}, is not an RSA key.")
     return key

@@ -1,4 +1,7 @@
-"""Host uids for one instance that root started: a block of its own, held by a lock, so that two instances never share a user."""
+"""Host uids for one instance that root started.
+
+A block of its own, held by a lock, so that two instances never share a user.
+"""
 
 import fcntl
 import os
@@ -22,7 +25,10 @@ REGISTRIES = (Path("/run/mecapy"), Path("/var/lib/mecapy"))
 
 @dataclass(frozen=True)
 class Users:
-    """Who runs what. `slots` are the uids of running sandboxes; empty when an ordinary user started us: then all are one."""
+    """Who runs what.
+
+    `slots` are the uids of running sandboxes; empty when an ordinary user started us: then all are one.
+    """
 
     database: User
     service: User
@@ -33,7 +39,9 @@ class Users:
     def passwd(self, original: str) -> str:
         return (
             original.rstrip("\n")
-            + "".join(f"\n{user.name}:x:{user.uid}:{user.uid}:MecaPy:/nonexistent:/usr/sbin/nologin" for user in self._all())
+            + "".join(
+                f"\n{user.name}:x:{user.uid}:{user.uid}:MecaPy:/nonexistent:/usr/sbin/nologin" for user in self._all()
+            )
             + "\n"
         )
 
@@ -41,7 +49,11 @@ class Users:
         return original.rstrip("\n") + "".join(f"\n{user.name}:x:{user.uid}:" for user in self._all()) + "\n"
 
     def _all(self) -> tuple[User, ...]:
-        return (self.database, self.service, *(User(f"mecapy-slot-{index}", uid) for index, uid in enumerate(self.slots)))
+        return (
+            self.database,
+            self.service,
+            *(User(f"mecapy-slot-{index}", uid) for index, uid in enumerate(self.slots)),
+        )
 
 
 def ordinary() -> Users:
@@ -58,7 +70,9 @@ def allocate(preferred: int | None) -> Users:
             base = first + block * BLOCK
             slots = tuple(range(base + 16, base + 16 + SLOTS))
             return Users(User("mecapy-db", base), User("mecapy", base + 1), slots, block, lock)
-    raise ConfigurationError("no_free_users", "Every block of host uids for MecaPy is in use on this machine. Stop another instance first.")
+    raise ConfigurationError(
+        "no_free_users", "Every block of host uids for MecaPy is in use on this machine. Stop another instance first."
+    )
 
 
 def move_owner(root: Path, old: Users, new: Users) -> None:
@@ -116,5 +130,6 @@ def _registry() -> Path:
             path.mkdir(mode=0o700, exist_ok=True)
             return path
     raise ConfigurationError(
-        "no_registry", f"Cannot write {REGISTRIES[0]}, where running instances note their users. Start it as an ordinary user instead."
+        "no_registry",
+        f"Cannot write {REGISTRIES[0]}, where running instances note their users. Start it as an ordinary user instead.",
     )

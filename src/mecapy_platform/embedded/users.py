@@ -37,7 +37,10 @@ def current() -> User:
 
 
 def become(user: User | None, death_signal: signal.Signals, parent: int) -> None:
-    """In a fresh child: drop to `user` for good, then die with the parent. The order matters: a change of uid clears the signal."""
+    """In a fresh child: drop to `user` for good, then die with the parent.
+
+    The order matters: a change of uid clears the signal.
+    """
     if user is not None and user.uid != os.geteuid():
         os.setgroups(user.groups)
         os.setresgid(user.uid, user.uid, user.uid)
@@ -48,7 +51,9 @@ def become(user: User | None, death_signal: signal.Signals, parent: int) -> None
         os._exit(70)
 
 
-def becoming(user: User | None, death_signal: signal.Signals, before: Callable[[], None] | None = None) -> Callable[[], None]:
+def becoming(
+    user: User | None, death_signal: signal.Signals, before: Callable[[], None] | None = None
+) -> Callable[[], None]:
     """`preexec_fn` of a part that is its own program; `before` runs while still privileged."""
     parent = os.getpid()
 

@@ -50,7 +50,10 @@ class Valkey:
     def start(self) -> None:
         end_stale_server(self.place.data / "valkey.pid", self.place.data)
         self._child = start_program(
-            [valkey_server(), self._write_configuration()], log=self.place.log, user=self.place.user, before=self.place.before
+            [valkey_server(), self._write_configuration()],
+            log=self.place.log,
+            user=self.place.user,
+            before=self.place.before,
         )
         wait_until(self.answers, self._child, name="Valkey", log=self.place.log)
 

@@ -1,7 +1,9 @@
-"""Wakes waiting requests the moment a task or a build ends. A hint like any other: who is woken reads the database again.
+"""Wakes waiting requests the moment a task or a build ends.
 
-Where the end of a task is small, it comes with the ring. It was committed, but nobody has judged who may read it: it is for the request
-that has just submitted the task, and for no other.
+A hint like any other: who is woken reads the database again.
+
+Where the end of a task is small, it comes with the ring. It was committed, but nobody has judged who may read it: it is
+for the request that has just submitted the task, and for no other.
 """
 
 import asyncio
@@ -41,7 +43,10 @@ class Ring:
 
 
 class Doorbell:
-    """One connection that listens, inside the event loop; any number of requests that wait without a thread or a session."""
+    """One connection that listens, inside the event loop.
+
+    Any number of requests that wait without a thread or a session.
+    """
 
     def __init__(self, database_url: str) -> None:
         self._url = database_url.replace("postgresql+psycopg:", "postgresql:", 1)
@@ -86,7 +91,9 @@ class Doorbell:
 
     def _connect(self) -> psycopg.Connection:
         """A connection that died silently is noticed by the kernel."""
-        connection = psycopg.connect(self._url, autocommit=True, connect_timeout=5, application_name="mecapy-doorbell", **KEEPALIVE)
+        connection = psycopg.connect(
+            self._url, autocommit=True, connect_timeout=5, application_name="mecapy-doorbell", **KEEPALIVE
+        )
         try:
             connection.execute(f"LISTEN {CHANNEL}")
         except psycopg.Error:
@@ -117,7 +124,10 @@ class Doorbell:
             loop.remove_reader(descriptor)
 
     def _ring(self, key: str | None) -> None:
-        """A payload is a key, and behind a space what is told of it. None, after a reconnect: wake everybody, anything may have ended."""
+        """A payload is a key, and behind a space what is told of it.
+
+        None, after a reconnect: wake everybody, anything may have ended.
+        """
         name, _, told = (key or "").partition(" ")
         for one in tuple(self._rings) if key is None else (name,):
             for ring in tuple(self._rings.get(one, ())):

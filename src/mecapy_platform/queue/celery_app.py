@@ -1,4 +1,7 @@
-"""The Celery application. It carries hints ("this lane has work") and nothing else: no results, no task names, no state."""
+"""The Celery application.
+
+It carries hints ("this lane has work") and nothing else: no results, no task names, no state.
+"""
 
 from celery import Celery
 from kombu.entity import Queue
@@ -14,7 +17,12 @@ def make_app(broker_url: str) -> Celery:
     app.conf.update(
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        broker_transport_options={"socket_timeout": 10, "socket_connect_timeout": 5, "priority_steps": [0], "health_check_interval": 10},
+        broker_transport_options={
+            "socket_timeout": 10,
+            "socket_connect_timeout": 5,
+            "priority_steps": [0],
+            "health_check_interval": 10,
+        },
         broker_pool_limit=2,
         task_acks_late=False,
         task_ignore_result=True,

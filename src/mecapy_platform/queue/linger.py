@@ -1,7 +1,7 @@
 """Hears hints from a list in the broker while a lane is busy, so that Celery carries only the step from idle to active.
 
-While `linger_key` lives, senders push into `list_key` instead of sending a Celery message. Its time to live bounds what a process that
-dies lingering can hold up.
+While `linger_key` lives, senders push into `list_key` instead of sending a Celery message. Its time to live bounds what
+a process that dies lingering can hold up.
 """
 
 import os
@@ -69,10 +69,15 @@ class LingerBell:
         self._forget()
 
     def _heard(self, seconds: float) -> tuple[bool, bool]:
-        """Wait once: whether there is a reason to wake, and whether it is a hint. Neither: the list stayed empty for BLOCK_SECONDS."""
+        """Wait once: whether there is a reason to wake, and whether it is a hint.
+
+        Neither: the list stayed empty for BLOCK_SECONDS.
+        """
         connection = self._connection if self._is_asked else None
         watched: list[int | Resp] = [self._rung] if connection is None else [self._rung, connection]
-        if connection is not None and connection.has_more:  # read together with the answer before it: no descriptor tells of it
+        if (
+            connection is not None and connection.has_more
+        ):  # read together with the answer before it: no descriptor tells of it
             ready: list[int | Resp] = [connection]
         else:
             ready, _, _ = select.select(watched, [], [], seconds)

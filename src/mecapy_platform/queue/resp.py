@@ -1,4 +1,7 @@
-"""As much of Redis' protocol as hints need, on a plain socket: commands made ahead as bytes, short answers, a descriptor to wait on."""
+"""As much of Redis' protocol as hints need, on a plain socket.
+
+Commands made ahead as bytes, short answers, a descriptor to wait on.
+"""
 
 import select
 import socket

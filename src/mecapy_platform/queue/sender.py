@@ -18,8 +18,8 @@ from mecapy_platform.queue.resp import Resp, command
 log = logging.getLogger(__name__)
 RETRY_SECONDS = 0.5  # after a broker that did not answer, nobody is held up by it for so long
 
-# One message: where a worker lingers, into its list, which it empties before it looks; else set the flag, and only where it was not
-# set, push Celery's message. The flag is cleared before a worker looks.
+# One message: where a worker lingers, into its list, which it empties before it looks; else set the flag, and only
+# where it was not set, push Celery's message. The flag is cleared before a worker looks.
 HINT = """
 if ARGV[3] == '0' and redis.call('EXISTS', KEYS[3]) == 1 then
   if redis.call('LLEN', KEYS[4]) == 0 then redis.call('LPUSH', KEYS[4], '1') end
@@ -107,7 +107,9 @@ class HintSender:
 
 def connect(broker_url: str) -> Redis:
     """A client that fails fast: hints are worth less than the caller's time."""
-    return Redis.from_url(broker_url, socket_timeout=1.0, socket_connect_timeout=1.0, retry=Retry(NoBackoff(), 0), health_check_interval=5)
+    return Redis.from_url(
+        broker_url, socket_timeout=1.0, socket_connect_timeout=1.0, retry=Retry(NoBackoff(), 0), health_check_interval=5
+    )
 
 
 def flag_key(lane: Lane) -> str:

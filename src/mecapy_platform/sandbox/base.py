@@ -33,20 +33,27 @@ class Limits:
 
 @dataclass(frozen=True)
 class Environment:
-    """The interpreter that runs a mode A handler and the site-packages built for the version (None: standard library only)."""
+    """The interpreter that runs a mode A handler and the site-packages built for the version (None.
+
+    Standard library only).
+    """
 
     interpreter: Path
     site_packages: Path | None = None
-    vetted: Path | None = None  # some libraries of it once more, by themselves: what a warm sandbox may load before any call
+    vetted: Path | None = (
+        None  # some libraries of it once more, by themselves: what a warm sandbox may load before any call
+    )
     libraries: tuple[str, ...] = ()  # their names
 
 
 @dataclass(frozen=True)
 class SandboxSpec:
-    """One attempt to run. `inputs` is a directory of ours with data.json and files/; it is shown read-only as /workspace/in.
+    """One attempt to run.
 
-    With `write_inputs` the directory is made by calling it: by the backend, once, if it needs one. `inputs_text` is then the text of
-    data.json, and there are no files.
+    `inputs` is a directory of ours with data.json and files/; it is shown read-only as /workspace/in.
+
+    With `write_inputs` the directory is made by calling it: by the backend, once, if it needs one. `inputs_text` is
+    then the text of data.json, and there are no files.
     """
 
     task_id: str
@@ -63,12 +70,15 @@ class SandboxSpec:
     organization: str = ""  # whose code it is: nothing warm is ever shared between two of them
     version: str = ""  # the package version, as a name for what is kept ready for it
     is_warm: bool = False  # it may run in a worker that was made ready before the call
-    keep: bool = False  # durable backends hold its run after the end until `remove`, so that a crash before the report loses nothing
+    # durable backends hold its run after the end until `remove`, so that a crash before the report loses nothing
+    keep: bool = False
     image: str | None = None  # modes B and C: the image, by digest, that backends of containers run
     inputs_text: str | None = None
     write_inputs: Callable[[], None] | None = None
-    describe: bool = False  # read handlers instead of calling one: in/data.json is {name: "module:function"}, the result {name: signature}
-    look: str = ""  # with `describe`: look without importing the package, see guest/look.py; the environment of `scan` is a scanner's;
+    # read handlers instead of calling one: in/data.json is {name: "module:function"}, the result {name: signature}
+    describe: bool = False
+    # with `describe`: look without importing the package, see guest/look.py; the environment of `scan` is a scanner's;
+    look: str = ""
     # or `bytecode`: compile it, see guest/bytecode.py
     is_restricted: bool = False  # the handler runs under the guards that lie in in/policy
 
@@ -130,7 +140,10 @@ class Tick:
 
 @dataclass(frozen=True)
 class OutputFile:
-    """A regular file below out/: `name` is its path relative to files/ or artifacts/, `kind` is "file" or "artifact"."""
+    """A regular file below out/.
+
+    `name` is its path relative to files/ or artifacts/, `kind` is "file" or "artifact".
+    """
 
     kind: str
     name: str
@@ -158,7 +171,10 @@ class Collected:
 
 @dataclass(frozen=True)
 class Seen:
-    """How much of a run's output is kept already: what a worker that finds the run again does not tell a second time."""
+    """How much of a run's output is kept already.
+
+    What a worker that finds the run again does not tell a second time.
+    """
 
     stdout_characters: int = 0
     stderr_characters: int = 0
@@ -170,7 +186,10 @@ NOTHING_SEEN = Seen()
 
 
 class Run(Protocol):
-    """A started attempt. `events` is read by one thread; `stop` may come from any thread, at any time, more than once."""
+    """A started attempt.
+
+    `events` is read by one thread; `stop` may come from any thread, at any time, more than once.
+    """
 
     @property
     def reference(self) -> str | None:
@@ -182,7 +201,8 @@ class Run(Protocol):
     def stop(self, reason: StopReason) -> None:
         """SIGTERM to the user's processes, `grace_seconds`, then SIGKILL of the whole tree. Returns at once.
 
-        A durable run is let go instead of stopped when the reason is the worker's alone (DRAIN, LEASE_LOST): another worker goes on.
+        A durable run is let go instead of stopped when the reason is the worker's alone (DRAIN, LEASE_LOST): another
+        worker goes on.
         """
 
     def ended(self) -> Ended:
@@ -199,7 +219,9 @@ class Run(Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -223,7 +245,10 @@ class SelfTest:
 
 @dataclass(frozen=True)
 class Kept:
-    """A run that a durable backend holds on this node, live or ended. `is_overdue`: longer than its own limits allow."""
+    """A run that a durable backend holds on this node, live or ended.
+
+    `is_overdue`: longer than its own limits allow.
+    """
 
     reference: str
     task_id: str

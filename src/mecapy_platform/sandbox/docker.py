@@ -1,4 +1,7 @@
-"""The backend whose runs outlive their worker: a container for each attempt, through a daemon that tenants' code cannot reach."""
+"""The backend whose runs outlive their worker.
+
+A container for each attempt, through a daemon that tenants' code cannot reach.
+"""
 
 import queue
 import secrets
@@ -128,7 +131,10 @@ class DockerSandbox:
         self._forget({str(one["Labels"][f"{LABEL}.name"]) for one in found})
         home = self._options.home
         labels = [claimed_labels(home / one["Labels"][f"{LABEL}.name"], one["Labels"]) for one in found]
-        return [_kept(str(one["Id"]), own, time.time() - float(one["Created"])) for one, own in zip(found, labels, strict=True)]
+        return [
+            _kept(str(one["Id"]), own, time.time() - float(one["Created"]))
+            for one, own in zip(found, labels, strict=True)
+        ]
 
     def remove(self, reference: str) -> None:
         daemon = self._daemon()
@@ -177,13 +183,17 @@ class DockerSandbox:
     def _check_started(self, run: DockerRun, container_id: str) -> None:
         if run.has_ended_early():
             words = self._daemon().last_words(container_id)[-1000:]
-            raise SandboxError("sandbox_not_started", f"The sandbox could not start: {run.ended().detail} {words}".strip())
+            raise SandboxError(
+                "sandbox_not_started", f"The sandbox could not start: {run.ended().detail} {words}".strip()
+            )
 
     def _daemon(self) -> Daemon:
         with self._lock:
             if self._daemon_made is None:
                 if socket_path(self._options.host) is None:
-                    raise SandboxError("docker_not_local", f"{self._options.host} is not the socket of a daemon on this machine.")
+                    raise SandboxError(
+                        "docker_not_local", f"{self._options.host} is not the socket of a daemon on this machine."
+                    )
                 self._daemon_made = Daemon(self._options.host)
                 self._prepare_home()
             return self._daemon_made

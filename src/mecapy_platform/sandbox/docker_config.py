@@ -70,7 +70,10 @@ def container_config(
 
 def make_order(spec: SandboxSpec, program: Program, *, waits: bool) -> dict[str, Any]:
     """What guest/container.py is told."""
-    limits = {name: getattr(spec.limits, name) for name in ("timeout_seconds", "grace_seconds", "log_bytes", "disk_bytes", "disk_files")}
+    limits = {
+        name: getattr(spec.limits, name)
+        for name in ("timeout_seconds", "grace_seconds", "log_bytes", "disk_bytes", "disk_files")
+    }
     return {
         "wait": waits,
         "limits": limits,
@@ -85,7 +88,9 @@ def make_order(spec: SandboxSpec, program: Program, *, waits: bool) -> dict[str,
 def user_environment(limits: Limits, image: Mapping[str, str]) -> dict[str, str]:
     """The contract's variables; a path and a language where the image has none."""
     fixed = {"HOME": SCRATCH, "TMPDIR": "/tmp", "TZ": "UTC"}  # noqa: S108 - inside the sandbox
-    given = {name: image.get(name, value) for name, value in (("LANG", "C.UTF-8"), ("PATH", "/usr/local/bin:/usr/bin:/bin"))}
+    given = {
+        name: image.get(name, value) for name, value in (("LANG", "C.UTF-8"), ("PATH", "/usr/local/bin:/usr/bin:/bin"))
+    }
     return {**given, **fixed, **thread_environment(limits)}
 
 
@@ -124,14 +129,24 @@ def _host_config(limits: Limits, program: Program, uid: int, options: DockerOpti
         "Ulimits": _ulimits(limits),
         "Tmpfs": _writable(limits, uid),
         "Mounts": [_mount(source, target) for source, target in program.mounts],
-        "LogConfig": {"Type": "json-file", "Config": {"max-size": "64k"}},  # our init's last words; never the user's output
+        "LogConfig": {
+            "Type": "json-file",
+            "Config": {"max-size": "64k"},
+        },  # our init's last words; never the user's output
         "Init": False,
         **({"Runtime": options.runtime} if options.runtime else {}),
     }
 
 
 def _ulimits(limits: Limits) -> list[dict[str, Any]]:
-    values = {"nofile": limits.open_files, "core": 0, "memlock": 65536, "msgqueue": 0, "sigpending": 4096, "fsize": limits.disk_bytes}
+    values = {
+        "nofile": limits.open_files,
+        "core": 0,
+        "memlock": 65536,
+        "msgqueue": 0,
+        "sigpending": 4096,
+        "fsize": limits.disk_bytes,
+    }
     return [{"Name": name, "Soft": value, "Hard": value} for name, value in values.items()]
 
 

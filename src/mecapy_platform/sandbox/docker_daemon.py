@@ -100,7 +100,9 @@ class Daemon:
         with _translated("Docker did not remove the image"), suppress(NotFound):
             self._api.remove_image(image, force=True)
 
-    def build(self, context: BinaryIO, dockerfile: str, *, labels: Mapping[str, str], network: str, memory_bytes: int) -> "BuildStream":
+    def build(
+        self, context: BinaryIO, dockerfile: str, *, labels: Mapping[str, str], network: str, memory_bytes: int
+    ) -> "BuildStream":
         """By the classic builder, which needs no front end from a registry; nothing of another build is used again."""
         params = {
             "dockerfile": dockerfile,

@@ -31,7 +31,10 @@ FILES = {
 
 @dataclass(frozen=True)
 class ImageArchive:
-    """`image_id` is what the daemon will call it: the digest of its configuration, which names the digests of its layers."""
+    """`image_id` is what the daemon will call it.
+
+    The digest of its configuration, which names the digests of its layers.
+    """
 
     image_id: str
     archive: bytes
@@ -61,7 +64,11 @@ def make_image(layer: bytes, name: str, *, config: Mapping[str, Any] | None = No
     manifest = [{"Config": f"{digest}.json", "RepoTags": [f"{name}:latest"], "Layers": ["layer.tar"]}]
     target = io.BytesIO()
     with tarfile.open(fileobj=target, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for path, content in ((f"{digest}.json", configuration), ("layer.tar", layer), ("manifest.json", json.dumps(manifest).encode())):
+        for path, content in (
+            (f"{digest}.json", configuration),
+            ("layer.tar", layer),
+            ("manifest.json", json.dumps(manifest).encode()),
+        ):
             _add(archive, path, tarfile.REGTYPE, mode=0o644, content=content)
     return ImageArchive(f"sha256:{digest}", target.getvalue())
 

@@ -1,4 +1,7 @@
-"""Builds, pulls, keeps and loads images through the daemon. What runs while an image is built is tenants' code, as root of a container."""
+"""Builds, pulls, keeps and loads images through the daemon.
+
+What runs while an image is built is tenants' code, as root of a container.
+"""
 
 import io
 import os
@@ -75,12 +78,17 @@ class DockerImages:
 
     def _check_filter(self, daemon: Daemon) -> None:
         options = daemon.info().get("SecurityOptions") or []
-        has_own = any(option.startswith("name=seccomp") and "profile=default" not in option and "profile=" in option for option in options)
+        has_own = any(
+            option.startswith("name=seccomp") and "profile=default" not in option and "profile=" in option
+            for option in options
+        )
         if self._needs_own_filter and not has_own:
             raise InvalidInputError(
                 "build_filter_missing",
-                "This node's Docker daemon would build under its own default system call filter. The operator starts it with "
-                "--seccomp-profile and our profile (docs/howto/run-on-docker.md), or sets MECAPY_DOCKER_BUILD_DEFAULT_FILTER=1.",
+                "This node's Docker daemon would build under its own default system call filter. The operator starts "
+                "it with "
+                "--seccomp-profile and our profile (docs/howto/run-on-docker.md), or sets "
+                "MECAPY_DOCKER_BUILD_DEFAULT_FILTER=1.",
             )
 
     def _check_owner(self, name: str, owner: str) -> None:
@@ -94,7 +102,9 @@ class DockerImages:
         """Instructions that a base brings along are read by nobody before they are done."""
         found = daemon.image(image_id)
         if found is None or (found.get("Config") or {}).get("OnBuild"):
-            raise InvalidInputError("dockerfile_refused", "The Dockerfile is refused: its base image has ONBUILD instructions.")
+            raise InvalidInputError(
+                "dockerfile_refused", "The Dockerfile is refused: its base image has ONBUILD instructions."
+            )
 
     def _check(self, image_id: str, order: BuildOrder) -> None:
         found = self._daemon().image(image_id)
@@ -103,7 +113,9 @@ class DockerImages:
         size = int(found["Size"])
         if size > order.image_bytes:
             self._daemon().remove_image(image_id)
-            raise InvalidInputError("image_too_large", f"The image has {size >> 20} MiB, the limit is {order.image_bytes >> 20} MiB.")
+            raise InvalidInputError(
+                "image_too_large", f"The image has {size >> 20} MiB, the limit is {order.image_bytes >> 20} MiB."
+            )
         _check_volumes(found)
 
 
@@ -124,7 +136,9 @@ class _Build:
         order = self._order
         network = "default" if order.has_network else "none"
         labels = {**order.labels, OWNER_LABEL: order.owner}
-        stream = self._daemon.build(context, order.dockerfile, labels=labels, network=network, memory_bytes=order.memory_mb << 20)
+        stream = self._daemon.build(
+            context, order.dockerfile, labels=labels, network=network, memory_bytes=order.memory_mb << 20
+        )
         watch = threading.Thread(target=self._watch, args=(stream.cut,), name="image-build-watch", daemon=True)
         watch.start()
         try:
@@ -137,7 +151,9 @@ class _Build:
         if self._why:
             raise InvalidInputError("image_build_stopped", f"The build was stopped: {self._why}.")
         if self._error or not self._image_id:
-            raise InvalidInputError("image_build_failed", f"The image could not be built: {self._error or 'the daemon ended the build'}")
+            raise InvalidInputError(
+                "image_build_failed", f"The image could not be built: {self._error or 'the daemon ended the build'}"
+            )
         return self._image_id
 
     def _take(self, message: dict[str, object]) -> None:
@@ -163,27 +179,35 @@ class _Build:
             if time.monotonic() > deadline:
                 self._why = f"it took longer than {self._order.seconds:g} s"
             elif used > self._order.image_bytes:
-                self._why = f"its steps wrote {used >> 20} MiB, the limit of an image is {self._order.image_bytes >> 20} MiB"
+                self._why = (
+                    f"its steps wrote {used >> 20} MiB, the limit of an image is {self._order.image_bytes >> 20} MiB"
+                )
             if self._why:
                 cut()
                 return
 
 
 def _unavailable(name: str, why: str) -> InvalidInputError:
-    return InvalidInputError("image_unavailable", f"The image {name[:200]} is not on this node and cannot be pulled: {why[:500]}")
+    return InvalidInputError(
+        "image_unavailable", f"The image {name[:200]} is not on this node and cannot be pulled: {why[:500]}"
+    )
 
 
 def _check_volumes(image: dict[str, object]) -> None:
     config = image.get("Config")
     volumes = config.get("Volumes") if isinstance(config, dict) else None
     if volumes:
-        raise InvalidInputError("image_has_volumes", f"The image declares volumes ({', '.join(sorted(volumes))}), which nothing limits.")
+        raise InvalidInputError(
+            "image_has_volumes", f"The image declares volumes ({', '.join(sorted(volumes))}), which nothing limits."
+        )
 
 
 def _read_dockerfile(order: BuildOrder) -> str:
     path = order.context / order.dockerfile
     if not path.resolve().is_relative_to(order.context.resolve()) or not path.is_file():
-        raise InvalidInputError("dockerfile_missing", f"The manifest names {order.dockerfile}, which is not in the build's context.")
+        raise InvalidInputError(
+            "dockerfile_missing", f"The manifest names {order.dockerfile}, which is not in the build's context."
+        )
     with path.open("rb") as file:
         raw = file.read(DOCKERFILE_BYTES + 1)
     if len(raw) > DOCKERFILE_BYTES:

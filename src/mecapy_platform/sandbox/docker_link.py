@@ -1,4 +1,7 @@
-"""The worker's end of the socket into a container. Only its first process is believed: by its user, and when found again by its pid."""
+"""The worker's end of the socket into a container.
+
+Only its first process is believed: by its user, and when found again by its pid.
+"""
 
 import json
 import os
@@ -62,13 +65,18 @@ class Link:
         return self._connection or self._listener
 
     def accept(self) -> Hello | None:
-        """Take a connection and read its hello; None when it is not the one we wait for, or not all of it is there yet."""
+        """Take a connection and read its hello.
+
+        None when it is not the one we wait for, or not all of it is there yet.
+        """
         assert self._listener is not None
         try:
             connection, _address = self._listener.accept()
         except BlockingIOError:
             return None
-        pid, uid, _gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+        pid, uid, _gid = struct.unpack(
+            "3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        )
         if uid != self.uid or (self.pid is not None and pid not in {self.pid, NOT_SEEN}):
             connection.close()
             return None

@@ -23,7 +23,9 @@ class LogTail:
     _offset: int = 0
     _size: int = 0
     _is_cut: bool = False
-    _buffers: dict[int, LineBuffer] = field(default_factory=lambda: {number: LineBuffer(name) for number, name in STREAMS.items()})
+    _buffers: dict[int, LineBuffer] = field(
+        default_factory=lambda: {number: LineBuffer(name) for number, name in STREAMS.items()}
+    )
 
     def read(self, *, is_final: bool) -> Iterator[LogChunk]:
         while (data := os.pread(self.fd, PIECE, self._offset)) and (whole := list(_records(data))):

@@ -6,7 +6,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class DockerOptions:
-    """`platform` and `node` name whose containers they are; others are never touched. `home` keeps a folder for each running container."""
+    """`platform` and `node` name whose containers they are; others are never touched.
+
+    `home` keeps a folder for each running container.
+    """
 
     home: Path = Path(".mecapy/docker")
     host: str = "unix:///var/run/docker.sock"

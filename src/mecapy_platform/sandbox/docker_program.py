@@ -1,4 +1,7 @@
-"""Which interpreter and which libraries of the node a container is shown: in mode A as its own, in modes B and C beside the image's."""
+"""Which interpreter and which libraries of the node a container is shown.
+
+In mode A as its own, in modes B and C beside the image's.
+"""
 
 import os
 import platform
@@ -40,13 +43,16 @@ def managed_program(spec: SandboxSpec, folder: Path, etc: Path, image: str) -> P
 def image_program(spec: SandboxSpec, folder: Path, image: Mapping[str, Any]) -> Program:
     """Modes B and C: the image as it is, and our init with an interpreter of the node in a corner of its own.
 
-    The image may lack a shell, a C library and Python: the loader is called by name, and finds libraries only where we say.
+    The image may lack a shell, a C library and Python: the loader is called by name, and finds libraries only where we
+    say.
     """
     assert spec.image is not None
     config = image.get("Config") or {}
     if config.get("Volumes"):
         names = ", ".join(sorted(config["Volumes"]))
-        raise SandboxError("image_has_volumes", f"The image declares volumes ({names}), which nothing limits; build it without VOLUME.")
+        raise SandboxError(
+            "image_has_volumes", f"The image declares volumes ({names}), which nothing limits; build it without VOLUME."
+        )
     declared = dict(word.partition("=")[::2] for word in config.get("Env") or ())
     interpreter = os.path.realpath(sys.executable)
     mounts, argv = _own_interpreter(interpreter)
@@ -80,5 +86,11 @@ def _own_interpreter(interpreter: str) -> tuple[Mounts, tuple[str, ...]]:
     if prefix != "/usr":
         mounts.append((f"{prefix}/lib", f"{home}/lib"))
     folders = [f"{OWN}{os.path.dirname(loader)}", f"{OWN}/usr/lib", f"{home}/lib"]  # noqa: PTH120 - joined as text
-    argv = (f"{OWN}{loader}", "--library-path", ":".join(folders), f"{home}/bin/{Path(interpreter).name}", *PYTHON_FLAGS)
+    argv = (
+        f"{OWN}{loader}",
+        "--library-path",
+        ":".join(folders),
+        f"{home}/bin/{Path(interpreter).name}",
+        *PYTHON_FLAGS,
+    )
     return tuple(mounts), argv

@@ -1,4 +1,7 @@
-"""Follows one container from the worker's side: its first process over the socket, its log and its outputs by descriptor."""
+"""Follows one container from the worker's side.
+
+Its first process over the socket, its log and its outputs by descriptor.
+"""
 
 import os
 import select
@@ -113,7 +116,9 @@ class DockerRun:
                 self._look_after()
                 yield Tick()
         if self._is_detached:
-            self._ended = Ended(EndReason.DETACHED, None, None, self._usage({}), self._stop_reason, "left to another worker")
+            self._ended = Ended(
+                EndReason.DETACHED, None, None, self._usage({}), self._stop_reason, "left to another worker"
+            )
         elif not self._is_closed:
             yield from self._read_log(is_final=True)
             yield from self._read_progress(is_final=True)
@@ -158,7 +163,9 @@ class DockerRun:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def _wake(self) -> None:
@@ -235,7 +242,9 @@ class DockerRun:
         except SandboxError:
             return  # the daemon is away; the container may well go on
         if found is None:
-            self._end_from_outside(EndReason.MACHINE, "the container is gone: it was removed, or its machine was started again")
+            self._end_from_outside(
+                EndReason.MACHINE, "the container is gone: it was removed, or its machine was started again"
+            )
         elif not found["State"]["Running"] and found["State"]["Status"] != "created":
             self._end_by_death(found["State"])
 
@@ -244,7 +253,9 @@ class DockerRun:
             self._end_from_outside(EndReason.OUT_OF_MEMORY, self._memory_detail(0))
         else:
             words = f"{state.get('Error') or ''}".strip()
-            self._end_from_outside(EndReason.MACHINE, f"the container ended by itself with code {state.get('ExitCode')}. {words}".strip())
+            self._end_from_outside(
+                EndReason.MACHINE, f"the container ended by itself with code {state.get('ExitCode')}. {words}".strip()
+            )
 
     def _end_from_outside(self, reason: EndReason, detail: str) -> None:
         if not self._container.keep:

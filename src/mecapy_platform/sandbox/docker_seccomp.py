@@ -1,7 +1,7 @@
 """The same system call rules as seccomp.py, in the form that Docker takes: never the daemon's own default.
 
-Docker compares whole 64-bit arguments while the kernel looks at the low half of an `int`, so every rule that forbids a value is written
-with a mask over that half.
+Docker compares whole 64-bit arguments while the kernel looks at the low half of an `int`, so every rule that forbids a
+value is written with a mask over that half.
 """
 
 import errno
@@ -54,7 +54,10 @@ def _closer_looks() -> dict[str, list[Rule]]:
 
 
 def all_but(values: Sequence[int], bits: int = 32) -> Iterator[tuple[int, int]]:
-    """(mask, value) pairs that together match every number of `bits` bits but `values`; bits above are not looked at."""
+    """(mask, value) pairs that together match every number of `bits` bits but `values`.
+
+    Bits above are not looked at.
+    """
     pending = [(0, 0, bits, tuple(values))]
     while pending:
         mask, value, left, excluded = pending.pop()

@@ -1,6 +1,9 @@
-"""Containers started ahead: interpreter and guest are up and wait for one order. Each serves one task and is gone with it.
+"""Containers started ahead: interpreter and guest are up and wait for one order.
 
-One is kept for what ran lately, by organization, package, environment and limits; nothing of a task is in it before its order comes.
+Each serves one task and is gone with it.
+
+One is kept for what ran lately, by organization, package, environment and limits; nothing of a task is in it before its
+order comes.
 """
 
 import json
@@ -45,7 +48,13 @@ def key_of(spec: SandboxSpec) -> Key:
 
 
 def may_wait(spec: SandboxSpec) -> bool:
-    return spec.is_warm and bool(spec.organization) and spec.image is None and spec.handler is not None and not spec.describe
+    return (
+        spec.is_warm
+        and bool(spec.organization)
+        and spec.image is None
+        and spec.handler is not None
+        and not spec.describe
+    )
 
 
 class WarmContainers:
@@ -104,8 +113,15 @@ class WarmContainers:
             self._makers.submit(self._fulfil, key, spec)
 
     def _victim(self, organization: str, made: Key) -> Key:
-        """As among zygotes: the organization that has most gives up the one it wished least lately; without a choice, the newest goes."""
-        held = [Held(key, one.organization, one.wished_at, is_busy=False) for key, one in self._waiting.items() if key != made]
+        """As among zygotes: the organization that has most gives up the one it wished least lately.
+
+        Without a choice, the newest goes.
+        """
+        held = [
+            Held(key, one.organization, one.wished_at, is_busy=False)
+            for key, one in self._waiting.items()
+            if key != made
+        ]
         return choose_victim(held, organization, time.monotonic()) or made
 
     def clear(self) -> None:

@@ -21,8 +21,9 @@ class Held(Generic[Name]):
 def choose_victim(held: Sequence[Held[Name]], organization: str, now: float) -> Name | None:
     """Which of those that are kept warm makes room for one of `organization`; None when nobody should. Pure.
 
-    The organization that has most gives up its least recently used one; one's own counts as one more, so that asking for another never
-    costs somebody who has as many. An organization's last one goes only after PUSH_OUT_SECONDS of idleness.
+    The organization that has most gives up its least recently used one; one's own counts as one more, so that asking
+    for another never costs somebody who has as many. An organization's last one goes only after PUSH_OUT_SECONDS of
+    idleness.
     """
     counts: dict[str, int] = {}
     for one in held:
@@ -31,7 +32,9 @@ def choose_victim(held: Sequence[Held[Name]], organization: str, now: float) -> 
     weight[organization] = weight.get(organization, 0) + 1
     idle = [one for one in held if not one.is_busy]
     allowed = [
-        one for one in idle if one.organization == organization or counts[one.organization] > 1 or now - one.used_at > PUSH_OUT_SECONDS
+        one
+        for one in idle
+        if one.organization == organization or counts[one.organization] > 1 or now - one.used_at > PUSH_OUT_SECONDS
     ]
     if not allowed:
         return None

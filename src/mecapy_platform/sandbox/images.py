@@ -14,7 +14,9 @@ INSTRUCTIONS = frozenset({
     "ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "MAINTAINER", "RUN", "SHELL", "STOPSIGNAL",
     "USER", "VOLUME", "WORKDIR",
 })  # fmt: skip
-UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x85\u2028\u2029]")  # separators that our reading and the builder's may take differently
+UNFIT = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x85\u2028\u2029]"
+)  # separators that our reading and the builder's may take differently
 CONTINUED = re.compile(r"\\[ \t]*$")
 DIRECTIVE = re.compile(r"\s*#\s*(syntax|escape)\s*=", re.IGNORECASE)
 NOTHING = "scratch"
@@ -59,7 +61,8 @@ def base_images(dockerfile: str) -> Sequence[str]:
     Raises
     ------
     InvalidInputError
-        It hides a base behind a variable, lets the daemon fetch something, or uses what the builder does not offer here.
+        It hides a base behind a variable, lets the daemon fetch something, or uses what the builder does not offer
+        here.
     """
     stages: set[str] = {NOTHING}
     bases: list[str] = []
@@ -104,7 +107,9 @@ def _refused(why: str) -> InvalidInputError:
 
 
 def _logical_lines(text: str) -> Sequence[str]:
-    """Lines as the builder joins them: parts of a continued line follow each other directly, without comments and empty ones between.
+    """Lines as the builder joins them.
+
+    Parts of a continued line follow each other directly, without comments and empty ones between.
 
     Instruction and rest are parted by one space.
     """

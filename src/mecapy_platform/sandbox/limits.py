@@ -16,7 +16,11 @@ THREAD_VARIABLES = (
 
 def thread_environment(limits: Limits) -> Mapping[str, str]:
     """The runtime contract's variables: limits in readable form, and thread counts equal to the CPU limit."""
-    fixed = {"MECAPY_CPU_LIMIT": str(limits.cpu), "MECAPY_MEM_LIMIT_MB": str(limits.memory_mb), "MECAPY_SCRATCH": "/workspace/scratch"}
+    fixed = {
+        "MECAPY_CPU_LIMIT": str(limits.cpu),
+        "MECAPY_MEM_LIMIT_MB": str(limits.memory_mb),
+        "MECAPY_SCRATCH": "/workspace/scratch",
+    }
     return fixed | dict.fromkeys(THREAD_VARIABLES, str(limits.cpu))
 
 

@@ -10,10 +10,13 @@ from mecapy_platform.sandbox.docker_options import DockerOptions
 from mecapy_platform.sandbox.warm_pool import WarmLimits
 
 
-def make_sandbox(name: str, *, socket: Path | None = None, warm: WarmLimits | None = None, docker: DockerOptions | None = None) -> Sandbox:
+def make_sandbox(
+    name: str, *, socket: Path | None = None, warm: WarmLimits | None = None, docker: DockerOptions | None = None
+) -> Sandbox:
     """Make the backend that the settings name.
 
-    `socket`: of the platform's spawner, None to start one here when needed. `warm`: how many warm sandboxes to keep, None for none.
+    `socket`: of the platform's spawner, None to start one here when needed. `warm`: how many warm sandboxes to keep,
+    None for none.
     """
     if name == BubblewrapSandbox.name:
         return BubblewrapSandbox(socket, warm)

@@ -1,4 +1,7 @@
-"""Follows one run on the worker's side: output pipes, the progress file, the spawner's word, until everything is dead."""
+"""Follows one run on the worker's side.
+
+Output pipes, the progress file, the spawner's word, until everything is dead.
+"""
 
 import codecs
 import json
@@ -17,7 +20,17 @@ from typing import BinaryIO, Self
 from mecapy_platform.core import json_text
 from mecapy_platform.core.states import Usage
 from mecapy_platform.sandbox import limits as limit_texts
-from mecapy_platform.sandbox.base import Collected, Ended, EndReason, LogChunk, OutputFile, ProgressLine, SandboxSpec, StopReason, Tick
+from mecapy_platform.sandbox.base import (
+    Collected,
+    Ended,
+    EndReason,
+    LogChunk,
+    OutputFile,
+    ProgressLine,
+    SandboxSpec,
+    StopReason,
+    Tick,
+)
 from mecapy_platform.sandbox.collect import collect_outputs, open_output
 
 PIECE = 65536
@@ -46,7 +59,9 @@ class LineBuffer:
     """Bytes to whole lines of text, whatever the pieces they come in."""
 
     stream: str
-    _decoder: codecs.IncrementalDecoder = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"))
+    _decoder: codecs.IncrementalDecoder = field(
+        default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace")
+    )
     _rest: str = ""
 
     def feed(self, data: bytes, *, final: bool = False) -> str:
@@ -105,7 +120,9 @@ def _parse_progress(line: bytes) -> ProgressLine | LogChunk:
         record = None
     if not isinstance(record, dict) or json_text.has_bad_text(record):
         shown = line[:200].decode("utf-8", "replace").replace("\0", "\ufffd")
-        return LogChunk("platform", f"A line of progress.jsonl is not a JSON object that can be stored and was skipped: {shown}\n")
+        return LogChunk(
+            "platform", f"A line of progress.jsonl is not a JSON object that can be stored and was skipped: {shown}\n"
+        )
     return ProgressLine(record)
 
 
@@ -193,7 +210,9 @@ class BubblewrapRun:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def _has_progress(self) -> bool:
@@ -264,7 +283,11 @@ class BubblewrapRun:
             reason,
             code if isinstance(code, int) else None,
             signal if isinstance(signal, int) else None,
-            Usage(float(str(said["wall_seconds"])), float(str(said["cpu_seconds"])), float(str(said["peak_bytes"])) / (1 << 20)),
+            Usage(
+                float(str(said["wall_seconds"])),
+                float(str(said["cpu_seconds"])),
+                float(str(said["peak_bytes"])) / (1 << 20),
+            ),
             stop,
             detail,
         )

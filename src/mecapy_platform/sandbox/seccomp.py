@@ -1,7 +1,8 @@
 """The system call filter of every sandbox: an allow-list, assembled to a BPF program. Standard library only.
 
-The rules: a table of allowed calls; a few are looked at more closely (`clone`, `socket`, `ioctl`, ..). A call that is known but not
-allowed answers EPERM, one that is newer than the table ENOSYS, another architecture's call kills the process.
+The rules: a table of allowed calls; a few are looked at more closely (`clone`, `socket`, `ioctl`, ..). A call that is
+known but not allowed answers EPERM, one that is newer than the table ENOSYS, another architecture's call kills the
+process.
 """
 
 import errno
@@ -21,12 +22,14 @@ UNKNOWN = 0x00050000 | errno.ENOSYS
 NO_FAMILY = 0x00050000 | errno.EAFNOSUPPORT
 NO_PROTOCOL = 0x00050000 | errno.EPROTONOSUPPORT
 
-NEW_NAMESPACES = (
-    0x7E020080  # CLONE_NEWNS CGROUP UTS IPC USER PID NET, and NEWTIME (which clone reads as a signal bit; never used by a thread)
-)
+# CLONE_NEWNS CGROUP UTS IPC USER PID NET, and NEWTIME (which clone reads as a signal bit; never used by a thread)
+NEW_NAMESPACES = 0x7E020080
 FAMILIES = (1, 2, 10)  # unix, IPv4, IPv6: there is no network behind them, only the loopback of the run itself
 PROTOCOLS = (0, 6, 17)  # the usual one, TCP, UDP: no ping, SCTP, DCCP, MPTCP, UDP-Lite
-TELLING_OF_OTHERS = (1024, 1026)  # F_SETLEASE, F_NOTIFY: they tell when another sandbox opens a file that both see, as inotify would
+TELLING_OF_OTHERS = (
+    1024,
+    1026,
+)  # F_SETLEASE, F_NOTIFY: they tell when another sandbox opens a file that both see, as inotify would
 TERMINAL_INJECTION = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
 PERSONALITIES = (0, 0x0008, 0x20000, 0x20008, 0xFFFFFFFF)
 
@@ -49,12 +52,17 @@ def _op(code: int, value: int, yes: int = 0, no: int = 0) -> bytes:
 
 
 def assemble(machine: str, extra: str = "") -> bytes:
-    """Give the filter for `machine` ("x86_64" or "aarch64") as an array of `struct sock_filter`; `extra`: a table of more allowed calls."""
+    """Give the filter for `machine` ("x86_64" or "aarch64") as an array of `struct sock_filter`; `extra`.
+
+    A table of more allowed calls.
+    """
     architecture = ARCHITECTURES[machine]
     allowed = seccomp_tables.numbers(architecture.table) | seccomp_tables.numbers(extra)
     program = _op(LOAD, ARCHITECTURE_AT) + _op(EQUAL, architecture.audit, 1, 0) + _op(RETURN, KILL)
     program += _op(LOAD, NUMBER_AT)
-    program += _op(EQUAL, architecture.clone3, 0, 1) + _op(RETURN, UNKNOWN)  # its arguments lie in memory: glibc falls back to clone
+    program += _op(EQUAL, architecture.clone3, 0, 1) + _op(
+        RETURN, UNKNOWN
+    )  # its arguments lie in memory: glibc falls back to clone
     newest = max(allowed.values())
     program += _op(AT_LEAST, newest + 1, 0, 1) + _op(RETURN, UNKNOWN)  # the numbers of the x32 ABI as well
     for name, body in _closer_looks().items():
@@ -65,7 +73,12 @@ def assemble(machine: str, extra: str = "") -> bytes:
 
 def assemble_last(machine: str) -> bytes:
     """The small filter on top of `assemble(machine, SETUP[machine])` that leaves just what `assemble(machine)` allows."""
-    program = _op(LOAD, ARCHITECTURE_AT) + _op(EQUAL, ARCHITECTURES[machine].audit, 1, 0) + _op(RETURN, KILL) + _op(LOAD, NUMBER_AT)
+    program = (
+        _op(LOAD, ARCHITECTURE_AT)
+        + _op(EQUAL, ARCHITECTURES[machine].audit, 1, 0)
+        + _op(RETURN, KILL)
+        + _op(LOAD, NUMBER_AT)
+    )
     for number in sorted(seccomp_tables.numbers(seccomp_tables.SETUP[machine]).values()):
         program += _op(EQUAL, number, 0, 1) + _op(RETURN, DENY)
     return program + _op(RETURN, ALLOW)
@@ -81,10 +94,16 @@ def filter_descriptor(program: bytes) -> int:
 
 def _closer_looks() -> dict[str, bytes]:
     """Programs for calls whose argument decides; each ends in a verdict."""
-    clone = _op(LOAD, FIRST_ARGUMENT_AT) + _op(SOME_BITS, NEW_NAMESPACES & ~0x80, 0, 1) + _op(RETURN, DENY) + _op(RETURN, ALLOW)
+    clone = (
+        _op(LOAD, FIRST_ARGUMENT_AT)
+        + _op(SOME_BITS, NEW_NAMESPACES & ~0x80, 0, 1)
+        + _op(RETURN, DENY)
+        + _op(RETURN, ALLOW)
+    )
     return {
         "clone": clone,
-        "socket": _unless(FIRST_ARGUMENT_AT, FAMILIES, NO_FAMILY) + _one_of(THIRD_ARGUMENT_AT, PROTOCOLS, ALLOW, NO_PROTOCOL),
+        "socket": _unless(FIRST_ARGUMENT_AT, FAMILIES, NO_FAMILY)
+        + _one_of(THIRD_ARGUMENT_AT, PROTOCOLS, ALLOW, NO_PROTOCOL),
         "socketpair": _one_of(FIRST_ARGUMENT_AT, FAMILIES[:1], ALLOW, NO_FAMILY),
         "fcntl": _one_of(SECOND_ARGUMENT_AT, TELLING_OF_OTHERS, DENY, ALLOW),
         "ioctl": _one_of(SECOND_ARGUMENT_AT, TERMINAL_INJECTION, DENY, ALLOW),

@@ -1,4 +1,7 @@
-"""Programs that a package may name in `needs`: the ones that the sandbox knows how to show, and which of them this machine has."""
+"""Programs that a package may name in `needs`.
+
+The ones that the sandbox knows how to show, and which of them this machine has.
+"""
 
 import shutil
 

@@ -1,6 +1,9 @@
-"""The worker's side of warm sandboxes: a zygote with its slots, and a run in one of them. What goes where is decided in warm_pool.
+"""The worker's side of warm sandboxes: a zygote with its slots, and a run in one of them.
 
-The zygote is ours and has nothing of a tenant; each call has a worker of its own, made ahead, used once. See docs/decisions/0008.
+What goes where is decided in warm_pool.
+
+The zygote is ours and has nothing of a tenant; each call has a worker of its own, made ahead, used once. See
+docs/decisions/0008.
 """
 
 import json
@@ -27,7 +30,16 @@ ORDER_BYTES = 100_000  # of inputs; more goes cold
 FILES_BYTES = 4 << 20  # of input files, copied into the call's memory; more goes cold
 FILES_MAX = 50
 ANSWER_SECONDS = 30.0
-SPAWNER_LIMITS = ("cpu", "memory_mb", "timeout_seconds", "grace_seconds", "disk_bytes", "disk_files", "processes", "open_files")
+SPAWNER_LIMITS = (
+    "cpu",
+    "memory_mb",
+    "timeout_seconds",
+    "grace_seconds",
+    "disk_bytes",
+    "disk_files",
+    "processes",
+    "open_files",
+)
 SLOT_LIMITS = ("cpu", "memory_mb", "processes")  # those that its control group holds
 
 
@@ -122,7 +134,10 @@ class Slot:
 
 @dataclass
 class Zygote:
-    """One warm sandbox behind its keeper's connection. Commands follow each other; closing the connection ends all of it."""
+    """One warm sandbox behind its keeper's connection.
+
+    Commands follow each other; closing the connection ends all of it.
+    """
 
     key: Key
     connection: socket.socket
@@ -249,7 +264,11 @@ class WarmRun(BubblewrapRun):
         if slot.ahead is not None:
             self._orders.send(inputs.text.encode())
         else:
-            order = {**slot.zygote.order(function), "inputs": inputs.text, "names": [file.name for file in inputs.files]}
+            order = {
+                **slot.zygote.order(function),
+                "inputs": inputs.text,
+                "names": [file.name for file in inputs.files],
+            }
             descriptors = [os.open(file, os.O_RDONLY | os.O_CLOEXEC) for file in inputs.files]
             try:
                 socket.send_fds(self._orders, [json.dumps(order).encode()], descriptors)
@@ -263,7 +282,12 @@ class WarmRun(BubblewrapRun):
             if self._is_closed:
                 return
             self._is_closed = True
-        is_clean = self._ended is not None and self._ended.exit_code is not None and self._ended.stop is None and not self._slot_is_lost
+        is_clean = (
+            self._ended is not None
+            and self._ended.exit_code is not None
+            and self._ended.stop is None
+            and not self._slot_is_lost
+        )
         self._orders.close()
         for fd in (*self._streams, self._top):
             os.close(fd)
@@ -315,7 +339,10 @@ class WarmRun(BubblewrapRun):
         return ended
 
     def _fault(self) -> str:
-        """What our own code in the worker could not do, told before any of the tenant's ran; the channel was closed before that."""
+        """What our own code in the worker could not do, told before any of the tenant's ran.
+
+        The channel was closed before that.
+        """
         self._orders.setblocking(False)
         with suppress(OSError):
             return self._orders.recv(MESSAGE_BYTES).decode("utf-8", "replace")
@@ -331,14 +358,19 @@ class WarmRun(BubblewrapRun):
             return Ended(EndReason.MACHINE, None, None, usage, self._stop_reason, error.message)
         if said["oom_kills"] or said["was_killed"]:
             return self._out_of_memory(usage, said)
-        return Ended(EndReason.MACHINE, None, None, usage, self._stop_reason, "the warm slot of this run died, and the run with it")
+        return Ended(
+            EndReason.MACHINE,
+            None,
+            None,
+            usage,
+            self._stop_reason,
+            "the warm slot of this run died, and the run with it",
+        )
 
     def _out_of_memory(self, usage: Usage, said: Mapping[str, Any]) -> Ended:
         self._slot_is_lost = True
         used_mb = said["peak_bytes"] / (1 << 20)
-        detail = (
-            f"memory limit of {self._spec.limits.memory_mb} MiB reached ({used_mb:.0f} MiB used, files in out, scratch and /tmp included)"
-        )
+        detail = f"memory limit of {self._spec.limits.memory_mb} MiB reached ({used_mb:.0f} MiB used, files in out, scratch and /tmp included)"
         peak = Usage(usage.wall_seconds, usage.cpu_seconds, used_mb)
         return Ended(EndReason.OUT_OF_MEMORY, None, None, peak, self._stop_reason, detail)
 

@@ -1,4 +1,7 @@
-"""Which warm sandboxes are kept: follows demand, bounded in number, fair between organizations. What cannot be warm goes cold."""
+"""Which warm sandboxes are kept: follows demand, bounded in number, fair between organizations.
+
+What cannot be warm goes cold.
+"""
 
 import json
 import logging
@@ -177,7 +180,10 @@ class WarmPool:
         return zygote.open_slot(function.limits) if best is None else best
 
     def _fit(self, slot: Slot, function: Function, *, needs_files: bool) -> None:
-        """Let the slot be what the call needs; what goes wrong here costs this slot alone, not its neighbours' calls."""
+        """Let the slot be what the call needs.
+
+        What goes wrong here costs this slot alone, not its neighbours' calls.
+        """
         if slot.ahead is not None and (slot.ahead != function or needs_files or self._demand[function].is_barred):
             slot.renew()
         slot.zygote.limit(slot, function.limits)
@@ -241,17 +247,24 @@ class WarmPool:
             self._wake.clear()
             while self._wanted:
                 self._start_wanted(self._wanted.popleft())
-            self._closing.wait(SETTLE_SECONDS)  # under load a slot is taken again before this; then nothing is loaded ahead
+            self._closing.wait(
+                SETTLE_SECONDS
+            )  # under load a slot is taken again before this; then nothing is loaded ahead
             for slot in self._to_load_ahead():
                 self._load_ahead(slot)
             self._tidy()
 
     def _to_load_ahead(self) -> list[Slot]:
-        """Free slots of functions in demand, taken out of their zygote; and those that waited with a function too long."""
+        """Free slots of functions in demand, taken out of their zygote.
+
+        And those that waited with a function too long.
+        """
         now = time.monotonic()
         with self._lock:
             free = [slot for zygote in self._zygotes.values() for slot in zygote.free]
-            room_mb = self._limits.ahead_memory_mb - sum(slot.ahead.limits.memory_mb for slot in free if slot.ahead is not None)
+            room_mb = self._limits.ahead_memory_mb - sum(
+                slot.ahead.limits.memory_mb for slot in free if slot.ahead is not None
+            )
             chosen = []
             for slot in free:
                 if not self._should_change(slot, now):
@@ -273,7 +286,10 @@ class WarmPool:
         return demand is not None and demand.is_hot(now)
 
     def _load_ahead(self, slot: Slot) -> None:
-        """Let the waiting worker load the function; one that nobody called is thrown away, with the tenant's code in it."""
+        """Let the waiting worker load the function.
+
+        One that nobody called is thrown away, with the tenant's code in it.
+        """
         try:
             if slot.ahead is not None:
                 slot.renew()
@@ -305,7 +321,9 @@ class WarmPool:
         with self._lock:
             victim = None
             if len(self._zygotes) >= self._limits.sandboxes:
-                held = [Held(one.key, one.key.organization, one.used_at, one.busy > 0) for one in self._zygotes.values()]
+                held = [
+                    Held(one.key, one.key.organization, one.used_at, one.busy > 0) for one in self._zygotes.values()
+                ]
                 chosen = choose_victim(held, key.organization, time.monotonic())
                 if chosen is None:
                     return
@@ -356,7 +374,9 @@ class WarmPool:
                 for one in self._zygotes.values()
                 if one.busy == 0 and (now - one.used_at > self._limits.idle_seconds or one.calls >= self._limits.calls)
             ]
-            for function in [name for name, demand in self._demand.items() if now - demand.moments[-1] > self._limits.idle_seconds]:
+            for function in [
+                name for name, demand in self._demand.items() if now - demand.moments[-1] > self._limits.idle_seconds
+            ]:
                 del self._demand[function]
         for zygote in old:
             with suppress(OSError):

@@ -30,8 +30,12 @@ def scan_bandit(source: Source) -> list[Finding]:
     found = []
     for issue in visitor.tester.results:
         severity = Severity.LOW if issue.test_id in USUAL else _severity(issue.severity)
-        advice = ADVICE.get(issue.test_id, "See Bandit's page of this rule; write it another way, or leave it when it is meant.")
-        found.append(Finding(CheckName.BANDIT, issue.test_id, severity, source.path, issue.lineno or 0, str(issue.text), advice))
+        advice = ADVICE.get(
+            issue.test_id, "See Bandit's page of this rule; write it another way, or leave it when it is meant."
+        )
+        found.append(
+            Finding(CheckName.BANDIT, issue.test_id, severity, source.path, issue.lineno or 0, str(issue.text), advice)
+        )
     return found
 
 

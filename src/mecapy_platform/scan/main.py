@@ -1,6 +1,9 @@
-"""Runs inside a sandbox of its own, over a package that is shown read-only and never imported: static checks, file by file.
+"""Runs inside a sandbox of its own, over a package that is shown read-only and never imported.
 
-Each file is read by a child process with limits; one that hangs or dies is itself a finding, and the others are still read.
+Static checks, file by file.
+
+Each file is read by a child process with limits; one that hangs or dies is itself a finding, and the others are still
+read.
 """
 
 import json
@@ -89,7 +92,11 @@ def _batch(paths: Sequence[str], start: int, root: str, order: Order, found: Fou
     while True:
         left = min(FILE_SECONDS, deadline - time.monotonic())
         if left <= 0 or not select.select([read_end], [], [], left)[0]:
-            why = f"Reading it took more than {FILE_SECONDS:g} s." if left > 0 else f"The scan has used its {order.seconds:g} s."
+            why = (
+                f"Reading it took more than {FILE_SECONDS:g} s."
+                if left > 0
+                else f"The scan has used its {order.seconds:g} s."
+            )
             break
         piece = os.read(read_end, 1 << 20)
         if not piece:
@@ -144,10 +151,17 @@ def read_file(path: str, root: str, order: Order) -> dict[str, Any]:
         findings, imports = _check(path, data, order)
     except (RecursionError, MemoryError) as error:
         why = f"It cannot be looked into within sensible limits: {type(error).__name__}."
-        findings = [Finding(CheckName.SOURCES, "source_unparsable", Severity.HIGH, path, 0, why, "Nest less, split the expression.")]
+        findings = [
+            Finding(
+                CheckName.SOURCES, "source_unparsable", Severity.HIGH, path, 0, why, "Nest less, split the expression."
+            )
+        ]
         imports = []
     kept = [one for one in findings if one.check in order.checks]
-    return {"findings": [one.as_dict() for one in kept[:MAX_FINDINGS]], "imports": [[*vars(one).values()] for one in imports]}
+    return {
+        "findings": [one.as_dict() for one in kept[:MAX_FINDINGS]],
+        "imports": [[*vars(one).values()] for one in imports],
+    }
 
 
 def _check(path: str, data: bytes, order: Order) -> tuple[list[Finding], list[Import]]:

@@ -1,6 +1,7 @@
 """RestrictedPython: what a formula may say, checked at deploy and kept at run. The only place that imports it.
 
-It is a policy over formulas, never a boundary: that is the sandbox. It also runs beside the guest, so it imports nothing of ours.
+It is a policy over formulas, never a boundary: that is the sandbox. It also runs beside the guest, so it imports
+nothing of ours.
 """
 
 import ast
@@ -33,7 +34,23 @@ from RestrictedPython.Utilities import utility_builtins
 
 LINE = re.compile(r"Line (\d+): (.*)", re.DOTALL)
 MORE_BUILTINS = (
-    *("abs", "all", "any", "bin", "dict", "enumerate", "filter", "frozenset", "iter", "list", "map", "max", "min", "next", "object"),
+    *(
+        "abs",
+        "all",
+        "any",
+        "bin",
+        "dict",
+        "enumerate",
+        "filter",
+        "frozenset",
+        "iter",
+        "list",
+        "map",
+        "max",
+        "min",
+        "next",
+        "object",
+    ),
     *("range", "reversed", "set", "sum", "super", "property", "staticmethod", "classmethod", "NotImplemented"),
 )
 IN_PLACE: Mapping[str, Callable[[Any, Any], Any]] = {
@@ -119,7 +136,9 @@ def _guards(name: str, allowed: tuple[str, ...]) -> dict[str, Any]:
 def _writable(thing: Any) -> Any:
     """Values may be filled; modules and classes stay as they are."""
     if isinstance(thing, types.ModuleType | type):
-        raise TypeError(f"A formula may not change {getattr(thing, '__name__', thing)}: it may not set attributes of a module or class.")
+        raise TypeError(
+            f"A formula may not change {getattr(thing, '__name__', thing)}: it may not set attributes of a module or class."
+        )
     return thing
 
 

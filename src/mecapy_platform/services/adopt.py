@@ -1,4 +1,7 @@
-"""Runs that outlive their worker: named on their attempt, taken over under a new token, told from those that no longer count."""
+"""Runs that outlive their worker.
+
+Named on their attempt, taken over under a new token, told from those that no longer count.
+"""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -40,7 +43,9 @@ def other_workers(session: Session, worker: Worker) -> Sequence[str]:
     return session.scalars(statements.OTHER_WORKERS, {"node": worker.node, "worker": worker.process}).all()
 
 
-def take_over(session: Session, worker: Worker, lanes: Collection[Lane], dead: Sequence[str], settings: Settings) -> list[Adopted]:
+def take_over(
+    session: Session, worker: Worker, lanes: Collection[Lane], dead: Sequence[str], settings: Settings
+) -> list[Adopted]:
     """Take the node's durable runs whose lease has run out, or whose worker is among the `dead`.
 
     Each gets a new token in the same transaction, so the old worker's writes no longer count, whenever they come.

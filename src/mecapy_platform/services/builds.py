@@ -1,4 +1,7 @@
-"""Building a deployed version: claimed by lease like a task, ended once. What is built lies on the worker; the verdict lies here."""
+"""Building a deployed version: claimed by lease like a task, ended once.
+
+What is built lies on the worker; the verdict lies here.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -65,7 +68,9 @@ def claim_build(session: Session, settings: Settings) -> Build | None:
         message = f"The build was started {settings.build_attempts} times and its machine was lost each time."
         finish_build(session, token, Built(log=version.build_log, error_code="build_lost", error_message=message))
         return None
-    functions = session.scalars(select(Function).where(Function.package_version_id == version_id).order_by(Function.name)).all()
+    functions = session.scalars(
+        select(Function).where(Function.package_version_id == version_id).order_by(Function.name)
+    ).all()
     checks = session.get_one(Organization, version.organization_id).checks
     return Build(token, version, functions, checks)
 
@@ -80,8 +85,13 @@ def renew_build(session: Session, token: UUID, settings: Settings) -> bool:
 
 
 def finish_build(session: Session, token: UUID, built: Built) -> bool:
-    """Record the end of a build, let its waiting tasks go or end them. False: the token no longer counts, nothing is changed."""
-    query = select(PackageVersion).where(PackageVersion.build_token == token, PackageVersion.status == VersionStatus.BUILDING)
+    """Record the end of a build, let its waiting tasks go or end them.
+
+    False: the token no longer counts, nothing is changed.
+    """
+    query = select(PackageVersion).where(
+        PackageVersion.build_token == token, PackageVersion.status == VersionStatus.BUILDING
+    )
     version = session.scalars(query.with_for_update()).first()
     if version is None:
         return False
@@ -101,7 +111,11 @@ def finish_build(session: Session, token: UUID, built: Built) -> bool:
             .values(inputs=dict(ports.inputs), outputs=dict(ports.outputs), free_inputs=ports.free_inputs)
         )
     session.add(
-        Event(organization_id=version.organization_id, kind="VersionBuilt", data={"version": str(version.id), "status": version.status})
+        Event(
+            organization_id=version.organization_id,
+            kind="VersionBuilt",
+            data={"version": str(version.id), "status": version.status},
+        )
     )
     session.flush()
     _let_go(session, version)
@@ -110,8 +124,12 @@ def finish_build(session: Session, token: UUID, built: Built) -> bool:
 
 
 def _let_go(session: Session, version: PackageVersion) -> None:
-    waiting = session.scalars(select(Task).where(Task.package_version_id == version.id, Task.held == "building").with_for_update()).all()
-    functions = {one.id: one for one in session.scalars(select(Function).where(Function.package_version_id == version.id))}
+    waiting = session.scalars(
+        select(Task).where(Task.package_version_id == version.id, Task.held == "building").with_for_update()
+    ).all()
+    functions = {
+        one.id: one for one in session.scalars(select(Function).where(Function.package_version_id == version.id))
+    }
     for function in functions.values():
         session.refresh(function)
     for task in waiting:
@@ -120,7 +138,9 @@ def _let_go(session: Session, version: PackageVersion) -> None:
         except MecapyError as error:
             _end(session, task, error)
             continue
-        task.inputs_digest = digest_of({"inputs": task.inputs, "files": {port: file["sha256"] for port, file in task.files.items()}})
+        task.inputs_digest = digest_of(
+            {"inputs": task.inputs, "files": {port: file["sha256"] for port, file in task.files.items()}}
+        )
         task.claimable, task.held = True, None
         task.interpreter, task.environment_digest = version.interpreter, version.environment_digest
 
@@ -129,7 +149,11 @@ def _checked_inputs(version: PackageVersion, function: Function, task: Task) -> 
     if version.status == VersionStatus.ERROR:
         raise ConflictError("version_broken", f"The version did not build: {version.error_message}")
     return check_inputs(
-        function.inputs or {}, task.inputs, task.files, free=function.free_inputs, units=function.options.get("units") or UnitSystem.SI
+        function.inputs or {},
+        task.inputs,
+        task.files,
+        free=function.free_inputs,
+        units=function.options.get("units") or UnitSystem.SI,
     )
 
 

@@ -43,8 +43,13 @@ def get_policy(session: Session, actor: Actor, slug: str, settings: Settings) ->
     return OrganizationChecks(organization.slug, effective(settings, organization.checks), organization.checks)
 
 
-def set_policy(session: Session, actor: Actor, slug: str, changes: Mapping[str, Any], settings: Settings) -> OrganizationChecks:
-    """Replace what the organization says; what it leaves out is as the platform has it. Versions that are built stay as they are."""
+def set_policy(
+    session: Session, actor: Actor, slug: str, changes: Mapping[str, Any], settings: Settings
+) -> OrganizationChecks:
+    """Replace what the organization says; what it leaves out is as the platform has it.
+
+    Versions that are built stay as they are.
+    """
     organization = _organization(session, actor, slug)
     require_admin(actor, organization.id)
     policy = effective(settings, changes)
@@ -64,7 +69,9 @@ def version_checks(session: Session, actor: Actor, package_id: UUID, version: st
 
 def _organization(session: Session, actor: Actor, slug: str) -> Organization:
     """One of the caller's, the personal one included: as `user:NAME`, or by the name alone."""
-    query = select(Organization).where(Organization.slug.in_((slug, f"user:{slug}")), Organization.id.in_(actor.organization_ids))
+    query = select(Organization).where(
+        Organization.slug.in_((slug, f"user:{slug}")), Organization.id.in_(actor.organization_ids)
+    )
     found = {one.slug: one for one in session.scalars(query)}
     organization = found.get(slug) or found.get(f"user:{slug}")
     if organization is None:

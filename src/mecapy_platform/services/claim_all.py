@@ -1,4 +1,7 @@
-"""The short way of a claim: one statement when the next tasks fit as they come. Where one does not, services/claims chooses."""
+"""The short way of a claim: one statement when the next tasks fit as they come.
+
+Where one does not, services/claims chooses.
+"""
 
 import json
 import threading
@@ -19,7 +22,10 @@ KNOWN_FUNCTIONS = 500
 
 
 class ClaimAll:
-    """Of one lane. Remembers what it has read of functions, which no longer change once a task of theirs can be claimed."""
+    """Of one lane.
+
+    Remembers what it has read of functions, which no longer change once a task of theirs can be claimed.
+    """
 
     def __init__(self, wire: Wire, database: Database, worker: Worker, settings: Settings, lane: Lane) -> None:
         self._wire, self._database, self._worker, self._settings, self._lane = wire, database, worker, settings, lane
@@ -29,7 +35,9 @@ class ClaimAll:
 
     @contextmanager
     def claim(self, slots: int) -> Iterator[list[Claim] | None]:
-        """Up to `slots` tasks; None when one of the next does not fit, or stands against a quota, so that somebody must choose.
+        """Up to `slots` tasks.
+
+        None when one of the next does not fit, or stands against a quota, so that somebody must choose.
 
         The claim is committed when the block is left; until then nobody else can see it.
         """

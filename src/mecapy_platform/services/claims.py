@@ -1,4 +1,7 @@
-"""Gives released tasks to a worker, and takes them back from a worker that is gone. Tokens and leases, by database time."""
+"""Gives released tasks to a worker, and takes them back from a worker that is gone.
+
+Tokens and leases, by database time.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -57,7 +60,10 @@ class Claim:
 
 
 def claim(session: Session, worker: Worker, lane: Lane, slots: int, settings: Settings) -> list[Claim]:
-    """Up to `slots` tasks that fit the node now. Claims of one lane follow each other, so shares and order hold across workers."""
+    """Up to `slots` tasks that fit the node now.
+
+    Claims of one lane follow each other, so shares and order hold across workers.
+    """
     virtual_time = session.execute(queue.LOCK_LANE, {"lane": lane}).scalar()
     if virtual_time is None:
         session.execute(queue.ADD_LANE, {"lane": lane})
@@ -89,10 +95,12 @@ def claim(session: Session, worker: Worker, lane: Lane, slots: int, settings: Se
 
 
 def _rooms_for(lane: Lane, node: Row[Any], slots: int) -> list[Room]:
-    """What a lane may take of a node, so that long tasks never shut the short ones out; the first in which anything fits counts.
+    """What a lane may take of a node, so that long tasks never shut the short ones out.
 
-    Short ones may over-commit the CPU up to their slots, for seconds. The other lanes leave some memory to them. On an idle node one
-    task may have that too, when nothing fits beside it: a large one could start in no other way.
+    The first in which anything fits counts.
+
+    Short ones may over-commit the CPU up to their slots, for seconds. The other lanes leave some memory to them. On an
+    idle node one task may have that too, when nothing fits beside it: a large one could start in no other way.
     """
     if lane is Lane.HIGH_PRIORITY:
         return [Room(UNLIMITED, node.memory_mb, slots)]
@@ -104,7 +112,13 @@ def _rooms_for(lane: Lane, node: Row[Any], slots: int) -> list[Room]:
 
 
 def _pick(
-    session: Session, lane: Lane, rows: Sequence[Row[Any]], node: Row[Any], slots: int, virtual_time: float, settings: Settings
+    session: Session,
+    lane: Lane,
+    rows: Sequence[Row[Any]],
+    node: Row[Any],
+    slots: int,
+    virtual_time: float,
+    settings: Settings,
 ) -> Picked:
     running = session.execute(queue.RUNNING, {"default_limit": LANE_LIMIT_SECONDS[Lane.DEFAULT]}).all()
     by_organization = {row.organization_id: row.running for row in running}
@@ -114,9 +128,13 @@ def _pick(
     queues: dict[UUID, list[Candidate]] = {}
     shares: dict[UUID, Share] = {}
     for row in rows:
-        queues.setdefault(row.organization_id, []).append(Candidate(row.task_id, row.cpu, row.memory_mb, row.waited_seconds))
+        queues.setdefault(row.organization_id, []).append(
+            Candidate(row.task_id, row.cpu, row.memory_mb, row.waited_seconds)
+        )
         allowed = int(row.limits.get("max_running", settings.organization_max_running))
-        shares[row.organization_id] = Share(row.weight, row.passed, allowed - by_organization.get(row.organization_id, 0))
+        shares[row.organization_id] = Share(
+            row.weight, row.passed, allowed - by_organization.get(row.organization_id, 0)
+        )
     picked = Picked()
     for room in _rooms_for(lane, node, slots):
         picked = pick(queues, shares, room, virtual_time=virtual_time, is_strict=lane is Lane.HIGH_PRIORITY)

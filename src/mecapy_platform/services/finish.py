@@ -56,13 +56,23 @@ def live_attempt(session: Session, token: UUID) -> Attempt | None:
     return session.scalars(
         select(Attempt)
         .join(Task, Task.id == Attempt.task_id)
-        .where(Attempt.token == token, Attempt.ended_at.is_(None), Task.attempt_token == token, Task.state == TaskState.RUNNING)
+        .where(
+            Attempt.token == token,
+            Attempt.ended_at.is_(None),
+            Task.attempt_token == token,
+            Task.state == TaskState.RUNNING,
+        )
         .with_for_update()
     ).first()
 
 
-def finish(session: Session, token: UUID, outcome: Outcome, settings: Settings, *, guard: Guard = live_attempt) -> TaskState | None:
-    """Record the end of an attempt. Returns the task's state after it, or None when the token no longer counts: nothing is changed."""
+def finish(
+    session: Session, token: UUID, outcome: Outcome, settings: Settings, *, guard: Guard = live_attempt
+) -> TaskState | None:
+    """Record the end of an attempt.
+
+    Returns the task's state after it, or None when the token no longer counts: nothing is changed.
+    """
     attempt = guard(session, token)
     if attempt is None:
         return None
@@ -96,7 +106,12 @@ def take_back_lost(session: Session, settings: Settings) -> int:
     for token in tokens:
         try:
             with session.begin_nested():
-                finish(session, token, Outcome(FailureKind.LOST_MACHINE, Usage(0.0, None, None), "lost_machine", message), settings)
+                finish(
+                    session,
+                    token,
+                    Outcome(FailureKind.LOST_MACHINE, Usage(0.0, None, None), "lost_machine", message),
+                    settings,
+                )
                 taken += 1
         except IntegrityError:
             log.exception("attempt with token %s could not be taken back; the others go on", token)
@@ -188,4 +203,8 @@ def _queue_again(session: Session, task: Task, outcome: Outcome, decision: Retry
 
 
 def _usage(usage: Usage) -> dict[str, float | None]:
-    return {"wall_seconds": usage.wall_seconds, "cpu_seconds": usage.cpu_seconds, "peak_memory_mb": usage.peak_memory_mb}
+    return {
+        "wall_seconds": usage.wall_seconds,
+        "cpu_seconds": usage.cpu_seconds,
+        "peak_memory_mb": usage.peak_memory_mb,
+    }

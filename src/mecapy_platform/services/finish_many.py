@@ -1,4 +1,6 @@
-"""The short way of an end: completed attempts of the common shape, many in one statement. All others end in services/finish.
+"""The short way of an end: completed attempts of the common shape, many in one statement.
+
+All others end in services/finish.
 
 The statement also claims for the places that become free: one transaction and one flush of the log less for each task.
 """
@@ -34,7 +36,10 @@ class Ended:
 
 @dataclass(frozen=True)
 class Finished:
-    """The tokens that were ended; the lanes in which something waits; what was claimed for the places that became free."""
+    """The tokens that were ended; the lanes in which something waits.
+
+    What was claimed for the places that became free.
+    """
 
     tokens: frozenset[UUID]
     lanes: tuple[Lane, ...]
@@ -47,10 +52,13 @@ def is_common(outcome: Outcome) -> bool:
 
 
 @contextmanager
-def finish_many(wire: Wire, ended: Sequence[Ended], claim_all: ClaimAll | None = None, slots: int = 0) -> Iterator[Finished]:
+def finish_many(
+    wire: Wire, ended: Sequence[Ended], claim_all: ClaimAll | None = None, slots: int = 0
+) -> Iterator[Finished]:
     """End up to FINISH_MOST attempts, each guarded by its token as in services/finish, and claim up to `slots` tasks with it.
 
-    All of it is committed when the block is left. Raises psycopg.Error: at the block's begin nothing was ended, at its end nobody knows.
+    All of it is committed when the block is left. Raises psycopg.Error: at the block's begin nothing was ended, at its
+    end nobody knows.
     """
     text = json.dumps([_record(one) for one in ended], separators=(",", ":"))
     asked = NOTHING_ASKED if claim_all is None or not slots else claim_all.asked(slots)
@@ -64,7 +72,9 @@ def finish_many(wire: Wire, ended: Sequence[Ended], claim_all: ClaimAll | None =
 
 def _record(one: Ended) -> dict[str, Any]:
     usage = one.outcome.usage
-    lines = [{"index": line.index, "kind": line.kind, "text": storable(line.text, len(line.text))} for line in one.lines]
+    lines = [
+        {"index": line.index, "kind": line.kind, "text": storable(line.text, len(line.text))} for line in one.lines
+    ]
     return {
         "token": str(one.token),
         "result": one.outcome.result,

@@ -72,7 +72,9 @@ def _memberships(session: Session, user_id: UUID) -> Sequence[Membership]:
     own = select(tables.Membership.organization_id).where(tables.Membership.user_id == user_id)
     set_scope(session, session.scalars(own).all(), user_id)
     query = (
-        select(tables.Organization.id, tables.Organization.slug, tables.Organization.is_personal, tables.Membership.role)
+        select(
+            tables.Organization.id, tables.Organization.slug, tables.Organization.is_personal, tables.Membership.role
+        )
         .join(tables.Membership, tables.Membership.organization_id == tables.Organization.id)
         .where(tables.Membership.user_id == user_id)
     )

@@ -1,4 +1,7 @@
-"""Organizations and who belongs to them. Those of the issuer's tokens are kept by services/identity; these are made here."""
+"""Organizations and who belongs to them.
+
+Those of the issuer's tokens are kept by services/identity; these are made here.
+"""
 
 import re
 from collections.abc import Sequence
@@ -73,7 +76,9 @@ def delete(session: Session, actor: Actor, slug: str, *, confirm_slug: str) -> N
         raise ConflictError("kept_by_issuer", "This organization comes from the identity provider; remove it there.")
     for table, what in ((Package, "packages"), (Task, "tasks")):
         if session.scalar(
-            select(func.count()).select_from(select(table.id).where(table.organization_id == organization.id).limit(1).subquery())
+            select(func.count()).select_from(
+                select(table.id).where(table.organization_id == organization.id).limit(1).subquery()
+            )
         ):
             raise ConflictError("organization_not_empty", f"The organization still has {what}.")
     session.delete(organization)
@@ -91,14 +96,18 @@ def set_role(session: Session, actor: Actor, slug: str, user_id: UUID, role: Rol
         raise NotFoundError("member_not_found", "There is no such member.")
     others = [one for one in members if one.membership.role == Role.ADMIN and one.user.id != user_id]
     if role is not Role.ADMIN and member.membership.role == Role.ADMIN and not others:
-        raise ConflictError("last_administrator", "An organization keeps at least one administrator; name another one first.")
+        raise ConflictError(
+            "last_administrator", "An organization keeps at least one administrator; name another one first."
+        )
     member.membership.role = role
     session.flush()
     return member
 
 
 def _row(session: Session, actor: Actor, slug: str) -> Organization:
-    query = select(Organization).where(Organization.slug == slug, Organization.id.in_(actor.organization_ids), ~Organization.is_personal)
+    query = select(Organization).where(
+        Organization.slug == slug, Organization.id.in_(actor.organization_ids), ~Organization.is_personal
+    )
     organization = session.scalars(query).first()
     if organization is None:
         raise NotFoundError("organization_not_found", "There is no such organization.")
@@ -106,7 +115,9 @@ def _row(session: Session, actor: Actor, slug: str) -> Organization:
 
 
 def _view(session: Session, actor: Actor, organization: Organization) -> OrganizationView:
-    packages = session.scalar(select(func.count()).select_from(Package).where(Package.organization_id == organization.id)) or 0
+    packages = (
+        session.scalar(select(func.count()).select_from(Package).where(Package.organization_id == organization.id)) or 0
+    )
     return OrganizationView(organization, _members(session, organization.id), actor.role_in(organization.id), packages)
 
 

@@ -38,7 +38,9 @@ def lookup_package(session: Session, actor: Actor, *, owner: str, name: str, ver
     versions = select(PackageVersion.version).where(PackageVersion.package_id == package.id)
     if version is not None:
         versions = versions.where(PackageVersion.version == version)
-    found = session.scalars(versions.order_by((PackageVersion.status == "error").asc(), PackageVersion.created_at.desc()).limit(1)).first()
+    found = session.scalars(
+        versions.order_by((PackageVersion.status == "error").asc(), PackageVersion.created_at.desc()).limit(1)
+    ).first()
     if found is None:
         raise NotFoundError("version_not_found", "There is no such version.")
     return Found(package.id, package.name, owner, found)

@@ -1,4 +1,7 @@
-"""Decides which lanes have work that may go now, and says so. The sender of hints is handed in; a lost hint costs seconds."""
+"""Decides which lanes have work that may go now, and says so.
+
+The sender of hints is handed in; a lost hint costs seconds.
+"""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -14,7 +17,10 @@ log = logging.getLogger(__name__)
 
 
 def release(database: Database, send: Sender) -> None:
-    """Let go what was held back and is due, then hint each lane that has work. Called after a submit, after a finish, by the sweep."""
+    """Let go what was held back and is due, then hint each lane that has work.
+
+    Called after a submit, after a finish, by the sweep.
+    """
     with database.transaction() as session:
         lanes = due_lanes(session)
     if lanes:

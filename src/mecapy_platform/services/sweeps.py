@@ -52,7 +52,9 @@ def clean(database: Database, storage: Storage) -> None:
     for attempt in attempts:
         storage.delete_prefix(attempt_prefix(attempt.organization_id, attempt.task_id, attempt.number))
     with database.transaction() as session:
-        session.execute(update(Attempt).where(Attempt.id.in_([attempt.id for attempt in attempts])).values(is_swept=True))
+        session.execute(
+            update(Attempt).where(Attempt.id.in_([attempt.id for attempt in attempts])).values(is_swept=True)
+        )
 
 
 def _unswept(session: Session) -> Sequence[Attempt]:

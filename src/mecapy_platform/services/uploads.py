@@ -31,7 +31,9 @@ class Accepted:
         return keys.upload_key(self.organization_id, self.upload_id)
 
 
-def accept(session: Session, actor: Actor, package_id: UUID, function_name: str, *, var_name: str, filename: str) -> Accepted:
+def accept(
+    session: Session, actor: Actor, package_id: UUID, function_name: str, *, var_name: str, filename: str
+) -> Accepted:
     """Check that the port takes this file, before a byte of it is stored."""
     view = packages.get(session, actor, package_id)
     require_submit(actor, view.package.organization_id)

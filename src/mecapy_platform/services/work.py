@@ -1,4 +1,7 @@
-"""A unit of work at the edge: one transaction in the scope of a tenant. What the database says wrong becomes an error of ours."""
+"""A unit of work at the edge: one transaction in the scope of a tenant.
+
+What the database says wrong becomes an error of ours.
+"""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -29,9 +32,15 @@ def _translated() -> Iterator[None]:
         yield
     except (OperationalError, InterfaceError, PoolTimeoutError) as error:
         log.warning("database: %s", str(error).splitlines()[0])
-        raise UnavailableError("unavailable", "The database cannot be reached right now; try again in a few seconds.") from error
+        raise UnavailableError(
+            "unavailable", "The database cannot be reached right now; try again in a few seconds."
+        ) from error
     except DataError as error:
-        raise InvalidInputError("value_not_storable", "A value holds characters or numbers that cannot be stored.") from error
+        raise InvalidInputError(
+            "value_not_storable", "A value holds characters or numbers that cannot be stored."
+        ) from error
     except IntegrityError as error:
         log.info("integrity: %s", str(error).splitlines()[0])
-        raise ConflictError("conflict", "Somebody else changed the same thing at the same moment; look again, then repeat.") from error
+        raise ConflictError(
+            "conflict", "Somebody else changed the same thing at the same moment; look again, then repeat."
+        ) from error

@@ -1,4 +1,7 @@
-"""Reads uploaded zip archives. Nothing about them is believed: names, sizes and counts are checked, bytes are counted while they come."""
+"""Reads uploaded zip archives.
+
+Nothing about them is believed: names, sizes and counts are checked, bytes are counted while they come.
+"""
 
 import errno
 import os
@@ -71,8 +74,8 @@ DEFAULT_LIMITS = ArchiveLimits()
 def read_manifest(source: BinaryIO, limits: ArchiveLimits = DEFAULT_LIMITS) -> bytes:
     """The text of mecapy.yml at the root, or inside one single top folder.
 
-    Raises MalformedError("archive_unreadable"), InvalidInputError("archive_invalid") with every problem, each naming the member,
-    InvalidInputError("manifest_missing"), TooLargeError("archive_too_large").
+    Raises MalformedError("archive_unreadable"), InvalidInputError("archive_invalid") with every problem, each naming
+    the member, InvalidInputError("manifest_missing"), TooLargeError("archive_too_large").
     """
     with _opened(source, limits) as archive:
         members = _members(archive, limits)
@@ -84,10 +87,12 @@ def read_manifest(source: BinaryIO, limits: ArchiveLimits = DEFAULT_LIMITS) -> b
 
 
 def extract(source: BinaryIO, target_dir: Path, limits: ArchiveLimits = DEFAULT_LIMITS) -> Extracted:
-    """Write the package into an empty directory of ours, its root being where mecapy.yml lies. Files are 0644 or 0755, folders 0755.
+    """Write the package into an empty directory of ours, its root being where mecapy.yml lies.
 
-    Everything the archive says is checked before the first byte is written. When the bytes turn out different (see read_manifest
-    for the errors), what was written stays: the caller throws `target_dir` away.
+    Files are 0644 or 0755, folders 0755.
+
+    Everything the archive says is checked before the first byte is written. When the bytes turn out different (see
+    read_manifest for the errors), what was written stays: the caller throws `target_dir` away.
     """
     with _opened(source, limits) as archive:
         members = _members(archive, limits)
@@ -107,7 +112,9 @@ def extract(source: BinaryIO, target_dir: Path, limits: ArchiveLimits = DEFAULT_
                 written.append("/".join(parts))
         except OSError as error:
             if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-                raise StorageFullError("disk_full", "The platform's disk is full; the archive was not unpacked.") from error
+                raise StorageFullError(
+                    "disk_full", "The platform's disk is full; the archive was not unpacked."
+                ) from error
             raise
         finally:
             os.close(target)
@@ -128,7 +135,9 @@ def _opened(source: BinaryIO, limits: ArchiveLimits) -> Iterator[_Archive]:
 
 def _invalid(name: str, code: str, message: str) -> InvalidInputError:
     return InvalidInputError(
-        "archive_invalid", f"{_shown(name)}: {message}" if name else message, problems=[Problem(_shown(name), code, message)]
+        "archive_invalid",
+        f"{_shown(name)}: {message}" if name else message,
+        problems=[Problem(_shown(name), code, message)],
     )
 
 
@@ -141,7 +150,11 @@ def _members(archive: _Archive, limits: ArchiveLimits) -> list[_Member]:
     infos = archive.file.infolist()
     faults = ((info, _fault(info) or _ratio_fault(info, limits)) for info in infos)
     refused = {info.header_offset: fault for info, fault in faults if fault is not None}
-    found = [_Member(info) for info in infos if info.header_offset not in refused and not _is_rubbish(info.orig_filename.rstrip("/"))]
+    found = [
+        _Member(info)
+        for info in infos
+        if info.header_offset not in refused and not _is_rubbish(info.orig_filename.rstrip("/"))
+    ]
     problems, count = _first(_problems(archive, limits, infos, refused, found))
     if problems:
         message = f"{problems[0].path}: {problems[0].message}" + (f" And {count - 1} more." if count > 1 else "")
@@ -162,7 +175,9 @@ def _problems(
     for info in infos:
         if info.header_offset in refused:
             yield Problem(_shown(info.orig_filename), *refused[info.header_offset])
-    for name, code, message in collisions(((member.info.orig_filename, member.info.is_dir()) for member in found), 2 * limits.files):
+    for name, code, message in collisions(
+        ((member.info.orig_filename, member.info.is_dir()) for member in found), 2 * limits.files
+    ):
         yield Problem(_shown(name), code, message)
     for info, code, message in layout_faults(archive.source, infos, archive.directory_start):
         if info.header_offset not in refused:
@@ -180,7 +195,9 @@ def _is_rubbish(name: str) -> bool:
 
 
 def _too_large(limits: ArchiveLimits) -> TooLargeError:
-    return TooLargeError("archive_too_large", f"The unpacked archive is larger than {limits.total_bytes // 1_000_000} MB.")
+    return TooLargeError(
+        "archive_too_large", f"The unpacked archive is larger than {limits.total_bytes // 1_000_000} MB."
+    )
 
 
 def _fault(info: zipfile.ZipInfo) -> tuple[str, str] | None:
@@ -255,7 +272,9 @@ def _folder(root: int, parts: Sequence[str]) -> int:
     return here
 
 
-def _write(archive: _Archive, member: _Member, root: int, parts: Sequence[str], limits: ArchiveLimits, left_bytes: int) -> int:
+def _write(
+    archive: _Archive, member: _Member, root: int, parts: Sequence[str], limits: ArchiveLimits, left_bytes: int
+) -> int:
     mode = 0o755 if member.info.create_system == 3 and member.info.external_attr >> 16 & 0o111 else 0o644
     folder = _folder(root, parts[:-1])
     try:

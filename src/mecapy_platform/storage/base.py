@@ -17,10 +17,16 @@ class Storage(Protocol):
     """Whole objects by key. A put is atomic: a reader sees the old object, the new one or none, never half of one."""
 
     def check_room(self, size_bytes: int = 0) -> None:
-        """Raise StorageFullError when this much more would go below the floor of free space. Nothing where space has no end."""
+        """Raise StorageFullError when this much more would go below the floor of free space.
+
+        Nothing where space has no end.
+        """
 
     def put(self, key: str, source: BinaryIO, *, limit_bytes: int | None = None) -> Stored:
-        """Store what `source` gives. Raises TooLargeError above the limit, StorageFullError below the floor of free space."""
+        """Store what `source` gives.
+
+        Raises TooLargeError above the limit, StorageFullError below the floor of free space.
+        """
 
     def open(self, key: str) -> BinaryIO:
         """Open for reading. Raises NotFoundError."""

@@ -89,7 +89,9 @@ class FilesystemStorage:
             while chunk := source.read(CHUNK_BYTES):
                 size_bytes += len(chunk)
                 if limit_bytes is not None and size_bytes > limit_bytes:
-                    raise TooLargeError("object_too_large", f"It has more than the {limit_bytes} bytes that are allowed.")
+                    raise TooLargeError(
+                        "object_too_large", f"It has more than the {limit_bytes} bytes that are allowed."
+                    )
                 self.check_room(len(chunk))
                 target.write(chunk)
                 digest.update(chunk)
@@ -109,7 +111,9 @@ class FilesystemStorage:
                     return  # it was placed, and then forgotten with its directory
                 continue
             return
-        raise UnavailableError("storage_busy", "The directory of this object is being removed over and over; try again.")
+        raise UnavailableError(
+            "storage_busy", "The directory of this object is being removed over and over; try again."
+        )
 
     def _prune(self, directory: Path) -> None:
         """Remove directories that became empty, up to the root."""

@@ -20,9 +20,13 @@ class UrlSigner:
 
     def sign(self, key: str, *, filename: str, expires_seconds: int) -> str:
         if not self.secret:
-            raise ConfigurationError("signing_secret_missing", "Set MECAPY_SIGNING_SECRET; without it no address of a file can be signed.")
+            raise ConfigurationError(
+                "signing_secret_missing", "Set MECAPY_SIGNING_SECRET; without it no address of a file can be signed."
+            )
         expires = int(time.time()) + expires_seconds
-        query = urlencode({"expires": expires, "filename": filename, "signature": self._signature(key, filename, expires)})
+        query = urlencode(
+            {"expires": expires, "filename": filename, "signature": self._signature(key, filename, expires)}
+        )
         return f"{self.base_url.rstrip('/')}/storage/{quote(key, safe='/')}?{query}"
 
     def check(self, key: str, *, filename: str, expires: int, signature: str) -> None:

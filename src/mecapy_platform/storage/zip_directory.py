@@ -1,4 +1,7 @@
-"""Looks at a zip's end and directory before the standard library does: one reading alone is possible, and a large one costs nothing."""
+"""Looks at a zip's end and directory before the standard library does.
+
+One reading alone is possible, and a large one costs nothing.
+"""
 
 import io
 from dataclasses import dataclass
@@ -31,8 +34,8 @@ class _End:
 def check_directory(source: BinaryIO, most: int) -> int:
     """Where the directory begins: all members lie before it.
 
-    Raises MalformedError("archive_unreadable") where there is no zip, or one that two programs could read in two ways: two ends, data
-    before or after it, zip64. Raises TooLargeError("archive_too_many_files") above `most` members.
+    Raises MalformedError("archive_unreadable") where there is no zip, or one that two programs could read in two ways:
+    two ends, data before or after it, zip64. Raises TooLargeError("archive_too_many_files") above `most` members.
     """
     end = _end(source)
     if 0xFFFF in end.counts or end.directory_bytes == 0xFFFFFFFF or max(end.counts) > most:
@@ -58,7 +61,8 @@ def _end(source: BinaryIO) -> _End:
     found = [at for at in _positions(tail) if at + END_BYTES + _number(tail, at + 20, 2) == len(tail)]
     if not found:
         raise MalformedError(
-            "archive_unreadable", "This is not a zip archive, its end is missing, or something stands behind it. Send a .zip file."
+            "archive_unreadable",
+            "This is not a zip archive, its end is missing, or something stands behind it. Send a .zip file.",
         )
     if len(found) > 1:
         raise _unreadable("it has two ends")
@@ -99,7 +103,9 @@ def _count(directory: bytes, told: int, most: int) -> None:
 
 
 def _unreadable(why: str) -> MalformedError:
-    return MalformedError("archive_unreadable", f"The archive cannot be trusted: {why}. Make it again with an ordinary tool.")
+    return MalformedError(
+        "archive_unreadable", f"The archive cannot be trusted: {why}. Make it again with an ordinary tool."
+    )
 
 
 def _too_many(most: int) -> TooLargeError:

@@ -1,4 +1,7 @@
-"""Where the members of a zip lie, by the header before each: it must say what the directory says, and share no byte with another."""
+"""Where the members of a zip lie, by the header before each.
+
+It must say what the directory says, and share no byte with another.
+"""
 
 import struct
 import zipfile
@@ -14,7 +17,9 @@ FLAGS_THAT_COUNT = FLAG_ENCRYPTED | FLAG_UTF8
 ELSEWHERE = 0xFFFFFFFF  # a size that stands in the extra field
 
 
-def layout_faults(source: BinaryIO, infos: Sequence[zipfile.ZipInfo], directory_start: int) -> Iterator[tuple[zipfile.ZipInfo, str, str]]:
+def layout_faults(
+    source: BinaryIO, infos: Sequence[zipfile.ZipInfo], directory_start: int
+) -> Iterator[tuple[zipfile.ZipInfo, str, str]]:
     """Member, code and sentence of each that does not lie as the directory says."""
     end = 0
     for info in sorted(infos, key=lambda one: one.header_offset):

@@ -46,7 +46,11 @@ def _path_fault(name: str) -> tuple[str, str] | None:
     parts = name.removesuffix("/").split("/")
     if any(part in {"", ".", ".."} for part in parts):
         return "bad_path", "its name leaves the archive, or has an empty part."
-    if len(name.encode()) > MAX_PATH_BYTES or len(parts) > MAX_LEVELS or any(len(part.encode()) > MAX_NAME_BYTES for part in parts):
+    if (
+        len(name.encode()) > MAX_PATH_BYTES
+        or len(parts) > MAX_LEVELS
+        or any(len(part.encode()) > MAX_NAME_BYTES for part in parts)
+    ):
         return "bad_name", "its name is too long or too deep."
     if any(part[-1] in " ." or _folded(part).partition(".")[0].rstrip() in DEVICES for part in parts):
         return "bad_name", "Windows has no such file name: it is a device's, or ends in a dot or a space."
@@ -54,9 +58,12 @@ def _path_fault(name: str) -> tuple[str, str] | None:
 
 
 def collisions(names: Iterable[tuple[str, bool]], most: int) -> Iterator[tuple[str, str, str]]:
-    """Of names with "is a folder": those there twice, that differ in case or in the form of a letter alone, or that are file and folder.
+    """Of names with "is a folder".
 
-    Raises TooLargeError("archive_too_many_files") above `most` files and folders, those that no member names by itself included.
+    Those there twice, that differ in case or in the form of a letter alone, or that are file and folder.
+
+    Raises TooLargeError("archive_too_many_files") above `most` files and folders, those that no member names by itself
+    included.
     """
     top, count = _Place("", is_folder=True), 0
     for name, is_folder in names:
@@ -68,7 +75,9 @@ def collisions(names: Iterable[tuple[str, bool]], most: int) -> Iterator[tuple[s
                 place = here.inside[_folded(part)] = _Place(part)
                 count += 1
                 if count > most:
-                    raise TooLargeError("archive_too_many_files", f"The archive has more than {most} files and folders.")
+                    raise TooLargeError(
+                        "archive_too_many_files", f"The archive has more than {most} files and folders."
+                    )
             if place.spelled != part:
                 other = "/".join([*parts[:index], place.spelled])
                 yield name, "case_collision", f"it differs from {other} in case or in the form of a letter alone."

@@ -1,4 +1,7 @@
-"""Goes on with runs that outlived their worker, and removes what is left of those that no longer count. One thread per worker process."""
+"""Goes on with runs that outlived their worker, and removes what is left of those that no longer count.
+
+One thread per worker process.
+"""
 
 import logging
 import os
@@ -65,7 +68,12 @@ class Adopter(threading.Thread):
             dead = [name for name in adopt.other_workers(session, context.worker) if is_dead(name)]
             found = adopt.take_over(session, context.worker, self._lanes, dead, context.settings)
         for adopted in found:
-            log.info("going on with attempt %s of task %s in %s", adopted.claim.number, adopted.claim.task_id, adopted.reference[:12])
+            log.info(
+                "going on with attempt %s of task %s in %s",
+                adopted.claim.number,
+                adopted.claim.task_id,
+                adopted.reference[:12],
+            )
             live = self._live.add(adopted.claim)
             self._pool.submit(self._follow, adopted, live)
         return len(found)

@@ -1,4 +1,7 @@
-"""Asks the sandbox about a package while it is built: a question as data.json, an answer as data.json. Every answer is mistrusted."""
+"""Asks the sandbox about a package while it is built: a question as data.json, an answer as data.json.
+
+Every answer is mistrusted.
+"""
 
 import json
 import shutil
@@ -30,7 +33,9 @@ class Question:
     look: str = ""
 
 
-def ask_sandbox(context: WorkerContext, build: Build, question: Question, package: Path, environment: Environment) -> Answer:
+def ask_sandbox(
+    context: WorkerContext, build: Build, question: Question, package: Path, environment: Environment
+) -> Answer:
     """One run in a sandbox with the package shown read-only."""
     inputs = context.work_dir / f"ask-{uuid4()}"
     (inputs / "files").mkdir(parents=True)

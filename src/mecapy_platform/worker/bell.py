@@ -1,4 +1,7 @@
-"""What wakes an engine: a hint by Celery, an end in its own process, a clock; for a while after work, a list in the broker."""
+"""What wakes an engine: a hint by Celery, an end in its own process, a clock.
+
+For a while after work, a list in the broker.
+"""
 
 import threading
 from typing import Protocol
@@ -11,7 +14,9 @@ class Bell(Protocol):
         """Wake the engine, or let its next wait return at once."""
 
     def wait(self, seconds: float, *, lingers: bool, deaf_seconds: float = 0.0) -> bool:
-        """Return when rung, or after `seconds`. With `lingers`, hints come without Celery meanwhile; True says that one came.
+        """Return when rung, or after `seconds`.
+
+        With `lingers`, hints come without Celery meanwhile; True says that one came.
 
         For `deaf_seconds` hints are left alone: who has no free slot can do nothing but pass them on.
         """

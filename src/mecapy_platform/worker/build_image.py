@@ -1,4 +1,7 @@
-"""Builds a version of mode B (Dockerfile) or pins one of mode C (image): once per version, to an image known by its id."""
+"""Builds a version of mode B (Dockerfile) or pins one of mode C (image).
+
+Once per version, to an image known by its id.
+"""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,7 +18,9 @@ from mecapy_platform.worker.image_store import keep_image
 def make_image(context: WorkerContext, build: Build, package: Path, say: Callable[[str], None]) -> str:
     """The id of the version's image, which is also kept in storage."""
     if context.images is None:
-        raise InvalidInputError("runtime_unsupported", "The worker that builds has no Docker daemon; Dockerfiles and images need one.")
+        raise InvalidInputError(
+            "runtime_unsupported", "The worker that builds has no Docker daemon; Dockerfiles and images need one."
+        )
     runtime = build.version.manifest["runtime"]
     owner = str(build.version.organization_id)
     if runtime["kind"] == RuntimeKind.IMAGE:
@@ -33,9 +38,13 @@ def _build(context: WorkerContext, images: Images, build: Build, package: Path, 
     folder = (package / runtime["context"]).resolve()
     dockerfile = (package / runtime["dockerfile"]).resolve()
     if not folder.is_relative_to(package.resolve()) or not folder.is_dir():
-        raise InvalidInputError("dockerfile_missing", f"The build's context {runtime['context']} is not a folder of the package.")
+        raise InvalidInputError(
+            "dockerfile_missing", f"The build's context {runtime['context']} is not a folder of the package."
+        )
     if not dockerfile.is_relative_to(folder):
-        raise InvalidInputError("dockerfile_missing", f"{runtime['dockerfile']} does not lie in the build's context {runtime['context']}.")
+        raise InvalidInputError(
+            "dockerfile_missing", f"{runtime['dockerfile']} does not lie in the build's context {runtime['context']}."
+        )
     order = BuildOrder(
         context=folder,
         dockerfile=str(dockerfile.relative_to(folder)),
@@ -58,7 +67,8 @@ def _network(context: WorkerContext, build: Build, manifest: Mapping[str, Any], 
     if not allowed:
         raise InvalidInputError(
             "build_network_refused",
-            "The package asks for a network while its image is built (platform.build.network); its organization does not allow that.",
+            "The package asks for a network while its image is built (platform.build.network); its organization does "
+            "not allow that.",
         )
     say("The build has a network, as the package asks and the organization allows.")
     return True

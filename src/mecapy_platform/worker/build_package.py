@@ -1,4 +1,7 @@
-"""Builds one deployed version: environment, ports from signatures, test cases. Tenants' code runs only in the sandbox."""
+"""Builds one deployed version: environment, ports from signatures, test cases.
+
+Tenants' code runs only in the sandbox.
+"""
 
 import logging
 import shutil
@@ -13,7 +16,14 @@ from uuid import uuid4
 from sqlalchemy.exc import SQLAlchemyError
 
 from mecapy_platform.core.checks.report import Report
-from mecapy_platform.core.errors import InvalidInputError, MalformedError, MecapyError, Problem, TooLargeError, UnavailableError
+from mecapy_platform.core.errors import (
+    InvalidInputError,
+    MalformedError,
+    MecapyError,
+    Problem,
+    TooLargeError,
+    UnavailableError,
+)
 from mecapy_platform.core.manifest import RuntimeKind, ports_from_signature
 from mecapy_platform.core.values import check_outputs
 from mecapy_platform.embedded.interpreters import Interpreter
@@ -87,7 +97,10 @@ def _build(context: WorkerContext, build: Build, said: BuildLog) -> Built:
     if version.manifest["runtime"]["kind"] != RuntimeKind.PYTHON:
         return _build_image(context, build, package, said)
     interpreter = choose(context.interpreters, version.runtime, allow_newer=context.settings.allow_newer_python)
-    said.say(f"Python {interpreter.version}" + ("" if interpreter.minor == version.runtime else f" in place of {version.runtime}"))
+    said.say(
+        f"Python {interpreter.version}"
+        + ("" if interpreter.minor == version.runtime else f" in place of {version.runtime}")
+    )
     with _reviewed(context, build, package, said) as review:
         review.sources(interpreter)
         ensure_bytecode(context.compiler, package, version.archive_sha256, interpreter.executable)
@@ -98,12 +111,20 @@ def _build(context: WorkerContext, build: Build, said: BuildLog) -> Built:
         ports = _ports(context, build, package, environment, said, review)
     said.report |= _testcases(Bench(context, build, package, environment, ports), said)
     return Built(
-        log=said.text(), interpreter=interpreter.version, environment_digest=digest, requirements_lock=lock, ports=ports, report=said.report
+        log=said.text(),
+        interpreter=interpreter.version,
+        environment_digest=digest,
+        requirements_lock=lock,
+        ports=ports,
+        report=said.report,
     )
 
 
 def _build_image(context: WorkerContext, build: Build, package: Path, said: BuildLog) -> Built:
-    """Modes B and C: ports are declared, so none is read from code. What the archive holds is checked, what the image holds is not."""
+    """Modes B and C: ports are declared, so none is read from code.
+
+    What the archive holds is checked, what the image holds is not.
+    """
     with _reviewed(context, build, package, said) as review:
         review.sources_of_image()
     image = make_image(context, build, package, said.say)
@@ -128,7 +149,8 @@ def _lock(context: WorkerContext, manifest: Mapping[str, Any], package: Path, in
     path = package / "requirements.txt"
     if not path.is_file():
         raise InvalidInputError(
-            "requirements_missing", "The manifest says `requirements: true`, but there is no requirements.txt at its side."
+            "requirements_missing",
+            "The manifest says `requirements: true`, but there is no requirements.txt at its side.",
         )
     wanted = read_requirements(path.read_bytes())
     staging = context.work_dir / f"lock-{uuid4()}"
@@ -139,21 +161,28 @@ def _lock(context: WorkerContext, manifest: Mapping[str, Any], package: Path, in
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _installed(context: WorkerContext, lock: str | None, interpreter: Interpreter, said: BuildLog) -> tuple[str | None, Environment]:
+def _installed(
+    context: WorkerContext, lock: str | None, interpreter: Interpreter, said: BuildLog
+) -> tuple[str | None, Environment]:
     if lock is None:
         return None, Environment(interpreter.executable)
     digest = digest_of(interpreter, lock)
     target = context.cache_dir / "environments" / digest
     if not target.is_dir():
         install(context, interpreter, lock, target)
-    said.say("Requirements: " + ", ".join(line.split(" ")[0] for line in lock.splitlines() if line and line[0].isalnum()))
+    said.say(
+        "Requirements: " + ", ".join(line.split(" ")[0] for line in lock.splitlines() if line and line[0].isalnum())
+    )
     return digest, Environment(interpreter.executable, target / "site-packages")
 
 
 def _ports(
     context: WorkerContext, build: Build, package: Path, environment: Environment, said: BuildLog, review: Review
 ) -> dict[str, Ports]:
-    """Read handlers where the manifest leaves ports out; import every handler in any case, so that a broken one shows now."""
+    """Read handlers where the manifest leaves ports out.
+
+    Import every handler in any case, so that a broken one shows now.
+    """
     handlers = {function.name: function.handler for function in build.functions if function.handler}
     if not handlers:
         return {}
@@ -174,7 +203,9 @@ def _ports(
         inputs = read.inputs if function.inputs is None else function.inputs
         outputs = read.outputs if function.outputs is None else function.outputs
         ports[function.name] = Ports(inputs, outputs, read.free_inputs and function.inputs is None)
-        said.say(f"{function.name}: ports read from its signature: {', '.join(inputs) or 'none'} -> {', '.join(outputs) or 'none'}")
+        said.say(
+            f"{function.name}: ports read from its signature: {', '.join(inputs) or 'none'} -> {', '.join(outputs) or 'none'}"
+        )
     return ports
 
 
@@ -186,7 +217,9 @@ def _describe(
     collected, ended, heard = answer.collected, answer.ended, answer.heard
     if collected.result is None:
         why = collected.error.get("error") if collected.error else heard[-2000:]
-        raise InvalidInputError("handler_broken", f"Importing the handlers failed ({ended.detail or ended.reason}). {why}".strip())
+        raise InvalidInputError(
+            "handler_broken", f"Importing the handlers failed ({ended.detail or ended.reason}). {why}".strip()
+        )
     return _signatures(collected.result, handlers)
 
 
@@ -195,12 +228,15 @@ def _signatures(text: bytes, handlers: Mapping[str, str | None]) -> tuple[dict[s
     try:
         found = check_outputs({}, text, MAX_SIGNATURE_BYTES)
     except (InvalidInputError, MalformedError, TooLargeError) as error:
-        raise InvalidInputError("handler_broken", f"The description of the handlers cannot be read. {error.sentence()}") from error
+        raise InvalidInputError(
+            "handler_broken", f"The description of the handlers cannot be read. {error.sentence()}"
+        ) from error
     loaded = found.pop("", None)
     if set(found) != set(handlers) or not all(isinstance(one, dict) for one in found.values()):
         raise InvalidInputError(
             "handler_broken",
-            "Importing the module wrote out/data.json itself; a module must only define its functions when it is imported.",
+            "Importing the module wrote out/data.json itself; a module must only define its functions when it is "
+            "imported.",
         )
     return found, loaded
 
@@ -211,10 +247,13 @@ def _testcases(bench: Bench, said: BuildLog) -> dict[str, Any]:
         return {}
     report = run_testcases(bench)
     for case in report["cases"]:
-        said.say(f"{case['function']} / {case['name']}: {'passed' if case['passed'] else 'failed: ' + '; '.join(case['differences'])}")
+        said.say(
+            f"{case['function']} / {case['name']}: {'passed' if case['passed'] else 'failed: ' + '; '.join(case['differences'])}"
+        )
     if report["failed"] and quality.get("fail_on_error", False):
         raise InvalidInputError(
-            "testcases_failed", f"{report['failed']} of {len(report['cases'])} test cases failed, and the manifest asks to stop then."
+            "testcases_failed",
+            f"{report['failed']} of {len(report['cases'])} test cases failed, and the manifest asks to stop then.",
         )
     return {"validation_testcases": report}
 

@@ -1,7 +1,7 @@
 """Compiled modules of a package, made once per node and interpreter, laid where Python looks for them beside the sources.
 
-Without them each call would compile again what it imports. They are compiled in the sandbox, where nothing of the package is run, and take
-the place of any that came with it.
+Without them each call would compile again what it imports. They are compiled in the sandbox, where nothing of the
+package is run, and take the place of any that came with it.
 """
 
 import logging
@@ -30,7 +30,10 @@ class Compiler:
 
 
 def ensure_bytecode(compiler: Compiler, package: Path, sha256: str, interpreter: Path) -> None:
-    """Compile a package for an interpreter, unless that was done before on this node. Never stands in the way of a call."""
+    """Compile a package for an interpreter, unless that was done before on this node.
+
+    Never stands in the way of a call.
+    """
     done = compiler.notes / f"{sha256}-{interpreter.name}"
     if done.exists():
         return
@@ -65,7 +68,12 @@ def _keep(run: Run, package: Path) -> None:
     for file in run.collect().files:
         target = package / file.name
         folder = target.parent
-        if file.kind != "artifact" or target.suffix != SUFFIX or folder.name != "__pycache__" or not folder.parent.is_dir():
+        if (
+            file.kind != "artifact"
+            or target.suffix != SUFFIX
+            or folder.name != "__pycache__"
+            or not folder.parent.is_dir()
+        ):
             continue
         folder.mkdir(mode=0o755, exist_ok=True)
         descriptor, staged = tempfile.mkstemp(dir=folder)

@@ -30,7 +30,9 @@ class WorkerContext:
     interpreters: Mapping[str, Interpreter]  # by minor version, "3.12"
     fetcher: Fetcher
     probe: Probe = field(default=nothing)
-    lane_sandboxes: Mapping[str, Sandbox] = field(default_factory=dict)  # lanes that another backend than `sandbox` serves
+    lane_sandboxes: Mapping[str, Sandbox] = field(
+        default_factory=dict
+    )  # lanes that another backend than `sandbox` serves
     containers: Sandbox | None = None  # runs images: modes B and C, whatever their lane
     images: Images | None = None  # builds and keeps them
 
@@ -46,7 +48,11 @@ class WorkerContext:
 
     def sandboxes(self) -> Sequence[Sandbox]:
         """Every backend in use, each once."""
-        every = [self.sandbox, *self.lane_sandboxes.values(), *([self.containers] if self.containers is not None else [])]
+        every = [
+            self.sandbox,
+            *self.lane_sandboxes.values(),
+            *([self.containers] if self.containers is not None else []),
+        ]
         return list({id(one): one for one in every}.values())
 
     def durable_sandboxes(self) -> Sequence[DurableSandbox]:

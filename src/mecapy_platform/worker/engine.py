@@ -1,4 +1,7 @@
-"""Claims tasks for the free slots of one lane and runs each in a slot. A hint, a freed slot or a slow clock wakes it."""
+"""Claims tasks for the free slots of one lane and runs each in a slot.
+
+A hint, a freed slot or a slow clock wakes it.
+"""
 
 import logging
 import threading
@@ -87,7 +90,10 @@ class Engine(threading.Thread):
             return self._reserve_now(wanted)
 
     def begin(self, claims: Sequence[Claim], reserved: int = 0, *, is_recorded: bool = True) -> Sequence[LiveAttempt]:
-        """Run them, each in a slot. Who says that they are not recorded calls `settle` once the claim is committed, or may be."""
+        """Run them, each in a slot.
+
+        Who says that they are not recorded calls `settle` once the claim is committed, or may be.
+        """
         started = [self._live.add(claim, is_recorded=is_recorded) for claim in claims]
         now = time.monotonic()
         with self._lock:
@@ -115,7 +121,10 @@ class Engine(threading.Thread):
         return started
 
     def settle(self, started: Sequence[LiveAttempt], *, is_committed: bool) -> None:
-        """Their claim is committed; or nobody knows, and they are stopped: no row may speak for them, and another may run the same."""
+        """Their claim is committed; or nobody knows, and they are stopped.
+
+        No row may speak for them, and another may run the same.
+        """
         for live in started:
             if not is_committed:
                 live.stop(StopReason.LEASE_LOST)
@@ -138,7 +147,9 @@ class Engine(threading.Thread):
             lingers = time.monotonic() - self._claimed_at < LINGER_SECONDS
             deaf_seconds = DEAF_SECONDS if self._is_full else 0.0
             hinted = self._bell.wait(
-                min(wait_seconds, LINGER_LOOK_SECONDS) if lingers else wait_seconds, lingers=lingers, deaf_seconds=deaf_seconds
+                min(wait_seconds, LINGER_LOOK_SECONDS) if lingers else wait_seconds,
+                lingers=lingers,
+                deaf_seconds=deaf_seconds,
             )
 
     def drain(self, seconds: float) -> None:
@@ -161,7 +172,9 @@ class Engine(threading.Thread):
             self._hinted = False
             if self.builds is not None:
                 self.builds()
-            self._clear_hint(self.lane)  # before the claim: a commit either precedes this and is seen, or sends a hint of its own
+            self._clear_hint(
+                self.lane
+            )  # before the claim: a commit either precedes this and is seen, or sends a hint of its own
         while not self._draining.is_set():
             free = self._reserve_all()
             if free == 0:
@@ -180,7 +193,10 @@ class Engine(threading.Thread):
         return free
 
     def _claim(self, free: int) -> int:
-        """Take up to as many tasks as slots are reserved, and run them: how many. A task starts while its claim is being committed."""
+        """Take up to as many tasks as slots are reserved, and run them: how many.
+
+        A task starts while its claim is being committed.
+        """
         started: Sequence[LiveAttempt] = ()
         is_committed = False
         try:
@@ -210,7 +226,9 @@ class Engine(threading.Thread):
         try:
             report = self._run_task(self._context, claim, live)
         except Exception:
-            log.exception("attempt %s of task %s ended without a report; its lease will run out", claim.number, claim.task_id)
+            log.exception(
+                "attempt %s of task %s ended without a report; its lease will run out", claim.number, claim.task_id
+            )
         live.recorded.wait()
         with self._lock:
             self._started_at.pop(key, None)
@@ -230,7 +248,10 @@ class Engine(threading.Thread):
         return kept
 
     def _counted_now(self) -> int:
-        """Slots in use; a task that has outlived its lane's limit counts with the longer lane and frees its slot here."""
+        """Slots in use.
+
+        A task that has outlived its lane's limit counts with the longer lane and frees its slot here.
+        """
         limit = LANE_LIMIT_SECONDS.get(self.lane)
         now = time.monotonic()
         young = sum(1 for started in self._started_at.values() if limit is None or now - started <= limit)

@@ -21,8 +21,13 @@ def digest_of(interpreter: Interpreter, lock: str) -> str:
     return hashlib.sha256(f"{interpreter.version}\n{lock}".encode()).hexdigest()
 
 
-def ensure_environment(context: WorkerContext, runtime: str, version: str | None, digest: str | None, lock: str | None) -> Environment:
-    """The environment of a built version. Another node than the builder's installs the lock again, to the same hashes."""
+def ensure_environment(
+    context: WorkerContext, runtime: str, version: str | None, digest: str | None, lock: str | None
+) -> Environment:
+    """The environment of a built version.
+
+    Another node than the builder's installs the lock again, to the same hashes.
+    """
     minor = ".".join(version.split(".")[:2]) if version else runtime
     interpreter = choose(context.interpreters, minor, allow_newer=context.settings.allow_newer_python)
     if not lock or not digest:

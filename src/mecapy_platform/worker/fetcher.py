@@ -48,7 +48,16 @@ class Fetcher:
         (directory / "requirements.in").write_text("\n".join(requirements) + "\n", "utf-8")
         self._run(
             [
-                *("pip", "compile", "requirements.in", "--output-file", "requirements.lock", "--only-binary", ":all:", "--generate-hashes"),
+                *(
+                    "pip",
+                    "compile",
+                    "requirements.in",
+                    "--output-file",
+                    "requirements.lock",
+                    "--only-binary",
+                    ":all:",
+                    "--generate-hashes",
+                ),
                 *("--no-header", "--no-annotate", "--no-emit-index-url", "--python", str(interpreter.executable)),
             ],
             interpreter,
@@ -72,7 +81,14 @@ class Fetcher:
                     ":all:",
                     "--no-deps",
                 ),
-                *("--require-hashes", "--link-mode", "copy", "--compile-bytecode", "--python", str(interpreter.executable)),
+                *(
+                    "--require-hashes",
+                    "--link-mode",
+                    "copy",
+                    "--compile-bytecode",
+                    "--python",
+                    str(interpreter.executable),
+                ),
             ],
             interpreter,
             directory,
@@ -87,7 +103,9 @@ class Fetcher:
             with IndexProxy(socket_path, hosts):
                 command = self._command(arguments, interpreter, directory, socket_path)
                 try:
-                    done = subprocess.run(command, capture_output=True, text=True, timeout=self.timeout_seconds, check=False, env={})
+                    done = subprocess.run(
+                        command, capture_output=True, text=True, timeout=self.timeout_seconds, check=False, env={}
+                    )
                 except subprocess.TimeoutExpired as error:
                     raise UnavailableError(
                         "build_timeout", f"Fetching the requirements took more than {self.timeout_seconds:g} s."
@@ -96,7 +114,9 @@ class Fetcher:
             said = done.stderr.strip()[-KEPT_OUTPUT:]
             if "error sending request" in said or "Failed to fetch" in said:
                 raise UnavailableError("index_unreachable", f"The package index could not be read. {said}")
-            raise InvalidInputError("requirements_unsolvable", f"The requirements cannot be installed (only wheels are used). {said}")
+            raise InvalidInputError(
+                "requirements_unsolvable", f"The requirements cannot be installed (only wheels are used). {said}"
+            )
 
     def _command(self, arguments: list[str], interpreter: Interpreter, directory: Path, socket_path: Path) -> list[str]:
         shown: list[str] = []
@@ -123,10 +143,29 @@ class Fetcher:
             environment["SSL_CERT_FILE"] = certificates
         variables = [part for name, value in environment.items() for part in ("--setenv", name, value)]
         return [
-            *(str(self.bwrap), "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv"),
+            *(
+                str(self.bwrap),
+                "--unshare-all",
+                "--unshare-user",
+                "--die-with-parent",
+                "--new-session",
+                "--cap-drop",
+                "ALL",
+                "--clearenv",
+            ),
             *("--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"),  # noqa: S108 - the sandbox's own
             *shown,  # after the empty /tmp, below which some of it may lie
-            *("--bind", str(directory), "/build", "--bind", str(self.cache), "/cache", "--ro-bind", str(socket_path), "/index"),
+            *(
+                "--bind",
+                str(directory),
+                "/build",
+                "--bind",
+                str(self.cache),
+                "/cache",
+                "--ro-bind",
+                str(socket_path),
+                "/index",
+            ),
             *("--chdir", "/build", *variables),
             *(str(interpreter.executable), "-I", str(self.forward), "/index", str(self.uv), *arguments),
         ]

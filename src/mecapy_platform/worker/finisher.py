@@ -1,4 +1,7 @@
-"""The one place of a worker process where attempts end. Completed ones go together, all others alone, and none waits for a neighbour."""
+"""The one place of a worker process where attempts end.
+
+Completed ones go together, all others alone, and none waits for a neighbour.
+"""
 
 import logging
 import threading
@@ -57,9 +60,9 @@ class Waiting:
 class Finisher:
     """Shared by all slots. The thread that brings an end takes along what others have brought meanwhile.
 
-    So a batch is what came while the one before it was on its way: no thread of its own and no timer waits for one to fill.
-    The slots that become free are filled in the same transaction. After each batch `ring` wakes this process' engines of the lanes in
-    which something still waits, and `pass_on` tells others.
+    So a batch is what came while the one before it was on its way: no thread of its own and no timer waits for one to
+    fill. The slots that become free are filled in the same transaction. After each batch `ring` wakes this process'
+    engines of the lanes in which something still waits, and `pass_on` tells others.
     """
 
     def __init__(self, context: WorkerContext, ring: Tell, pass_on: Tell) -> None:
@@ -71,7 +74,10 @@ class Finisher:
         self._alone = ThreadPoolExecutor(ALONE_THREADS, thread_name_prefix="finish-alone")
 
     def offer(self, report: Report, done: Done, seats: Seats | None = None) -> None:
-        """Bring an end; `done` is called when nothing more is to be done about it, from any thread. `seats`: who may run another now."""
+        """Bring an end; `done` is called when nothing more is to be done about it, from any thread.
+
+        `seats`: who may run another now.
+        """
         lines = report.pump.few_lines() if is_common(report.outcome) else None
         if lines is None:
             self._go_alone(report, done)
@@ -97,7 +103,10 @@ class Finisher:
                 self._apart(batch)
 
     def _finish(self, batch: Sequence[Waiting]) -> None:
-        """All that can go together; those that were not ended are looked at alone: late ones, and ones that the batch could not hold."""
+        """All that can go together; those that were not ended are looked at alone.
+
+        Late ones, and ones that the batch could not hold.
+        """
         deadline, wait_seconds = time.monotonic() + REPORT_FOR_SECONDS, 0.05
         while True:
             try:
@@ -131,7 +140,9 @@ class Finisher:
         started: Sequence[LiveAttempt] = ()
         is_committed = False
         try:
-            with finish_many(self._wire, [one.ended for one in batch], None if seats is None else seats.claim_all, reserved) as finished:
+            with finish_many(
+                self._wire, [one.ended for one in batch], None if seats is None else seats.claim_all, reserved
+            ) as finished:
                 if seats is not None:
                     started, reserved = seats.begin(finished.claims, reserved, is_recorded=False), 0
             is_committed = True
@@ -150,7 +161,9 @@ class Finisher:
         try:
             report_alone(self._context, report)
         except SQLAlchemyError:
-            log.exception("attempt %s of task %s ended without a report; its lease will run out", claim.number, claim.task_id)
+            log.exception(
+                "attempt %s of task %s ended without a report; its lease will run out", claim.number, claim.task_id
+            )
         finally:
             done()
             self._ring(tuple(Lane))

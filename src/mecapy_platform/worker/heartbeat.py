@@ -53,7 +53,9 @@ class Heartbeat(threading.Thread):
         ours = [live.claim.token for live in self._live.recorded()]
         with self._context.database.transaction() as session:
             session.execute(queue.SEE_NODE, self._node())
-        with self._context.database.transaction() as session:  # apart: an end locks its attempt first and its claim the node then
+        with (
+            self._context.database.transaction() as session
+        ):  # apart: an end locks its attempt first and its claim the node then
             kept: set[UUID] = claims.renew(session, ours, self._context.settings) if ours else set()
         still = {live.claim.token for live in self._live.all()}
         self._live.stop((set(ours) - kept) & still, StopReason.LEASE_LOST)
@@ -74,7 +76,9 @@ class Heartbeat(threading.Thread):
         floor = self._context.settings.disk_floor_bytes
         refusal = self.refusal
         if refusal is None and free < floor:
-            refusal = f"Only {free >> 20} MiB of disk are free, the floor is {floor >> 20} MiB; make space and work goes on."
+            refusal = (
+                f"Only {free >> 20} MiB of disk are free, the floor is {floor >> 20} MiB; make space and work goes on."
+            )
         return {
             "name": self._context.worker.node,
             "cpu": self._capacity.cpu,

@@ -21,7 +21,9 @@ def ensure_image(context: WorkerContext, claim: Claim) -> None:
     with context.storage.open(keys.image_key(claim.organization_id, claim.version_id)) as archive:
         images.load(archive)
     if not images.has(image_id):
-        raise SandboxError("image_unavailable", f"The image {image_id} is not on this node, and its stored archive is another one.")
+        raise SandboxError(
+            "image_unavailable", f"The image {image_id} is not on this node, and its stored archive is another one."
+        )
 
 
 def keep_image(context: WorkerContext, build: Build, image_id: str) -> None:

@@ -1,6 +1,9 @@
-"""Runs inside the building sandbox: listens on its loopback and forwards to the proxy's unix socket, then starts the given command.
+"""Runs inside the building sandbox.
 
-Standard library only; started as a file by an interpreter of the package. Usage: index_forward.py SOCKET COMMAND [ARG ..]
+Listens on its loopback and forwards to the proxy's unix socket, then starts the given command.
+
+Standard library only; started as a file by an interpreter of the package. Usage: index_forward.py SOCKET COMMAND [ARG
+..]
 """
 
 import contextlib
@@ -37,7 +40,9 @@ def main() -> int:
     listener = socket.create_server(("127.0.0.1", 0))
     threading.Thread(target=serve, args=(listener, sys.argv[1]), daemon=True).start()
     proxy = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    return subprocess.call(sys.argv[2:], env={**os.environ, "HTTPS_PROXY": proxy, "HTTP_PROXY": proxy, "ALL_PROXY": proxy})
+    return subprocess.call(
+        sys.argv[2:], env={**os.environ, "HTTPS_PROXY": proxy, "HTTP_PROXY": proxy, "ALL_PROXY": proxy}
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""The only way out of a building sandbox: a proxy on a unix socket that connects to the package index's hosts and nowhere else."""
+"""The only way out of a building sandbox.
+
+A proxy on a unix socket that connects to the package index's hosts and nowhere else.
+"""
 
 import json
 import logging
@@ -36,7 +39,10 @@ def index_hosts(index_url: str, *, timeout_seconds: float = 20.0) -> frozenset[s
 
 
 class IndexProxy:
-    """HTTP CONNECT to allowed hosts, port 443. One thread accepts, one thread per connection copies bytes it cannot read."""
+    """HTTP CONNECT to allowed hosts, port 443.
+
+    One thread accepts, one thread per connection copies bytes it cannot read.
+    """
 
     def __init__(self, path: Path, hosts: frozenset[str]) -> None:
         self._hosts = hosts
@@ -49,7 +55,9 @@ class IndexProxy:
         threading.Thread(target=self._accept, name="index-proxy", daemon=True).start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._path.unlink(missing_ok=True)

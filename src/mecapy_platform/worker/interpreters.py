@@ -1,4 +1,7 @@
-"""Chooses the interpreter for a declared Python version: that one, or by a setting the nearest newer one, never silently another."""
+"""Chooses the interpreter for a declared Python version.
+
+That one, or by a setting the nearest newer one, never silently another.
+"""
 
 from collections.abc import Mapping
 

@@ -14,7 +14,9 @@ class LiveAttempt:
     """One running attempt. `stop` may come before its sandbox has started; then the sandbox is stopped as it starts."""
 
     claim: Claim
-    recorded: threading.Event = field(default_factory=threading.Event)  # the claim is committed, or nobody knows whether it is
+    recorded: threading.Event = field(
+        default_factory=threading.Event
+    )  # the claim is committed, or nobody knows whether it is
     stop_reason: StopReason | None = None
     _run: Run | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)

@@ -69,12 +69,18 @@ def serve(context: WorkerContext, lanes: Sequence[Lane]) -> None:
 
 
 def without_broken_images(context: WorkerContext) -> WorkerContext:
-    """A daemon that is away costs the packages that are images, not the lanes that need none. Nothing runs in what was not tested."""
+    """A daemon that is away costs the packages that are images, not the lanes that need none.
+
+    Nothing runs in what was not tested.
+    """
     containers = context.containers
     of_lanes = (context.sandbox, *context.lane_sandboxes.values())
     if containers is None or any(one is containers for one in of_lanes) or containers.self_test().holds:
         return context
-    log.error("the %s sandbox does not hold: packages that are images do not run here until this worker is started again", containers.name)
+    log.error(
+        "the %s sandbox does not hold: packages that are images do not run here until this worker is started again",
+        containers.name,
+    )
     return replace(context, containers=None, images=None)
 
 
@@ -83,14 +89,19 @@ def refusal_of(context: WorkerContext) -> str | None:
     for sandbox in context.sandboxes():
         test = sandbox.self_test()
         if not test.holds:
-            failed = "; ".join(f"{check.name}: {check.detail}" for check in test.checks if check.required and not check.holds)
+            failed = "; ".join(
+                f"{check.name}: {check.detail}" for check in test.checks if check.required and not check.holds
+            )
             log.error("the %s sandbox does not hold, no task is taken: %s", sandbox.name, failed)
             return f"The {sandbox.name} sandbox does not hold on {context.worker.node}: {failed}. `mecapy doctor` says what to do."
     return None
 
 
 def pass_on(send: Sender) -> Callable[[Sequence[Lane]], None]:
-    """Tells others of lanes that have work, each lane only now and then: also of work that nobody has room for, for long."""
+    """Tells others of lanes that have work, each lane only now and then.
+
+    Also of work that nobody has room for, for long.
+    """
     told_at: dict[Lane, float] = {}
 
     def tell(lanes: Sequence[Lane]) -> None:

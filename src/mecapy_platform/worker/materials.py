@@ -1,4 +1,7 @@
-"""Makes ready on disk what an attempt reads: its package, its environment, its inputs. Packages and environments are kept by digest."""
+"""Makes ready on disk what an attempt reads: its package, its environment, its inputs.
+
+Packages and environments are kept by digest.
+"""
 
 import json
 import shutil
@@ -50,17 +53,24 @@ def kept_directory(context: WorkerContext) -> Path:
 
 
 def prepare(context: WorkerContext, claim: Claim) -> Materials:
-    """The package and the environment, ready on this node, and the inputs: a directory of them only where files or a backend want one."""
+    """The package and the environment, ready on this node, and the inputs.
+
+    A directory of them only where files or a backend want one.
+    """
     package = ensure_package(context, claim.archive_key, claim.archive_sha256)
     environment = None
     if claim.entrypoint:
         ensure_image(context, claim)
     else:
-        environment = ensure_environment(context, claim.runtime, claim.interpreter, claim.environment_digest, claim.requirements_lock)
+        environment = ensure_environment(
+            context, claim.runtime, claim.interpreter, claim.environment_digest, claim.requirements_lock
+        )
     if claim.handler and environment is not None:
         ensure_bytecode(context.compiler, package, claim.archive_sha256, environment.interpreter)
     is_kept = context.sandbox_for(claim).is_durable
-    directory = kept_directory(context) / f"{claim.task_id}.{claim.number}" if is_kept else context.work_dir / str(claim.token)
+    directory = (
+        kept_directory(context) / f"{claim.task_id}.{claim.number}" if is_kept else context.work_dir / str(claim.token)
+    )
     is_written = bool(claim.files) or is_kept or is_restricted(claim.options)
     materials = Materials(package, environment, directory, json.dumps(claim.inputs), is_kept, is_written)
     if materials.is_written:

@@ -30,7 +30,11 @@ def check_required(claim: Claim, collected: Collected) -> None:
         extension = found[port].name.rpartition(".")[2].lower() if "." in found[port].name else ""
         if allowed and extension not in allowed:
             problems.append(
-                Problem(port, "wrong_extension", f"{found[port].name} should end in {', '.join('.' + one for one in sorted(allowed))}.")
+                Problem(
+                    port,
+                    "wrong_extension",
+                    f"{found[port].name} should end in {', '.join('.' + one for one in sorted(allowed))}.",
+                )
             )
     if problems:
         raise InvalidInputError("outputs_invalid", "The outputs do not fit the declared ports.", problems=problems)
@@ -40,7 +44,9 @@ def port_of(file: OutputFile) -> str:
     return file.name.partition(".")[0]
 
 
-def store(context: WorkerContext, claim: Claim, run: Run, collected: Collected, *, is_partial: bool) -> list[StoredFile]:
+def store(
+    context: WorkerContext, claim: Claim, run: Run, collected: Collected, *, is_partial: bool
+) -> list[StoredFile]:
     """Put each collected file into storage under the attempt's own prefix."""
     stored = []
     for file in collected.files:
@@ -59,7 +65,8 @@ def store_large_result(context: WorkerContext, claim: Claim, result: Mapping[str
     if len(text) > context.settings.result_bytes:
         limit = context.settings.result_bytes >> 20
         raise TooLargeError(
-            "result_too_large", f"The result has {len(text) >> 20} MiB, the limit is {limit} MiB; write a file output instead."
+            "result_too_large",
+            f"The result has {len(text) >> 20} MiB, the limit is {limit} MiB; write a file output instead.",
         )
     if len(text) <= context.settings.row_result_bytes:
         return None

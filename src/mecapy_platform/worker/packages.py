@@ -1,4 +1,7 @@
-"""Extracted packages on this node, by the digest of their archive: made once, read by every attempt, never written again."""
+"""Extracted packages on this node, by the digest of their archive.
+
+Made once, read by every attempt, never written again.
+"""
 
 import hashlib
 import os
@@ -24,7 +27,9 @@ def ensure_package(context: WorkerContext, archive_key: str, sha256: str) -> Pat
         with context.storage.open(archive_key) as source:
             found = sha256_of(source)
             if found != sha256:
-                raise UnavailableError("archive_changed", f"The stored archive {archive_key} is not the one that was deployed.")
+                raise UnavailableError(
+                    "archive_changed", f"The stored archive {archive_key} is not the one that was deployed."
+                )
             source.seek(0)
             archives.extract(source, staging)
         staging.chmod(0o755)

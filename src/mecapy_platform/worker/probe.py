@@ -1,4 +1,7 @@
-"""Watches, and on request ends, a process at named points of a task's way. For fault tests; off unless `fault_probe` is set."""
+"""Watches, and on request ends, a process at named points of a task's way.
+
+For fault tests; off unless `fault_probe` is set.
+"""
 
 import json
 import os
@@ -16,7 +19,10 @@ def nothing(_point: str, _claim: Claim | None) -> None:
 
 
 def make_probe(directory: Path | None) -> Probe:
-    """With a directory, each point appends a line to `ledger` in it; a file `kill-POINT` there is used up and kills this very process."""
+    """With a directory, each point appends a line to `ledger` in it.
+
+    A file `kill-POINT` there is used up and kills this very process.
+    """
     if directory is None:
         return nothing
     directory.mkdir(parents=True, exist_ok=True)

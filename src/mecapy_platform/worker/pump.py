@@ -66,7 +66,10 @@ class Pump:
             self._dropped = 0
 
     def write(self, session: Session) -> int | None:
-        """Add what is pending to the caller's transaction; the index that follows. Repeated, it writes no line twice."""
+        """Add what is pending to the caller's transaction; the index that follows.
+
+        Repeated, it writes no line twice.
+        """
         if not self._pending:
             return self._next
         if self._next is None:
@@ -76,13 +79,22 @@ class Pump:
         return self._next + len(lines)
 
     def few_lines(self) -> Sequence[Line] | None:
-        """What is pending, numbered, when it may ride with the end of the attempt; None when it is much or its numbers are not known."""
+        """What is pending, numbered, when it may ride with the end of the attempt.
+
+        None when it is much or its numbers are not known.
+        """
         if not self._pending:
             return ()
         if self._next is None and self._claim.number == 1:
             self._next = 0
         has_progress = any(kind == "progress" for kind, _ in self._pending)
-        if self._next is None or has_progress or self._dropped or len(self._pending) > FEW_LINES or self._characters > FLUSH_CHARACTERS:
+        if (
+            self._next is None
+            or has_progress
+            or self._dropped
+            or len(self._pending) > FEW_LINES
+            or self._characters > FLUSH_CHARACTERS
+        ):
             return None
         return [Line(self._next + offset, kind, text) for offset, (kind, text) in enumerate(self._pending)]
 

@@ -29,7 +29,10 @@ class Report:
 
 
 def report_alone(context: WorkerContext, report: Report) -> None:
-    """Offer the end, with lines not yet written, until the database takes it. A token that no longer counts changes nothing."""
+    """Offer the end, with lines not yet written, until the database takes it.
+
+    A token that no longer counts changes nothing.
+    """
     claim, deadline = report.claim, time.monotonic() + REPORT_FOR_SECONDS
     wait_seconds, is_second = 0.05, False
     while True:
@@ -39,7 +42,9 @@ def report_alone(context: WorkerContext, report: Report) -> None:
                 state = finish.finish(session, claim.token, report.outcome, context.settings)
         except DataError as error:
             log.warning("the end of task %s cannot be stored: %s", claim.task_id, str(error).splitlines()[0])
-            report = Report(claim, Outcome(FailureKind.USER_ERROR, report.outcome.usage, "value_not_storable", UNFIT), report.pump)
+            report = Report(
+                claim, Outcome(FailureKind.USER_ERROR, report.outcome.usage, "value_not_storable", UNFIT), report.pump
+            )
             if is_second:
                 raise
             is_second = True

@@ -13,9 +13,13 @@ def read_requirements(content: bytes) -> list[str]:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InvalidInputError("requirements_invalid", f"requirements.txt is not UTF-8: byte {error.start + 1}.") from error
+        raise InvalidInputError(
+            "requirements_invalid", f"requirements.txt is not UTF-8: byte {error.start + 1}."
+        ) from error
     if len(text) > MAX_BYTES or text.count("\n") > MAX_LINES:
-        raise InvalidInputError("requirements_too_long", f"requirements.txt may have {MAX_LINES} lines and {MAX_BYTES >> 10} KiB.")
+        raise InvalidInputError(
+            "requirements_too_long", f"requirements.txt may have {MAX_LINES} lines and {MAX_BYTES >> 10} KiB."
+        )
     found: list[str] = []
     problems: list[Problem] = []
     for number, raw in enumerate(text.replace("\\\n", " ").splitlines(), 1):
@@ -25,12 +29,18 @@ def read_requirements(content: bytes) -> list[str]:
         try:
             requirement = Requirement(line)
         except InvalidRequirement as error:
-            why = "options and paths are not allowed" if line.startswith(("-", ".", "/")) else str(error).splitlines()[0]
+            why = (
+                "options and paths are not allowed" if line.startswith(("-", ".", "/")) else str(error).splitlines()[0]
+            )
             problems.append(Problem(f"requirements.txt:{number}", "requirement_invalid", f"{line[:100]!r}: {why}"))
             continue
         if requirement.url:
             problems.append(
-                Problem(f"requirements.txt:{number}", "requirement_url", f"{line[:100]!r}: only wheels of the package index are allowed.")
+                Problem(
+                    f"requirements.txt:{number}",
+                    "requirement_url",
+                    f"{line[:100]!r}: only wheels of the package index are allowed.",
+                )
             )
             continue
         found.append(str(requirement))

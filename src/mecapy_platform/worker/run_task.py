@@ -1,4 +1,7 @@
-"""Runs one attempt: read inputs, work in the sandbox, write outputs, report. No database session is open while it works."""
+"""Runs one attempt: read inputs, work in the sandbox, write outputs, report.
+
+No database session is open while it works.
+"""
 
 import json
 import logging
@@ -34,7 +37,11 @@ CODE = re.compile("[a-z][a-z0-9_]{1,63}")
 
 STOPPED = {
     StopReason.CANCELLED: (FailureKind.CANCELLED, "cancelled", "Cancelled while it was running."),
-    StopReason.DRAIN: (FailureKind.LOST_MACHINE, "worker_drained", "The worker was shut down; the task starts again elsewhere."),
+    StopReason.DRAIN: (
+        FailureKind.LOST_MACHINE,
+        "worker_drained",
+        "The worker was shut down; the task starts again elsewhere.",
+    ),
     StopReason.LEASE_LOST: (FailureKind.LOST_MACHINE, "lease_lost", "The worker lost its lease."),
 }
 LIMITS_HIT = {
@@ -62,7 +69,9 @@ def _report_of(claim: Claim, pump: Pump, work: Callable[[Pump], Outcome | None])
     try:
         outcome = work(pump)
     except StorageFullError as error:
-        outcome = Outcome(FailureKind.LOST_MACHINE, NOTHING_USED, error.code, error.message, interruption=Interruption.NO_ROOM)
+        outcome = Outcome(
+            FailureKind.LOST_MACHINE, NOTHING_USED, error.code, error.message, interruption=Interruption.NO_ROOM
+        )
     except (MecapyError, OSError) as error:
         log.exception("attempt %s of task %s could not be run", claim.number, claim.task_id)
         code = error.code if isinstance(error, MecapyError) else "platform_error"
@@ -93,7 +102,10 @@ def _go_on(context: WorkerContext, adopted: Adopted, live: LiveAttempt, pump: Pu
                 live.started(run)
                 return _follow(context, claim, run, pump, live)
     return Outcome(
-        FailureKind.LOST_MACHINE, NOTHING_USED, "container_gone", "The container it ran in is gone; its machine was started again?"
+        FailureKind.LOST_MACHINE,
+        NOTHING_USED,
+        "container_gone",
+        "The container it ran in is gone; its machine was started again?",
     )
 
 
@@ -139,7 +151,8 @@ def spec_of(context: WorkerContext, claim: Claim, materials: Materials) -> Sandb
         environment=materials.environment,
         organization=str(claim.organization_id),
         version=str(claim.version_id),
-        is_warm=bool(claim.options.get("warm", True)) and not is_restricted(claim.options),  # its guards are laid for each call
+        is_warm=bool(claim.options.get("warm", True))
+        and not is_restricted(claim.options),  # its guards are laid for each call
         is_restricted=is_restricted(claim.options),
         handler=claim.handler,
         entrypoint=tuple(claim.entrypoint or ()),
@@ -177,14 +190,24 @@ def _outcome(context: WorkerContext, claim: Claim, run: Run, ended: Ended, pump:
             failure = (FailureKind.USER_ERROR, error.code, error.message)
     kind, code, message = failure
     partial = () if kind is FailureKind.LOST_MACHINE else outputs.store(context, claim, run, collected, is_partial=True)
-    return Outcome(kind, ended.usage, code, message, files=partial, interruption=Interruption.DRAINED if stop is StopReason.DRAIN else None)
+    return Outcome(
+        kind,
+        ended.usage,
+        code,
+        message,
+        files=partial,
+        interruption=Interruption.DRAINED if stop is StopReason.DRAIN else None,
+    )
 
 
 Failure = tuple[FailureKind, str, str]
 
 
 def _failure(claim: Claim, ended: Ended, stop: StopReason | None, collected: Collected, pump: Pump) -> Failure | None:
-    """The first that applies: what the platform did to it, what it said of itself, how it exited, what it left behind."""
+    """The first that applies.
+
+    What the platform did to it, what it said of itself, how it exited, what it left behind.
+    """
     own = _said(collected) or _exit(ended, pump)
     if own is not None and ended.reason is EndReason.PROCESS_LIMIT:
         own = (FailureKind.USER_ERROR, "process_limit", f"{own[2]} The {ended.detail}.")
@@ -215,9 +238,17 @@ def _said(collected: Collected) -> Failure | None:
 
 def _exit(ended: Ended, pump: Pump) -> Failure | None:
     if ended.signal is not None:
-        return FailureKind.USER_ERROR, "killed_by_signal", f"Ended by signal {ended.signal}. {pump.last_lines(LAST_LINES)}".strip()
+        return (
+            FailureKind.USER_ERROR,
+            "killed_by_signal",
+            f"Ended by signal {ended.signal}. {pump.last_lines(LAST_LINES)}".strip(),
+        )
     if ended.exit_code:
-        return FailureKind.USER_ERROR, "exit_code", f"Ended with exit code {ended.exit_code}. {pump.last_lines(LAST_LINES)}".strip()
+        return (
+            FailureKind.USER_ERROR,
+            "exit_code",
+            f"Ended with exit code {ended.exit_code}. {pump.last_lines(LAST_LINES)}".strip(),
+        )
     return None
 
 
@@ -228,7 +259,11 @@ def _left_behind(collected: Collected) -> Failure | None:
         names = "; ".join(f"{refusal.name}: {refusal.reason}" for refusal in collected.refused[:10])
         return FailureKind.USER_ERROR, "output_refused", f"Only regular files may be outputs. {names}"
     if collected.result is None:
-        return FailureKind.USER_ERROR, "no_result", "It ended without writing its result (exit before the handler returned?)."
+        return (
+            FailureKind.USER_ERROR,
+            "no_result",
+            "It ended without writing its result (exit before the handler returned?).",
+        )
     return None
 
 

@@ -41,7 +41,8 @@ class Bench:
 def run_testcases(bench: Bench) -> dict[str, Any]:
     """A report of every case of every function: {passed, failed, cases: [{function, name, passed, differences}]}.
 
-    All cases together get the seconds of one build; what comes after is reported as not run, so that no package holds a builder.
+    All cases together get the seconds of one build; what comes after is reported as not run, so that no package holds a
+    builder.
     """
     seconds = bench.context.settings.build_timeout_seconds
     deadline = time.monotonic() + seconds
@@ -50,8 +51,14 @@ def run_testcases(bench: Bench) -> dict[str, Any]:
         path = bench.build.version.manifest["functions"][function.name].get("testcases")
         for case in _read(bench.package, path) if path else []:
             is_late = time.monotonic() >= deadline
-            differences = [f"not run: the test cases have used their {seconds:g} s"] if is_late else _differences(bench, function, case)
-            cases.append({"function": function.name, "name": case.name, "passed": not differences, "differences": differences})
+            differences = (
+                [f"not run: the test cases have used their {seconds:g} s"]
+                if is_late
+                else _differences(bench, function, case)
+            )
+            cases.append(
+                {"function": function.name, "name": case.name, "passed": not differences, "differences": differences}
+            )
     passed = sum(1 for case in cases if case["passed"])
     return {"passed": passed, "failed": len(cases) - passed, "cases": cases}
 
@@ -59,7 +66,9 @@ def run_testcases(bench: Bench) -> dict[str, Any]:
 def _read(package: Path, path: str) -> list[TestCase]:
     target = (package / path).resolve()
     if not target.is_relative_to(package.resolve()) or not target.is_file():
-        raise InvalidInputError("testcases_missing", f"The manifest names test cases in {path}, which is not in the package.")
+        raise InvalidInputError(
+            "testcases_missing", f"The manifest names test cases in {path}, which is not in the package."
+        )
     return testcases.parse_testcases(target.read_bytes(), file=path)
 
 
@@ -72,7 +81,9 @@ def _differences(bench: Bench, function: Function, case: TestCase) -> list[str]:
     if case.expected_exception is not None:
         if testcases.exception_matches(case.expected_exception, raised):
             return []
-        return [f"expected {case.expected_exception}, but " + (f"{raised} was raised" if raised else "nothing was raised")]
+        return [
+            f"expected {case.expected_exception}, but " + (f"{raised} was raised" if raised else "nothing was raised")
+        ]
     if result is None:
         return [said]
     return testcases.compare(case.expected or {}, result, case.tolerance)
@@ -89,7 +100,11 @@ def _run(bench: Bench, function: Function, case: TestCase) -> tuple[dict[str, An
             lay_guards(inputs)
         settings = bench.context.settings
         limits = Limits(
-            function.cpu, function.memory_mb, function.timeout_seconds, function.memory_mb << 20, grace_seconds=settings.grace_seconds
+            function.cpu,
+            function.memory_mb,
+            function.timeout_seconds,
+            function.memory_mb << 20,
+            grace_seconds=settings.grace_seconds,
         )
         spec = SandboxSpec(
             task_id=str(bench.build.version.id),
@@ -104,7 +119,9 @@ def _run(bench: Bench, function: Function, case: TestCase) -> tuple[dict[str, An
             needs=tuple(function.options.get("needs") or ()),
             is_restricted=is_restricted(function.options),
         )
-        with (bench.context.containers if bench.image and bench.context.containers else bench.context.sandbox).start(spec) as run:
+        with (bench.context.containers if bench.image and bench.context.containers else bench.context.sandbox).start(
+            spec
+        ) as run:
             heard = "".join(getattr(event, "text", "") for event in run.events())
             ended, collected = run.ended(), run.collect()
     finally:
@@ -118,7 +135,11 @@ def _run(bench: Bench, function: Function, case: TestCase) -> tuple[dict[str, An
 
 def _workspace(bench: Bench, ports: Ports, case: TestCase, directory: Path, units: str) -> Path:
     """Inputs as a task gets them; a File port's value is a path inside the package."""
-    files = {name: value for name, value in case.inputs.items() if str(ports.inputs.get(name, {}).get("type", "")).startswith("File")}
+    files = {
+        name: value
+        for name, value in case.inputs.items()
+        if str(ports.inputs.get(name, {}).get("type", "")).startswith("File")
+    }
     values = {name: value for name, value in case.inputs.items() if name not in files}
     checked = check_inputs(ports.inputs, values, files, free=ports.free_inputs, units=units)
     inputs = directory / "in"
@@ -128,7 +149,9 @@ def _workspace(bench: Bench, ports: Ports, case: TestCase, directory: Path, unit
         source = (bench.package / str(value)).resolve()
         if not source.is_relative_to(bench.package.resolve()) or not source.is_file():
             problem = Problem(name, "file_not_in_package", f"{value} is not a file of the package.")
-            raise InvalidInputError("testcase_file_missing", f"Test case {case.name} names a file that is not there.", problems=[problem])
+            raise InvalidInputError(
+                "testcase_file_missing", f"Test case {case.name} names a file that is not there.", problems=[problem]
+            )
         shutil.copyfile(source, inputs / "files" / f"{name}{source.suffix}")
     for path in (directory, inputs, *inputs.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)

@@ -1,7 +1,8 @@
 """Which libraries of an environment a warm sandbox loads before any call.
 
-An environment is filled by a tenant's requirements, and a wheel may write anything into it, also over another library. What the zygote
-imports must be the library alone: it is installed once more, by itself, from the same lines of the lock to the same hashes.
+An environment is filled by a tenant's requirements, and a wheel may write anything into it, also over another library.
+What the zygote imports must be the library alone: it is installed once more, by itself, from the same lines of the lock
+to the same hashes.
 """
 
 from functools import lru_cache

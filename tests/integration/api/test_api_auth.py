@@ -22,7 +22,14 @@ OTHER_KEY = rsa.generate_private_key(65537, 2048)
 
 def claims(platform: ApiPlatform, **changes: Any) -> dict[str, Any]:
     now = int(time.time())
-    base = {"iss": platform.issuer, "sub": "s-1", "aud": "mecapy-api", "exp": now + 60, "iat": now, "preferred_username": "carl"}
+    base = {
+        "iss": platform.issuer,
+        "sub": "s-1",
+        "aud": "mecapy-api",
+        "exp": now + 60,
+        "iat": now,
+        "preferred_username": "carl",
+    }
     return {name: value for name, value in {**base, **changes}.items() if value is not None}
 
 
@@ -65,9 +72,9 @@ def test_the_client_may_be_named_by_azp_instead_of_aud(platform: ApiPlatform) ->
 )
 def test_a_token_with_wrong_claims_is_refused(platform: ApiPlatform, changes: dict[str, Any]) -> None:
     payload = claims(platform, **changes)
-    header = base64.urlsafe_b64encode(json.dumps({"alg": "RS256", "kid": key_id(factories.issuer_key().public_key())}).encode()).rstrip(
-        b"="
-    )
+    header = base64.urlsafe_b64encode(
+        json.dumps({"alg": "RS256", "kid": key_id(factories.issuer_key().public_key())}).encode()
+    ).rstrip(b"=")
     body = base64.urlsafe_b64encode(json.dumps(payload).encode()).rstrip(b"=")
     mac = jwt.get_algorithm_by_name("RS256").sign(header + b"." + body, factories.issuer_key())
     token = b".".join((header, body, base64.urlsafe_b64encode(mac).rstrip(b"="))).decode()
@@ -80,7 +87,13 @@ def test_a_token_of_another_key_or_algorithm_is_refused(platform: ApiPlatform) -
     payload = claims(platform)
     public = jwt.encode(payload, "a shared secret of thirty-two bytes", algorithm="HS256", headers={"kid": "x"})
     unsigned = f"{part({'alg': 'none'})}.{part(payload)}."
-    tokens = [signed(payload, key=OTHER_KEY), signed(payload, kid="unknown"), signed(payload, kid=None), public, unsigned]
+    tokens = [
+        signed(payload, key=OTHER_KEY),
+        signed(payload, kid="unknown"),
+        signed(payload, kid=None),
+        public,
+        unsigned,
+    ]
     assert [me(platform, token).status_code for token in tokens] == [401] * 5
 
 
@@ -130,7 +143,9 @@ def test_a_foreign_thing_answers_exactly_as_an_absent_one(platform: ApiPlatform)
         assert foreign.status_code == 404, (method, path, foreign.text)
         for one in (foreign, absent):
             assert one.json()["instance"]
-        assert {k: v for k, v in foreign.json().items() if k != "instance"} == {k: v for k, v in absent.json().items() if k != "instance"}
+        assert {k: v for k, v in foreign.json().items() if k != "instance"} == {
+            k: v for k, v in absent.json().items() if k != "instance"
+        }
         assert owner.request(method, path.format(**ids)).status_code < 300 or "unarchive" in path, (method, path)
     submitted = stranger.post(f"/packages/{ids['package']}/functions/size/execute", json={"payload": {"diameter": 1}})
     assert submitted.status_code == 404
@@ -145,12 +160,19 @@ def test_a_viewer_looks_but_starts_nothing(platform: ApiPlatform) -> None:
     body = {"package": "bolts", "function": "size", "inputs": {"diameter": 0.01}}
     task = owner.post("/tasks", json=body).json()["id"]
     assert viewer.get(f"/tasks/{task}").status_code == 200
-    answers = [viewer.post("/tasks", json=body), viewer.post(f"/tasks/{task}/cancel"), viewer.post(f"/tasks/{task}/retry")]
+    answers = [
+        viewer.post("/tasks", json=body),
+        viewer.post(f"/tasks/{task}/cancel"),
+        viewer.post(f"/tasks/{task}/retry"),
+    ]
     assert [one.status_code for one in answers] == [403, 403, 403]
 
 
 def test_an_issuer_elsewhere_is_found_by_discovery(platform: ApiPlatform, tmp_path: Path) -> None:
-    with postgres() as server, api_platform(server, tmp_path, issuers=(platform.issuer,), embedded_issuer_key=None) as other:
+    with (
+        postgres() as server,
+        api_platform(server, tmp_path, issuers=(platform.issuer,), embedded_issuer_key=None) as other,
+    ):
         token = platform.token("ann")
         assert httpx2.get(f"{other.url}/auth/me", headers={"Authorization": f"Bearer {token}"}).status_code == 200
         forged = signed(claims(platform), key=OTHER_KEY)

@@ -1,4 +1,7 @@
-"""Checks over HTTP: an organization's policy, who may change it, the report of a version, and what a stopped version looks like."""
+"""Checks over HTTP.
+
+An organization's policy, who may change it, the report of a version, and what a stopped version looks like.
+"""
 
 from uuid import uuid4
 
@@ -33,15 +36,21 @@ def path(admin: httpx2.Client, slug: str) -> str:
     return f"/organizations/{slug}/checks"
 
 
-def stored(platform: ApiPlatform, slug: str, report: dict[str, object], *, error: str | None = None) -> factories.ReadyPackage:
+def stored(
+    platform: ApiPlatform, slug: str, report: dict[str, object], *, error: str | None = None
+) -> factories.ReadyPackage:
     """A version whose build ended with this report."""
     actor = platform.actor(f"ann-{slug}", slug)
-    package = factories.ready_package(platform.worker_database, actor.organization.organization_id, actor.user_id, status="building")
+    package = factories.ready_package(
+        platform.worker_database, actor.organization.organization_id, actor.user_id, status="building"
+    )
     with platform.worker_database.transaction() as session:
         token = uuid4()
         session.get_one(PackageVersion, package.version_id).build_token = token
         session.flush()
-        assert builds.finish_build(session, token, Built(log="", report={"checks": report}, error_code=error, error_message=error))
+        assert builds.finish_build(
+            session, token, Built(log="", report={"checks": report}, error_code=error, error_message=error)
+        )
     return package
 
 
@@ -60,7 +69,9 @@ def test_an_administrator_changes_it_and_takes_it_back(admin: httpx2.Client, pat
 
 
 @pytest.mark.parametrize("role", ["user", "viewer"])
-def test_a_member_without_the_right_may_look_but_not_change(platform: ApiPlatform, path: str, slug: str, role: str) -> None:
+def test_a_member_without_the_right_may_look_but_not_change(
+    platform: ApiPlatform, path: str, slug: str, role: str
+) -> None:
     roles = ("viewer",) if role == "viewer" else ()
     member = platform.client(f"bob-{slug}", slug, roles=roles)
     assert member.get(path).status_code == 200
@@ -93,10 +104,14 @@ def test_a_policy_that_cannot_be_read_changes_nothing(admin: httpx2.Client, path
     assert admin.get(path).json()["changes"] == {}
 
 
-def test_the_policy_goes_to_the_builder_with_the_version(platform: ApiPlatform, admin: httpx2.Client, path: str, slug: str) -> None:
+def test_the_policy_goes_to_the_builder_with_the_version(
+    platform: ApiPlatform, admin: httpx2.Client, path: str, slug: str
+) -> None:
     assert admin.put(path, json={"checks": {"bandit": "off"}}).status_code == 200
     archive = factories.archive(factories.unique("p"))
-    deployed = admin.post("/packages/from-zip", params={"organization_slug": slug}, files={"file": ("p.zip", archive, "application/zip")})
+    deployed = admin.post(
+        "/packages/from-zip", params={"organization_slug": slug}, files={"file": ("p.zip", archive, "application/zip")}
+    )
     assert deployed.status_code == 200
     name = deployed.json()["package"]["name"]
     policies = {}
@@ -120,7 +135,9 @@ def test_the_report_of_a_version_has_a_path_of_its_own(platform: ApiPlatform, ad
     assert {one["check"]: one["state"] for one in told["checks"]}["hostile"] == "stopped"
 
 
-def test_the_list_of_versions_tells_the_states_without_the_findings(platform: ApiPlatform, admin: httpx2.Client, slug: str) -> None:
+def test_the_list_of_versions_tells_the_states_without_the_findings(
+    platform: ApiPlatform, admin: httpx2.Client, slug: str
+) -> None:
     report = Report(DEFAULT_POLICY)
     report.add([FOUND])
     package = stored(platform, slug, report.as_dict())
@@ -131,7 +148,9 @@ def test_the_list_of_versions_tells_the_states_without_the_findings(platform: Ap
 
 def test_a_version_that_is_building_has_an_empty_report(platform: ApiPlatform, admin: httpx2.Client, slug: str) -> None:
     actor = platform.actor(f"ann-{slug}", slug)
-    package = factories.ready_package(platform.worker_database, actor.organization.organization_id, actor.user_id, status="building")
+    package = factories.ready_package(
+        platform.worker_database, actor.organization.organization_id, actor.user_id, status="building"
+    )
     told = admin.get(f"/packages/{package.package_id}/versions/1.2.0/checks").json()
     assert (told["status"], told["checks"], told["findings"]) == ("building", [], [])
 

@@ -56,7 +56,11 @@ def transactions(platform: ApiPlatform, task_id: str) -> str:
 
 def same_shape(one: Any, other: Any) -> bool:
     if isinstance(one, dict):
-        return isinstance(other, dict) and list(one) == list(other) and all(same_shape(one[name], other[name]) for name in one)
+        return (
+            isinstance(other, dict)
+            and list(one) == list(other)
+            and all(same_shape(one[name], other[name]) for name in one)
+        )
     return type(one) is type(other)
 
 
@@ -70,19 +74,29 @@ def test_both_ways_answer_in_the_same_shape(client: httpx2.Client, package: fact
     assert long.headers["content-type"] == short.headers["content-type"]
 
 
-def test_an_ended_task_is_shown_alike(platform: ApiPlatform, client: httpx2.Client, package: factories.ReadyPackage) -> None:
+def test_an_ended_task_is_shown_alike(
+    platform: ApiPlatform, client: httpx2.Client, package: factories.ReadyPackage
+) -> None:
     task_id = client.post("/tasks", json=BODY).json()["id"]
-    factories.end_task(platform.worker_database, UUID(task_id), factories.End(result={"stress": 1.5, "text": "µ \u2028 \U0001f600"}))
+    factories.end_task(
+        platform.worker_database, UUID(task_id), factories.End(result={"stress": 1.5, "text": "µ \u2028 \U0001f600"})
+    )
     long, short = client.get(f"/tasks/{task_id}"), client.get(f"/tasks/{task_id}", params={"wait": 5})
     assert short.json()["state"] == "completed"
     assert list(long.json()) == list(short.json())
-    without_times = [{name: value for name, value in one.json().items() if not name.endswith("_at")} for one in (long, short)]
+    without_times = [
+        {name: value for name, value in one.json().items() if not name.endswith("_at")} for one in (long, short)
+    ]
     assert without_times[0] == without_times[1]
 
 
 @pytest.mark.parametrize("size", [10, 9000], ids=["told_with_the_ring", "looked_up"])
 def test_who_waits_with_the_submit_is_told_what_a_look_would_show(
-    platform: ApiPlatform, client: httpx2.Client, package: factories.ReadyPackage, size: int, monkeypatch: pytest.MonkeyPatch
+    platform: ApiPlatform,
+    client: httpx2.Client,
+    package: factories.ReadyPackage,
+    size: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rings: list[str] = []
 
@@ -93,14 +107,23 @@ def test_who_waits_with_the_submit_is_told_what_a_look_would_show(
     monkeypatch.setattr(hot, "render_told", render_told)
     assert client.post("/tasks", json=BODY).status_code == 201  # from here on the short way knows the name
     with platform.worker_database.transaction() as session:
-        node = {"name": "hot", "cpu": 1000, "memory_mb": 1 << 20, "disk_free_bytes": 1 << 40, "accepts_work": True, "refusal": None}
+        node = {
+            "name": "hot",
+            "cpu": 1000,
+            "memory_mb": 1 << 20,
+            "disk_free_bytes": 1 << 40,
+            "accepts_work": True,
+            "refusal": None,
+        }
         session.execute(queue.SEE_NODE, node)
         session.execute(text("UPDATE tasks SET claimable = false, state = 'cancelled' WHERE claimable"))
     result = {"stress": 1.5, "large": 1e300, "text": "µ \u2028 \U0001f600" + "x" * size}
     wire = Wire(platform.settings.database_worker_url, WORKER_STATEMENTS)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(client.post, "/tasks", json=BODY, params={"wait": 30})
-        claim_all = ClaimAll(wire, platform.worker_database, Worker("hot", "hot-1", "fake"), platform.settings, Lane.DEFAULT)
+        claim_all = ClaimAll(
+            wire, platform.worker_database, Worker("hot", "hot-1", "fake"), platform.settings, Lane.DEFAULT
+        )
         claimed: list[Claim] = []
         while not claimed:
             with claim_all.claim(1) as found:
@@ -121,7 +144,9 @@ def test_who_waits_with_the_submit_is_told_what_a_look_would_show(
     assert list(told.json()) == list(shown.json())
 
 
-def test_callers_of_one_moment_share_a_transaction(platform: ApiPlatform, client: httpx2.Client, package: factories.ReadyPackage) -> None:
+def test_callers_of_one_moment_share_a_transaction(
+    platform: ApiPlatform, client: httpx2.Client, package: factories.ReadyPackage
+) -> None:
     client.post("/tasks", json=BODY)
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda _: client.post("/tasks", json=BODY), range(64)))
@@ -129,20 +154,25 @@ def test_callers_of_one_moment_share_a_transaction(platform: ApiPlatform, client
     assert len({transactions(platform, one.json()["id"]) for one in answers}) < 64
 
 
-def test_a_new_version_counts_from_the_next_call_on(platform: ApiPlatform, client: httpx2.Client, package: factories.ReadyPackage) -> None:
+def test_a_new_version_counts_from_the_next_call_on(
+    platform: ApiPlatform, client: httpx2.Client, package: factories.ReadyPackage
+) -> None:
     for _ in range(2):
         assert client.post("/tasks", json=BODY).json()["package"]["version"] == "1.2.0"
     with platform.worker_database.transaction() as session:
         session.execute(
             text(
-                "INSERT INTO package_versions (organization_id, package_id, version, manifest, archive_key, archive_sha256, created_by, "
-                "status, runtime) SELECT organization_id, package_id, '9.0.0', '{}', 'k', 's', created_by, 'error', '3.11' "
+                "INSERT INTO package_versions (organization_id, package_id, version, manifest, archive_key, "
+                "archive_sha256, created_by, "
+                "status, runtime) SELECT organization_id, package_id, '9.0.0', '{}', 'k', 's', created_by, 'error', "
+                "'3.11' "
                 "FROM package_versions WHERE id = :id"
             ),
             {"id": package.version_id},
         )
         session.execute(
-            text("UPDATE package_versions SET status = 'error', error_message = 'x' WHERE id = :id"), {"id": package.version_id}
+            text("UPDATE package_versions SET status = 'error', error_message = 'x' WHERE id = :id"),
+            {"id": package.version_id},
         )
     refused = client.post("/tasks", json=BODY)
     assert (refused.status_code, refused.json()["code"]) == (409, "version_broken")
@@ -159,7 +189,9 @@ def test_an_archived_package_is_refused_from_the_next_call_on(
     assert (refused.status_code, refused.json()["code"]) == (409, "package_archived")
 
 
-def test_a_full_queue_is_refused_with_its_code(platform: ApiPlatform, client: httpx2.Client, package: factories.ReadyPackage) -> None:
+def test_a_full_queue_is_refused_with_its_code(
+    platform: ApiPlatform, client: httpx2.Client, package: factories.ReadyPackage
+) -> None:
     client.post("/tasks", json=BODY)
     with platform.worker_database.transaction() as session:
         session.execute(
@@ -178,7 +210,9 @@ def test_a_wrong_input_is_refused_in_the_same_words(client: httpx2.Client, packa
     assert (before.status_code, before.json()) == (after.status_code, after.json())
 
 
-def test_five_hundred_who_wait_are_answered_by_one_process(platform: ApiPlatform, client: httpx2.Client, slug: str) -> None:
+def test_five_hundred_who_wait_are_answered_by_one_process(
+    platform: ApiPlatform, client: httpx2.Client, slug: str
+) -> None:
     actor = platform.actor(f"ann-{slug}", slug)
     factories.ready_package(platform.worker_database, actor.organization.organization_id, actor.user_id)
     tasks = [client.post("/tasks", json=BODY).json()["id"] for _ in range(READERS // 10)]
@@ -208,10 +242,14 @@ def test_five_hundred_who_wait_are_answered_by_one_process(platform: ApiPlatform
     assert time.monotonic() - began < 45, "they were answered by the end of their wait, not by the end of their tasks"
 
 
-def test_a_body_that_cannot_be_taken_short_is_handed_on_whole(client: httpx2.Client, package: factories.ReadyPackage) -> None:
+def test_a_body_that_cannot_be_taken_short_is_handed_on_whole(
+    client: httpx2.Client, package: factories.ReadyPackage
+) -> None:
     client.post("/tasks", json=BODY)
     keyed = client.post("/tasks", json=BODY, headers={"Idempotency-Key": uuid4().hex})
-    named = client.post("/tasks", content=json.dumps(BODY).encode(), headers={"Content-Type": "application/json; charset=utf-8"})
+    named = client.post(
+        "/tasks", content=json.dumps(BODY).encode(), headers={"Content-Type": "application/json; charset=utf-8"}
+    )
     broken = client.post("/tasks", content=b'{"package":', headers={"Content-Type": "application/json"})
     assert (keyed.status_code, named.status_code) == (201, 201)
     assert (broken.status_code, broken.json()["code"]) == (400, "malformed_json")

@@ -150,7 +150,9 @@ def test_bodies_above_the_limit_are_refused_with_and_without_a_length(small: Api
     client = small.client("ann")
     body = b'{"inputs": "' + b"x" * 20_000 + b'"}'
     known = send(client, body)
-    chunked = client.post("/tasks", content=iter([body[:9_000], body[9_000:]]), headers={"Content-Type": "application/json"})
+    chunked = client.post(
+        "/tasks", content=iter([body[:9_000], body[9_000:]]), headers={"Content-Type": "application/json"}
+    )
     assert [(one.status_code, one.json()["code"]) for one in (known, chunked)] == [(413, "body_too_large")] * 2
 
 
@@ -215,7 +217,12 @@ def test_waiting_requests_survive_a_restart_of_the_database(tmp_path: Path) -> N
 
 def test_a_sender_that_goes_away_in_the_middle_does_no_harm(platform: ApiPlatform, client: httpx2.Client) -> None:
     address = urlsplit(platform.url)
-    lines = ["POST /tasks HTTP/1.1", "Host: x", f"Authorization: {client.headers['authorization']}", "Content-Type: application/json"]
+    lines = [
+        "POST /tasks HTTP/1.1",
+        "Host: x",
+        f"Authorization: {client.headers['authorization']}",
+        "Content-Type: application/json",
+    ]
     head = "\r\n".join([*lines, "Content-Length: 500", "", ""])
     with socket.create_connection((address.hostname, address.port)) as connection:
         connection.sendall(head.encode() + b'{"pack')

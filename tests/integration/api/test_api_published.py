@@ -45,7 +45,11 @@ def build(platform: ApiPlatform, **changes: Any) -> None:
         claimed = builds.claim_build(session, platform.settings)
         assert claimed is not None
         while claimed is not None:
-            ports = {"check": Ports({"x": {"type": "Float", "required": True}}, {"result": {"type": "Float"}}, free_inputs=False)}
+            ports = {
+                "check": Ports(
+                    {"x": {"type": "Float", "required": True}}, {"result": {"type": "Float"}}, free_inputs=False
+                )
+            }
             values: dict[str, Any] = {"log": "Python 3.11", "interpreter": "3.11.15", "ports": ports, **changes}
             builds.finish_build(session, claimed.token, Built(**values))
             claimed = builds.claim_build(session, platform.settings)
@@ -75,7 +79,11 @@ def test_a_package_is_deployed_built_and_seen(platform: ApiPlatform, client: htt
     answer = check(deploy(client, factories.archive()))
     assert answer.status_code == 200, answer.text
     found = answer.json()
-    assert (found["functions_deployed"], found["package"]["status"], found["package"]["organization_id"]) == (2, "deploying", None)
+    assert (found["functions_deployed"], found["package"]["status"], found["package"]["organization_id"]) == (
+        2,
+        "deploying",
+        None,
+    )
     assert found["deployment_qualified"] is False
     build(platform)
     shown = check(client.get(f"/packages/{found['package']['id']}")).json()
@@ -88,10 +96,20 @@ def test_a_package_is_deployed_built_and_seen(platform: ApiPlatform, client: htt
 
 def test_a_failed_build_shows_its_log(platform: ApiPlatform, client: httpx2.Client) -> None:
     package_id = deploy(client, factories.archive()).json()["package"]["id"]
-    build(platform, log="no module named numpy", error_code="handler_broken", error_message="A handler cannot be imported.", ports={})
+    build(
+        platform,
+        log="no module named numpy",
+        error_code="handler_broken",
+        error_message="A handler cannot be imported.",
+        ports={},
+    )
     shown = check(client.get(f"/packages/{package_id}")).json()
     versions = client.get(f"/packages/{package_id}/versions").json()["versions"]
-    assert (shown["status"], versions[0]["status"], versions[0]["build_log"]) == ("error", "error", "no module named numpy")
+    assert (shown["status"], versions[0]["status"], versions[0]["build_log"]) == (
+        "error",
+        "error",
+        "no module named numpy",
+    )
 
 
 def test_versions_only_go_up_and_never_change(platform: ApiPlatform, client: httpx2.Client) -> None:
@@ -112,7 +130,9 @@ def test_versions_only_go_up_and_never_change(platform: ApiPlatform, client: htt
 def test_selected_functions_alone_are_deployed(platform: ApiPlatform, client: httpx2.Client) -> None:
     found = check(deploy(client, factories.archive(), deploy_strategy="selective", functions="check")).json()
     assert [one["name"] for one in found["package"]["functions"]] == ["check"]
-    unknown = check(deploy(client, factories.archive(version="2.0.0"), deploy_strategy="selective", functions="check,none"))
+    unknown = check(
+        deploy(client, factories.archive(version="2.0.0"), deploy_strategy="selective", functions="check,none")
+    )
     assert (unknown.status_code, unknown.json()["code"]) == (422, "unknown_function")
     assert check(deploy(client, factories.archive(), deploy_strategy="some")).status_code == 422
     build(platform)
@@ -126,7 +146,9 @@ def test_selected_functions_alone_are_deployed(platform: ApiPlatform, client: ht
         (factories.archive(manifest='version: "7"\npackage: {name: Bad Name}\n'), 400, "manifest_invalid"),
     ],
 )
-def test_a_bad_archive_is_refused_with_every_reason(client: httpx2.Client, content: bytes, status: int, code: str) -> None:
+def test_a_bad_archive_is_refused_with_every_reason(
+    client: httpx2.Client, content: bytes, status: int, code: str
+) -> None:
     answer = check(deploy(client, content))
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert isinstance(answer.json()["detail"], str)
@@ -134,14 +156,17 @@ def test_a_bad_archive_is_refused_with_every_reason(client: httpx2.Client, conte
 
 def test_a_manifest_with_many_mistakes_names_them_all(client: httpx2.Client) -> None:
     manifest = (
-        'version: "7"\npackage: {name: Bad Name, version: one, surprise: 1}\nruntime: {kind: python, version: "2.7"}\nfunctions: {}\n'
+        'version: "7"\npackage: {name: Bad Name, version: one, surprise: 1}\nruntime: {kind: python, version: '
+        '"2.7"}\nfunctions: {}\n'
     )
     answer = check(deploy(client, factories.archive(manifest=manifest)))
     assert len(answer.json()["errors"]) >= 4
     assert all(one["message"] in answer.json()["detail"] for one in answer.json()["errors"])
 
 
-def test_only_the_owner_deploys_and_others_read_permission_denied(platform: ApiPlatform, client: httpx2.Client, slug: str) -> None:
+def test_only_the_owner_deploys_and_others_read_permission_denied(
+    platform: ApiPlatform, client: httpx2.Client, slug: str
+) -> None:
     owned = deploy(client, factories.archive(visibility="internal"), organization_slug=slug)
     assert owned.status_code == 200, owned.text
     colleague = platform.client(f"bob-{slug}", slug)
@@ -152,7 +177,9 @@ def test_only_the_owner_deploys_and_others_read_permission_denied(platform: ApiP
     build(platform)
 
 
-def test_visibility_archive_and_yank(platform: ApiPlatform, client: httpx2.Client, slug: str, package: factories.ReadyPackage) -> None:
+def test_visibility_archive_and_yank(
+    platform: ApiPlatform, client: httpx2.Client, slug: str, package: factories.ReadyPackage
+) -> None:
     path = f"/packages/{package.package_id}"
     colleague = platform.client(f"bob-{slug}", slug)
     assert check(colleague.post(f"{path}/archive")).status_code == 403
@@ -175,12 +202,20 @@ def test_visibility_archive_and_yank(platform: ApiPlatform, client: httpx2.Clien
 
 def test_anonymous_lists_are_empty(platform: ApiPlatform) -> None:
     assert check(httpx2.get(f"{platform.url}/packages")).json() == {"packages": [], "total": 0}
-    assert check(httpx2.get(f"{platform.url}/packages", headers={"Authorization": "Bearer nonsense"})).status_code == 401
+    assert (
+        check(httpx2.get(f"{platform.url}/packages", headers={"Authorization": "Bearer nonsense"})).status_code == 401
+    )
 
 
-def test_a_job_from_upload_to_result(platform: ApiPlatform, client: httpx2.Client, package: factories.ReadyPackage) -> None:
+def test_a_job_from_upload_to_result(
+    platform: ApiPlatform, client: httpx2.Client, package: factories.ReadyPackage
+) -> None:
     base = f"/packages/{package.package_id}/functions/solve"
-    upload = check(client.post(f"{base}/uploads", data={"var_name": "deck"}, files={"file": ("Beam.INP", b"*NODE\n", "text/plain")}))
+    upload = check(
+        client.post(
+            f"{base}/uploads", data={"var_name": "deck"}, files={"file": ("Beam.INP", b"*NODE\n", "text/plain")}
+        )
+    )
     assert upload.status_code == 201, upload.text
     assert (upload.json()["extension"], upload.json()["size_bytes"]) == ("inp", 6)
     job = check(client.post(f"{base}/execute", json={"file_inputs": {"deck": upload.json()["upload_id"]}})).json()
@@ -244,13 +279,22 @@ def test_an_archive_is_uploaded(client: httpx2.Client) -> None:
     content = factories.archive()
     answer = client.post("/upload/archive", files={"file": ("a.zip", content, "application/zip")})
     assert answer.status_code == 200, answer.text
-    assert (answer.json()["size"], len(answer.json()["md5"]), answer.json()["original_filename"]) == (len(content), 32, "a.zip")
+    assert (answer.json()["size"], len(answer.json()["md5"]), answer.json()["original_filename"]) == (
+        len(content),
+        32,
+        "a.zip",
+    )
 
 
-def test_packages_are_found_by_owner_and_name(client: httpx2.Client, slug: str, package: factories.ReadyPackage) -> None:
+def test_packages_are_found_by_owner_and_name(
+    client: httpx2.Client, slug: str, package: factories.ReadyPackage
+) -> None:
     found = client.get("/registry/lookup/package", params={"owner": slug, "name": "bolts"})
     assert (found.status_code, found.json()["package_id"]) == (200, str(package.package_id))
-    assert client.get("/registry/lookup/package", params={"owner": slug, "name": "bolts", "version": "9.9.9"}).status_code == 404
+    assert (
+        client.get("/registry/lookup/package", params={"owner": slug, "name": "bolts", "version": "9.9.9"}).status_code
+        == 404
+    )
     assert client.get("/registry/lookup/package", params={"owner": "nobody", "name": "bolts"}).status_code == 404
     assert client.get("/registry/lookup/workflow", params={"owner": slug, "slug": "bolts"}).status_code == 404
 
@@ -259,7 +303,9 @@ def test_types_answer_without_a_token(platform: ApiPlatform) -> None:
     catalog = check(httpx2.get(f"{platform.url}/types/catalog")).json()
     assert {"Force", "Matrix", "Object"} <= {one["name"] for one in catalog["types"]}
     verdicts = {
-        (source, target): check(httpx2.post(f"{platform.url}/types/check-connection", json={"source": source, "target": target})).json()
+        (source, target): check(
+            httpx2.post(f"{platform.url}/types/check-connection", json={"source": source, "target": target})
+        ).json()
         for source, target in (("Force", "Float"), ("Force", "Length"))
     }
     assert [one["compatibility"] for one in verdicts.values()] == ["ALLOWED", "REFUSED"]

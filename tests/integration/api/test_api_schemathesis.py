@@ -8,7 +8,11 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.generation import GenerationMode
-from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance, status_code_conformance
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
 import factories
 from api_platform import ApiPlatform
@@ -31,12 +35,16 @@ def token(platform: ApiPlatform) -> str:
 
 @pytest.mark.parametrize("mode", list(GenerationMode))
 @pytest.mark.parametrize("label", OPERATIONS)
-def test_made_up_requests_get_documented_answers(platform: ApiPlatform, token: str, label: str, mode: GenerationMode) -> None:
+def test_made_up_requests_get_documented_answers(
+    platform: ApiPlatform, token: str, label: str, mode: GenerationMode
+) -> None:
     operation: Any = OPERATIONS[label]
     seen: set[int] = set()
 
     @given(case=operation.as_strategy(generation_mode=mode))
-    @settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    )
     def attack(case: Any) -> None:
         if isinstance(case.query, dict) and "wait" in case.query:
             case.query["wait"] = 0

@@ -36,7 +36,9 @@ def submit(client: httpx2.Client, **changes: Any) -> dict[str, Any]:
     return task
 
 
-def test_a_submitted_task_is_queued_with_its_inputs_in_si(client: httpx2.Client, package: factories.ReadyPackage, slug: str) -> None:
+def test_a_submitted_task_is_queued_with_its_inputs_in_si(
+    client: httpx2.Client, package: factories.ReadyPackage, slug: str
+) -> None:
     task = submit(client, name="first", priority=7)
     assert (task["state"], task["name"], task["priority"], task["function"]) == ("queued", "first", 7, "size")
     assert task["inputs"] == {"diameter": pytest.approx(0.012)}
@@ -46,7 +48,9 @@ def test_a_submitted_task_is_queued_with_its_inputs_in_si(client: httpx2.Client,
     assert shown["provenance"]["inputs_digest"]
 
 
-def test_the_answer_comes_the_moment_the_task_ends(platform: ApiPlatform, client: httpx2.Client, package: factories.ReadyPackage) -> None:
+def test_the_answer_comes_the_moment_the_task_ends(
+    platform: ApiPlatform, client: httpx2.Client, package: factories.ReadyPackage
+) -> None:
     task = submit(client)
     ending = threading.Timer(0.3, factories.end_task, (platform.worker_database, UUID(task["id"])))
     ending.start()
@@ -54,7 +58,11 @@ def test_the_answer_comes_the_moment_the_task_ends(platform: ApiPlatform, client
     assert answer.status_code == 200
     assert answer.json()["result"] == {"stress": 1.0}
     assert answer.elapsed.total_seconds() < 5
-    assert client.get(f"/tasks/{task['id']}").json()["usage"] == {"wall_seconds": 0.25, "cpu_seconds": 0.2, "peak_memory_mb": 32.0}
+    assert client.get(f"/tasks/{task['id']}").json()["usage"] == {
+        "wall_seconds": 0.25,
+        "cpu_seconds": 0.2,
+        "peak_memory_mb": 32.0,
+    }
 
 
 def test_a_wait_ends_with_its_seconds(client: httpx2.Client, package: factories.ReadyPackage) -> None:
@@ -65,7 +73,9 @@ def test_a_wait_ends_with_its_seconds(client: httpx2.Client, package: factories.
     assert (early.status_code, early.json()["code"]) == (409, "task_not_finished")
 
 
-def test_the_same_key_makes_one_task_and_another_body_is_refused(client: httpx2.Client, package: factories.ReadyPackage) -> None:
+def test_the_same_key_makes_one_task_and_another_body_is_refused(
+    client: httpx2.Client, package: factories.ReadyPackage
+) -> None:
     body = {"package": "bolts", "function": "size", "inputs": {"diameter": 0.01}}
     headers = {"Idempotency-Key": uuid4().hex}
     first = client.post("/tasks", json=body, headers=headers)
@@ -78,7 +88,13 @@ def test_the_same_key_makes_one_task_and_another_body_is_refused(client: httpx2.
 
 def test_bulk_gives_each_member_its_own_verdict(client: httpx2.Client, package: factories.ReadyPackage) -> None:
     good = {"package": "bolts", "function": "size", "inputs": {"diameter": 0.01}, "idempotency_key": uuid4().hex}
-    members = [good, {**good, "function": "none", "idempotency_key": "k2"}, {"package": "bolts", "surprise": 1}, 17, good]
+    members = [
+        good,
+        {**good, "function": "none", "idempotency_key": "k2"},
+        {"package": "bolts", "surprise": 1},
+        17,
+        good,
+    ]
     answer = client.post("/tasks/bulk", json={"tasks": members})
     assert answer.status_code == 200, answer.text
     found = answer.json()
@@ -90,7 +106,9 @@ def test_bulk_gives_each_member_its_own_verdict(client: httpx2.Client, package: 
     assert {one["path"] for one in found["results"][2]["error"]["errors"]} == {"function", "surprise"}
 
 
-def test_lists_are_paged_newest_first_without_gap_or_double(client: httpx2.Client, package: factories.ReadyPackage) -> None:
+def test_lists_are_paged_newest_first_without_gap_or_double(
+    client: httpx2.Client, package: factories.ReadyPackage
+) -> None:
     made = [submit(client, name=f"paged-{number}")["id"] for number in range(5)]
     seen: list[str] = []
     cursor = None
@@ -109,7 +127,9 @@ def test_lists_are_narrowed(client: httpx2.Client, package: factories.ReadyPacka
     assert client.get("/tasks", params={"package": "nuts"}).json()["tasks"] == []
 
 
-def test_cancelling_twice_answers_the_same_and_retrying_makes_another(client: httpx2.Client, package: factories.ReadyPackage) -> None:
+def test_cancelling_twice_answers_the_same_and_retrying_makes_another(
+    client: httpx2.Client, package: factories.ReadyPackage
+) -> None:
     task = submit(client)
     first = client.post(f"/tasks/{task['id']}/cancel")
     second = client.post(f"/tasks/{task['id']}/cancel")
@@ -177,7 +197,9 @@ def test_a_failed_task_says_why(platform: ApiPlatform, client: httpx2.Client, pa
     assert answer["error"] == {"code": "memory_limit", "message": "Used more than 512 MiB."}
 
 
-def test_every_submit_cancel_and_retry_gives_a_hint(platform: ApiPlatform, client: httpx2.Client, package: factories.ReadyPackage) -> None:
+def test_every_submit_cancel_and_retry_gives_a_hint(
+    platform: ApiPlatform, client: httpx2.Client, package: factories.ReadyPackage
+) -> None:
     before = len(platform.hints)
     task = submit(client)
     client.post(f"/tasks/{task['id']}/cancel")

@@ -79,7 +79,15 @@ def pretends_to_be_first(seconds: float) -> dict[str, int]:
             try:
                 link.connect("/mecapy/port/socket")
                 tried += 1
-                ended = {"reason": "exited", "detail": "", "stop": "", "exit_code": 0, "signal": None, "wall_seconds": 1, "log_bytes": 0}
+                ended = {
+                    "reason": "exited",
+                    "detail": "",
+                    "stop": "",
+                    "exit_code": 0,
+                    "signal": None,
+                    "wall_seconds": 1,
+                    "log_bytes": 0,
+                }
                 hello = json.dumps({"hello": {"ended": ended, "running": True, "seconds": 1}}).encode() + b"\n"
                 folder = os.open("/etc", os.O_RDONLY)
                 socket.send_fds(link, [hello], [folder, folder])
@@ -306,7 +314,9 @@ def closes_modes() -> None:
 
 
 def leaves_child(marker: str) -> str:
-    subprocess.Popen([sys.executable, "-c", "import threading; threading.Event().wait(60)", marker], start_new_session=True)
+    subprocess.Popen(
+        [sys.executable, "-c", "import threading; threading.Event().wait(60)", marker], start_new_session=True
+    )
     return "left"
 
 
@@ -319,14 +329,26 @@ def looks_around() -> dict[str, Any]:
             "no_new_privs": status["NoNewPrivs"],
             "seccomp": status["Seccomp"],
             "interfaces": sorted(os.listdir("/sys/class/net")) if os.path.isdir("/sys/class/net") else ["lo"],
-            "processes": sorted(int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) not in {1, os.getpid()}),
+            "processes": sorted(
+                int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) not in {1, os.getpid()}
+            ),
             "readable": [
                 path
-                for path in ("/etc/shadow", os.path.join("/root", ".bashrc"), "/home", "/var", "/proc/1/mem", "/proc/1/environ", "/sys")
+                for path in (
+                    "/etc/shadow",
+                    os.path.join("/root", ".bashrc"),
+                    "/home",
+                    "/var",
+                    "/proc/1/mem",
+                    "/proc/1/environ",
+                    "/sys",
+                )
                 if _can_read(path)
             ],
             "writable": [
-                path for path in ("/", "/usr/lib", "/package", "/workspace", "/workspace/in", "/etc", "/dev", "/mecapy") if _can_write(path)
+                path
+                for path in ("/", "/usr/lib", "/package", "/workspace", "/workspace/in", "/etc", "/dev", "/mecapy")
+                if _can_write(path)
             ],
             "syscalls_let_through": _syscalls(),
             "connects": _connects(),
@@ -442,7 +464,11 @@ def looks_for_leftovers() -> dict[str, Any]:
     import resource
     import tempfile
 
-    places = [folder for folder in ("/tmp", "/dev/shm", "/workspace/scratch", "/workspace/out") if Path(folder, "left").exists()]
+    places = [
+        folder
+        for folder in ("/tmp", "/dev/shm", "/workspace/scratch", "/workspace/out")
+        if Path(folder, "left").exists()
+    ]
     names = [name for name in ("LEFT",) if name in os.environ]
     modules = [name for name in ("left",) if name in sys.modules]
     patched = [thing.__name__ for thing in (builtins, json) if hasattr(thing, "left")]
@@ -458,7 +484,9 @@ def looks_for_leftovers() -> dict[str, Any]:
         "open_files": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         "descriptors": sorted(int(name) for name in os.listdir("/proc/self/fd")),
         "threads": threading.active_count(),
-        "processes": sorted(int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) not in {1, os.getpid()}),
+        "processes": sorted(
+            int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) not in {1, os.getpid()}
+        ),
         "random": random.random(),
     }
 

@@ -25,7 +25,9 @@ def standard_streams(report: Report) -> None:
         mode = os.fstat(number).st_mode
         report.holds(f"stream {number}", stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISREG(mode), oct(mode))
         report.holds(
-            f"stream {number} writes alone", fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE in {os.O_WRONLY, os.O_RDWR}, "flags"
+            f"stream {number} writes alone",
+            fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE in {os.O_WRONLY, os.O_RDWR},
+            "flags",
         )
 
 

@@ -56,7 +56,14 @@ def _apart(case: str, world: dict[str, Any]) -> list[dict[str, Any]]:
     try:
         tries: list[dict[str, Any]] = loads(told)
     except ValueError:
-        return [{"what": "the case itself", "answer": f"ended by {os.waitstatus_to_exitcode(status)}", "escaped": False, "lost": True}]
+        return [
+            {
+                "what": "the case itself",
+                "answer": f"ended by {os.waitstatus_to_exitcode(status)}",
+                "escaped": False,
+                "lost": True,
+            }
+        ]
     return tries
 
 

@@ -42,7 +42,15 @@ def writes_everywhere(report: Report) -> None:
 
 def changes_what_is_shared(report: Report) -> None:
     libraries = [f"/usr/lib/{name}" for name in os.listdir("/usr/lib")[:5]]
-    for path in ("/etc/passwd", "/package/entry.py", "/workspace/in/data.json", "/mecapy", "/usr/lib", "/package", *libraries):
+    for path in (
+        "/etc/passwd",
+        "/package/entry.py",
+        "/workspace/in/data.json",
+        "/mecapy",
+        "/usr/lib",
+        "/package",
+        *libraries,
+    ):
         if not os.path.exists(path):
             continue
         report.refused(f"chmod {path}", os.chmod, path, 0o777)
@@ -109,11 +117,19 @@ def ways_around_a_path(report: Report) -> None:
 
 
 def hard_links(report: Report) -> None:
-    for source in ("/etc/passwd", "/workspace/in/data.json", "/package/entry.py", "/proc/self/exe", "/usr/lib/os-release"):
+    for source in (
+        "/etc/passwd",
+        "/workspace/in/data.json",
+        "/package/entry.py",
+        "/proc/self/exe",
+        "/usr/lib/os-release",
+    ):
         if os.path.exists(source):
             report.refused(f"link {source}", os.link, source, "/workspace/out/artifacts/linked")
     descriptor = os.open("/workspace/in/data.json", os.O_RDONLY)
-    report.refused("link by descriptor", partial(os.link, f"/proc/self/fd/{descriptor}", "/tmp/linked", follow_symlinks=True))
+    report.refused(
+        "link by descriptor", partial(os.link, f"/proc/self/fd/{descriptor}", "/tmp/linked", follow_symlinks=True)
+    )
 
 
 def makes_devices(report: Report) -> None:
@@ -122,7 +138,9 @@ def makes_devices(report: Report) -> None:
             (stat.S_IFCHR, "mem", 1, 1), (stat.S_IFCHR, "null", 1, 3), (stat.S_IFCHR, "kmsg", 1, 11), (stat.S_IFBLK, "disk", 8, 0),
             (stat.S_IFBLK, "vda", 254, 0), (stat.S_IFCHR, "fuse", 10, 229), (stat.S_IFCHR, "whiteout", 0, 0),
         ):  # fmt: skip
-            report.refused(f"mknod {folder}/{name}", os.mknod, f"{folder}/{name}", kind | 0o600, os.makedev(major, minor))
+            report.refused(
+                f"mknod {folder}/{name}", os.mknod, f"{folder}/{name}", kind | 0o600, os.makedev(major, minor)
+            )
 
 
 def only_harmless_devices(report: Report) -> None:
@@ -176,7 +194,9 @@ def flags_of_all_mounts(report: Report) -> None:
     for words in lines:
         place, flags = words[4], words[5].split(",")
         is_made = words[words.index("-") + 1] in {"devtmpfs", "devpts", "mqueue"} or place.startswith(("/dev", "/proc"))
-        is_leaf = any(place == one or place.startswith(f"{one}/") for one in WRITABLE) or place.startswith(("/dev", "/proc"))
+        is_leaf = any(place == one or place.startswith(f"{one}/") for one in WRITABLE) or place.startswith(
+            ("/dev", "/proc")
+        )
         if not _is_reached(place, words[2]):
             continue
         report.holds(f"{place} read-only", "ro" in flags or is_leaf, ",".join(flags))

@@ -128,7 +128,11 @@ def _owner_beyond_its_own(descriptor: int) -> int:
 
 
 def maps_users(report: Report) -> None:
-    for path, text in (("/proc/self/uid_map", "0 1000 1"), ("/proc/self/gid_map", "0 1000 1"), ("/proc/self/setgroups", "allow")):
+    for path, text in (
+        ("/proc/self/uid_map", "0 1000 1"),
+        ("/proc/self/gid_map", "0 1000 1"),
+        ("/proc/self/setgroups", "allow"),
+    ):
         report.refused(path, _write_map, path, text)
 
 
@@ -199,7 +203,11 @@ def types_into_terminals(report: Report) -> None:
 
 
 def personality(report: Report) -> None:
-    for name, value in (("ADDR_NO_RANDOMIZE", 0x0040000), ("READ_IMPLIES_EXEC", 0x0400000), ("MMAP_PAGE_ZERO", 0x0100000)):
+    for name, value in (
+        ("ADDR_NO_RANDOMIZE", 0x0040000),
+        ("READ_IMPLIES_EXEC", 0x0400000),
+        ("MMAP_PAGE_ZERO", 0x0100000),
+    ):
         report.refused(name, call, "personality", value)
         report.refused(f"{name}, with Linux32", call, "personality", value | 8)
 
@@ -258,5 +266,13 @@ def notices_of_others(report: Report) -> None:
 
 def sockets_with_rare_options(report: Report) -> None:
     """Raw sockets, packet filters of the kernel, other transports."""
-    for family, kind, protocol in ((2, 3, 1), (2, 3, 255), (10, 3, 58), (2, 2, 1), (2, 5, 132), (2, 6, 33), (2, 2, 136)):
+    for family, kind, protocol in (
+        (2, 3, 1),
+        (2, 3, 255),
+        (10, 3, 58),
+        (2, 2, 1),
+        (2, 5, 132),
+        (2, 6, 33),
+        (2, 2, 136),
+    ):
         report.refused(f"socket({family}, {kind}, {protocol})", socket.socket, family, kind, protocol)

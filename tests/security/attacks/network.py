@@ -16,7 +16,8 @@ def interfaces_and_routes(report: Report) -> None:
         names += [line.split(":")[0].strip() for line in file.read().splitlines()[2:]]
     report.holds(
         "interfaces",
-        set(names) <= {"lo", "tunl0", "sit0", "ip6tnl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "ip6gre0"},
+        set(names)
+        <= {"lo", "tunl0", "sit0", "ip6tnl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "ip6gre0"},
         names,
     )
     for path, kept in (("/proc/net/route", 1), ("/proc/net/arp", 1)):
@@ -81,7 +82,11 @@ def abstract_sockets_of_the_host(report: Report) -> None:
                 report.refused(f"@{name}", one.connect, f"\0{name}")
     with open("/proc/net/unix") as file:
         seen = [line.split()[-1] for line in file.read().splitlines()[1:] if "@" in line]
-    report.holds("/proc/net/unix", not [one for one in seen if any(name in one for name in report.world["abstract"])], seen or "none")
+    report.holds(
+        "/proc/net/unix",
+        not [one for one in seen if any(name in one for name in report.world["abstract"])],
+        seen or "none",
+    )
 
 
 def changes_interfaces(report: Report) -> None:
@@ -113,7 +118,9 @@ def listens_for_others(report: Report) -> None:
             report.note(f"listens on {port}", "in a network of its own")
     except OSError as error:
         report.note(f"listens on {port}", name_of(error), escaped=True)
-    report.holds("network namespace", os.stat("/proc/self/ns/net").st_ino != report.world["namespaces"]["net"], "its own")
+    report.holds(
+        "network namespace", os.stat("/proc/self/ns/net").st_ino != report.world["namespaces"]["net"], "its own"
+    )
 
 
 def namespaces_are_its_own(report: Report) -> None:

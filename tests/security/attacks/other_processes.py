@@ -43,13 +43,20 @@ def signals_to_init_by_descriptor(report: Report) -> None:
         report.note("pidfd_open(1)", str(error))
         return
     for number in (signal.SIGSTOP, signal.SIGKILL):
-        report.refused(f"pidfd_send_signal(init, {int(number)})", call, "pidfd_send_signal", descriptor, int(number), 0, 0)
+        report.refused(
+            f"pidfd_send_signal(init, {int(number)})", call, "pidfd_send_signal", descriptor, int(number), 0, 0
+        )
     report.refused("pidfd_getfd(init, 3)", call, "pidfd_getfd", descriptor, 3, 0)
     report.refused("pidfd_getfd(init, 4)", call, "pidfd_getfd", descriptor, 4, 0)
 
 
 def traces(report: Report) -> None:
-    for name, request, pid in (("TRACEME", 0, 0), ("ATTACH", 16, 1), ("SEIZE", 0x4206, 1), ("ATTACH parent", 16, os.getppid())):
+    for name, request, pid in (
+        ("TRACEME", 0, 0),
+        ("ATTACH", 16, 1),
+        ("SEIZE", 0x4206, 1),
+        ("ATTACH parent", 16, os.getppid()),
+    ):
         report.refused(f"ptrace({name})", call, "ptrace", request, pid, 0, 0)
 
 

@@ -23,7 +23,14 @@ from report import Report, pause
 
 MARK = "mecapy_left_by_another"
 KEY = 0x4D454342
-FOLDERS = ("/tmp", "/dev/shm", "/workspace/scratch", "/workspace/out", "/workspace/out/files", "/workspace/out/artifacts")
+FOLDERS = (
+    "/tmp",
+    "/dev/shm",
+    "/workspace/scratch",
+    "/workspace/out",
+    "/workspace/out/files",
+    "/workspace/out/artifacts",
+)
 
 
 def leave_everything(report: Report) -> None:
@@ -115,7 +122,9 @@ def processes_and_threads(report: Report) -> None:
         with contextlib.suppress(OSError):
             name = Path(f"/proc/{pid}/comm").read_text().strip()
             report.holds(f"process {pid}", name not in {MARK[:15], "left"}, name)
-    report.holds("threads", threading.active_count() == 1 and len(os.listdir("/proc/self/task")) == 1, threading.active_count())
+    report.holds(
+        "threads", threading.active_count() == 1 and len(os.listdir("/proc/self/task")) == 1, threading.active_count()
+    )
 
 
 def environment(report: Report) -> None:
@@ -124,7 +133,9 @@ def environment(report: Report) -> None:
 
 
 def patched_modules(report: Report) -> None:
-    report.holds("builtins", not hasattr(builtins, MARK) and type(print).__name__ == "builtin_function_or_method", "whole")
+    report.holds(
+        "builtins", not hasattr(builtins, MARK) and type(print).__name__ == "builtin_function_or_method", "whole"
+    )
     report.holds("json", json.dumps([1]) == "[1]", "whole")
     report.holds("sys.modules", MARK not in sys.modules, "not there")
     report.holds("sys.path", not any(MARK in one for one in sys.path), sys.path)
@@ -147,12 +158,22 @@ def settings_of_the_process(report: Report) -> None:
     report.holds("working directory", os.getcwd() == "/workspace/scratch", os.getcwd())
     for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGUSR2):
         report.holds(f"signal {int(number)}", signal.getsignal(number) is signal.SIG_DFL, signal.getsignal(number))
-    report.holds("blocked signals", not signal.pthread_sigmask(signal.SIG_BLOCK, []), signal.pthread_sigmask(signal.SIG_BLOCK, []))
+    report.holds(
+        "blocked signals",
+        not signal.pthread_sigmask(signal.SIG_BLOCK, []),
+        signal.pthread_sigmask(signal.SIG_BLOCK, []),
+    )
     report.holds("timer", signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0), signal.getitimer(signal.ITIMER_REAL))
-    report.holds("open files", resource.getrlimit(resource.RLIMIT_NOFILE)[1] >= 256, resource.getrlimit(resource.RLIMIT_NOFILE))
-    report.holds("stack", resource.getrlimit(resource.RLIMIT_STACK)[0] != 1 << 20, resource.getrlimit(resource.RLIMIT_STACK))
+    report.holds(
+        "open files", resource.getrlimit(resource.RLIMIT_NOFILE)[1] >= 256, resource.getrlimit(resource.RLIMIT_NOFILE)
+    )
+    report.holds(
+        "stack", resource.getrlimit(resource.RLIMIT_STACK)[0] != 1 << 20, resource.getrlimit(resource.RLIMIT_STACK)
+    )
     report.holds("niceness", os.nice(0) == os.getpriority(os.PRIO_PROCESS, 1), os.nice(0))
-    report.holds("name", Path("/proc/self/comm").read_text().strip() != "left", Path("/proc/self/comm").read_text().strip())
+    report.holds(
+        "name", Path("/proc/self/comm").read_text().strip() != "left", Path("/proc/self/comm").read_text().strip()
+    )
     report.holds("oom_score_adj", Path("/proc/self/oom_score_adj").read_text().strip() != "999", "not 999")
     report.holds("processors", len(os.sched_getaffinity(0)) == (os.cpu_count() or 1), os.sched_getaffinity(0))
 
@@ -163,7 +184,9 @@ def kernel_objects(report: Report) -> None:
     with socket.socket(socket.AF_UNIX) as one:
         report.refused("abstract socket", one.connect, f"\0{MARK}")
     report.refused("descriptor 40", os.fstat, 40)
-    ids = [line for name in ("shm", "msg", "sem") for line in Path(f"/proc/sysvipc/{name}").read_text().splitlines()[1:]]
+    ids = [
+        line for name in ("shm", "msg", "sem") for line in Path(f"/proc/sysvipc/{name}").read_text().splitlines()[1:]
+    ]
     report.holds("/proc/sysvipc", not ids, ids or "empty")
 
 

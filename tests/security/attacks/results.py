@@ -69,7 +69,13 @@ def strange_port(report: Report) -> None:
 
 def forged_error(report: Report) -> None:
     """An error file of one's own may name a code, never a state: it stays a failure of the user."""
-    record = {"error": "the machine is gone", "type": "LostMachine", "code": "lost_machine", "state": "lost", "retry": True}
+    record = {
+        "error": "the machine is gone",
+        "type": "LostMachine",
+        "code": "lost_machine",
+        "state": "lost",
+        "retry": True,
+    }
     (OUT / "_runner_error.json").write_text(json.dumps(record))
     report.note("an error file that names lost_machine", "left")
     os._exit(1)
@@ -86,7 +92,9 @@ def written_by_a_survivor(report: Report) -> None:
         os.setsid()
         if os.fork() == 0:
             pause(0.5)
-            (OUT / "data.json").write_text('{"reports": {"late": [{"what": "late", "answer": "late", "escaped": true}]}}')
+            (OUT / "data.json").write_text(
+                '{"reports": {"late": [{"what": "late", "answer": "late", "escaped": true}]}}'
+            )
             pause(10)
         os._exit(0)
     report.note("a survivor writes the result after the end", "left")

@@ -13,7 +13,14 @@ KNOWN_NAMES = re.compile(
     "PATH|HOME|TMPDIR|LANG|LC_CTYPE|TZ|PWD|HOSTNAME|MECAPY_(CPU_LIMIT|MEM_LIMIT_MB|SCRATCH)|[A-Z]+_NUM_THREADS|CCX_NPROC_[A-Z_]+"
     "|HDF5_USE_FILE_LOCKING|PYTHON[A-Z]+|MPLCONFIGDIR|XDG_CACHE_HOME|NUMBA_CACHE_DIR"
 )
-HIDDEN = (".aws/credentials", ".docker/config.json", ".ssh/id_rsa", ".netrc", ".config/gcloud/credentials.db", ".pgpass")
+HIDDEN = (
+    ".aws/credentials",
+    ".docker/config.json",
+    ".ssh/id_rsa",
+    ".netrc",
+    ".config/gcloud/credentials.db",
+    ".pgpass",
+)
 KEEPS = (
     "/etc/shadow", "/etc/ssh", "/etc/ssl/private", "/etc/machine-id", "/root", "/home", "/var/lib", "/var/log", "/var/run", "/run", "/opt",
     "/srv", "/mnt", "/media", "/boot", "/sys/kernel", "/sys/class/dmi", "/sys/fs/cgroup", "/dev/mem", "/dev/kmsg", "/dev/sda", "/dev/vda",
@@ -42,7 +49,11 @@ def peek(path: str) -> str:
 
 def leads_to_interpreter(path: str) -> bool:
     """The interpreter stays at its own path: the folders above it exist, and hold nothing else."""
-    shown = {os.path.realpath(sys.executable), os.path.realpath(f"{sys.base_prefix}/lib"), os.path.realpath(f"{sys.prefix}/lib")}
+    shown = {
+        os.path.realpath(sys.executable),
+        os.path.realpath(f"{sys.base_prefix}/lib"),
+        os.path.realpath(f"{sys.prefix}/lib"),
+    }
     if any(path == one or path.startswith(f"{one}/") for one in shown):
         return True
     if not any(one.startswith(f"{path}/") for one in shown):
@@ -90,7 +101,11 @@ def sockets_of_the_platform(report: Report) -> None:
 
 
 def cloud_metadata(report: Report) -> None:
-    for host, family in (("169.254.169.254", socket.AF_INET), ("100.100.100.200", socket.AF_INET), ("fd00:ec2::254", socket.AF_INET6)):
+    for host, family in (
+        ("169.254.169.254", socket.AF_INET),
+        ("100.100.100.200", socket.AF_INET),
+        ("fd00:ec2::254", socket.AF_INET6),
+    ):
         with socket.socket(family) as one:
             one.settimeout(0.5)
             report.refused(f"tcp [{host}]:80", one.connect, (host, 80))
@@ -102,7 +117,20 @@ def memory_of_init(report: Report) -> None:
     for pid in {1, os.getppid()} - {int(os.environ.get("CASE_PARENT", "0"))}:
         if pid != 1 and report.world.get("kind") == "batch":
             continue  # in a batch the parent is the task's own process
-        for name in ("environ", "mem", "maps", "fd", "root", "cwd", "exe", "auxv", "syscall", "stack", "fdinfo", "map_files"):
+        for name in (
+            "environ",
+            "mem",
+            "maps",
+            "fd",
+            "root",
+            "cwd",
+            "exe",
+            "auxv",
+            "syscall",
+            "stack",
+            "fdinfo",
+            "map_files",
+        ):
             report.refused(f"/proc/{pid}/{name}", look, f"/proc/{pid}/{name}")
 
 
@@ -111,7 +139,9 @@ def look(path: str) -> object:
     if os.path.islink(path):
         return os.readlink(path)
     if os.path.isdir(path):
-        return [os.readlink(f"{path}/{name}") if os.path.islink(f"{path}/{name}") else name for name in os.listdir(path)][0]
+        return [
+            os.readlink(f"{path}/{name}") if os.path.islink(f"{path}/{name}") else name for name in os.listdir(path)
+        ][0]
     with open(path, "rb") as file:
         data = file.read(8)
     if not data:
@@ -127,7 +157,15 @@ def kernel_messages(report: Report) -> None:
 
 
 def kernel_memory(report: Report) -> None:
-    for path in ("/proc/kcore", "/dev/mem", "/dev/kmem", "/dev/port", "/proc/kpagecount", "/proc/kpageflags", "/proc/vmallocinfo"):
+    for path in (
+        "/proc/kcore",
+        "/dev/mem",
+        "/dev/kmem",
+        "/dev/port",
+        "/proc/kpagecount",
+        "/proc/kpageflags",
+        "/proc/vmallocinfo",
+    ):
         report.refused(path, peek, path)
     report.holds("/proc/kallsyms", not _addresses("/proc/kallsyms"), "no address")
     report.holds("/proc/iomem", not _addresses("/proc/iomem"), "no address")

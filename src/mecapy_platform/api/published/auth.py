@@ -21,7 +21,9 @@ async def get_current_user(caller: PublishedCaller) -> UserInfo:
 async def get_protected(caller: PublishedCaller) -> ProtectedAnswer:
     """Answer any signed-in user."""
     return ProtectedAnswer(
-        message=f"Hello {caller.claims.username}, this is a protected endpoint.", user_info=_info(caller.claims), endpoint="/auth/protected"
+        message=f"Hello {caller.claims.username}, this is a protected endpoint.",
+        user_info=_info(caller.claims),
+        endpoint="/auth/protected",
     )
 
 
@@ -30,7 +32,9 @@ async def get_admin(caller: PublishedCaller) -> AdminAnswer:
     """Answer users with the realm role `admin`."""
     if "admin" not in caller.claims.roles:
         raise ForbiddenError("admin_role_needed", "This needs the role `admin`.")
-    return AdminAnswer(message=f"Hello {caller.claims.username}, you are an administrator.", admin_access=True, endpoint="/auth/admin")
+    return AdminAnswer(
+        message=f"Hello {caller.claims.username}, you are an administrator.", admin_access=True, endpoint="/auth/admin"
+    )
 
 
 def _info(claims: Claims) -> UserInfo:

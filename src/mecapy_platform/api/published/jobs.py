@@ -38,9 +38,13 @@ INDEX_MAX = 2**31 - 1
 
 
 @router.post(
-    "/packages/{package_id}/functions/{function_name}/execute", operation_id="execute_function", responses=problems(400, 409, 429, 507)
+    "/packages/{package_id}/functions/{function_name}/execute",
+    operation_id="execute_function",
+    responses=problems(400, 409, 429, 507),
 )
-def execute_function(package_id: str, function_name: str, body: FunctionExecuteRequest, caller: PublishedCaller) -> JobSubmitResponse:
+def execute_function(
+    package_id: str, function_name: str, body: FunctionExecuteRequest, caller: PublishedCaller
+) -> JobSubmitResponse:
     """Submit a job; its result is at `/jobs/{job_id}/result`."""
     request = TaskRequest(
         function=function_name,
@@ -150,9 +154,13 @@ def _upload_ids(files: dict[str, str]) -> dict[str, UUID]:
         try:
             found[port] = UUID(text)
         except ValueError:
-            mistakes.append(Problem(f"file_inputs.{port}", "upload_not_found", "There is no such upload; upload the file again."))
+            mistakes.append(
+                Problem(f"file_inputs.{port}", "upload_not_found", "There is no such upload; upload the file again.")
+            )
     if mistakes:
-        raise InvalidInputError("upload_not_found", "A file input names an upload that does not exist.", problems=mistakes)
+        raise InvalidInputError(
+            "upload_not_found", "A file input names an upload that does not exist.", problems=mistakes
+        )
     return found
 
 
@@ -169,7 +177,9 @@ def _result(task: Task, artifacts: Sequence[Artifact], storage: Storage, inline_
     others = [one for one in artifacts if one.kind != "file"]
     if files:
         is_inline = sum(one.size_bytes for one in files) <= inline_bytes
-        result["_output_files"] = {one.name: _inline(one, storage) if is_inline else _by_address(one, storage) for one in files}
+        result["_output_files"] = {
+            one.name: _inline(one, storage) if is_inline else _by_address(one, storage) for one in files
+        }
     if others:
         result["_artifacts"] = {one.name: _by_address(one, storage) for one in others}
     return result

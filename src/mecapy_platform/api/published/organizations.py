@@ -33,7 +33,9 @@ def list_organizations(caller: PublishedCaller) -> OrganizationListResponse:
 
 
 @router.post("", operation_id="create_organization", status_code=201, responses=problems(409))
-def create_organization(body: OrganizationCreateRequest, caller: PublishedCaller, request: Request) -> OrganizationResponse:
+def create_organization(
+    body: OrganizationCreateRequest, caller: PublishedCaller, request: Request
+) -> OrganizationResponse:
     """Make an organization; you become its administrator."""
     with caller.session() as session:
         view = organizations.create(session, caller.actor, slug=body.slug, display_name=body.display_name)

@@ -18,7 +18,13 @@ from mecapy_platform.api.published.models import (
     PackageVisibilityUpdate,
     VersionList,
 )
-from mecapy_platform.api.published.views import parse_id, render_deployment, render_function_detail, render_package, render_version
+from mecapy_platform.api.published.views import (
+    parse_id,
+    render_deployment,
+    render_function_detail,
+    render_package,
+    render_version,
+)
 from mecapy_platform.api.strict_route import StrictRoute
 from mecapy_platform.api.waiting import wait_until
 from mecapy_platform.core.errors import InvalidInputError, MalformedError, TooLargeError
@@ -31,9 +37,13 @@ from mecapy_platform.services.packages.read import PackageFilter, PackageView
 from mecapy_platform.storage.archives import read_manifest
 
 router = APIRouter(tags=["packages"], route_class=StrictRoute)
-Strategy = Annotated[str, Form(pattern="^(all|selective)$", description="`selective` deploys the functions named in `functions` alone.")]
+Strategy = Annotated[
+    str, Form(pattern="^(all|selective)$", description="`selective` deploys the functions named in `functions` alone.")
+]
 Names = Annotated[str | None, Form(max_length=20_000, description="Names of functions, separated by commas.")]
-Slug = Annotated[str | None, Query(max_length=100, description="The organization that owns the package; yourself when left out.")]
+Slug = Annotated[
+    str | None, Query(max_length=100, description="The organization that owns the package; yourself when left out.")
+]
 DEPLOY_PROBLEMS = problems(400, 409, 507)
 
 
@@ -70,7 +80,9 @@ async def deploy_package_from_zip(
     return await _built(caller, deployed)
 
 
-@router.post("/packages/{package_id}/versions/from-zip", operation_id="deploy_version_from_zip", responses=DEPLOY_PROBLEMS)
+@router.post(
+    "/packages/{package_id}/versions/from-zip", operation_id="deploy_version_from_zip", responses=DEPLOY_PROBLEMS
+)
 async def deploy_version_from_zip(
     package_id: str,
     caller: PublishedCaller,
@@ -102,7 +114,9 @@ def list_package_versions(package_id: str, caller: PublishedCaller) -> VersionLi
 
 
 @router.patch("/packages/{package_id}/visibility", operation_id="update_package_visibility", responses=problems())
-def update_package_visibility(package_id: str, body: PackageVisibilityUpdate, caller: PublishedCaller) -> PackageResponse:
+def update_package_visibility(
+    package_id: str, body: PackageVisibilityUpdate, caller: PublishedCaller
+) -> PackageResponse:
     """Say who may see a package."""
     with caller.session() as session:
         view = lifecycle.set_visibility(session, caller.actor, parse_id(package_id, "package"), body.visibility)
@@ -142,7 +156,10 @@ def unyank_package(package_id: str, caller: PublishedCaller) -> PackageResponse:
 
 
 @router.get(
-    "/function-versions/{function_version_id}", operation_id="get_function_version", tags=["function-versions"], responses=problems()
+    "/function-versions/{function_version_id}",
+    operation_id="get_function_version",
+    tags=["function-versions"],
+    responses=problems(),
 )
 def get_function_version(function_version_id: str, caller: PublishedCaller) -> FunctionVersionDetailResponse:
     """A function exactly as one version declares it."""
@@ -157,7 +174,9 @@ def _names(strategy: str, functions: str | None) -> list[str] | None:
     return [name.strip() for name in (functions or "").split(",") if name.strip()]
 
 
-async def _deploy(caller: Caller, file: BinaryIO, names: list[str] | None, organization_id: UUID, package_id: UUID | None) -> Deployed:
+async def _deploy(
+    caller: Caller, file: BinaryIO, names: list[str] | None, organization_id: UUID, package_id: UUID | None
+) -> Deployed:
     """Read and check the archive, store it, write the rows. No session is open while bytes move."""
     tier_cap = await run_in_threadpool(_tier_cap, caller, organization_id, package_id)
     async with caller.context.readers:
@@ -170,7 +189,9 @@ async def _deploy(caller: Caller, file: BinaryIO, names: list[str] | None, organ
 
 def _tier_cap(caller: Caller, organization_id: UUID, package_id: UUID | None) -> str:
     with caller.session() as session:
-        return deploy.tier_cap(session, caller.actor, organization_id, package_id, default=caller.context.settings.tier_cap)
+        return deploy.tier_cap(
+            session, caller.actor, organization_id, package_id, default=caller.context.settings.tier_cap
+        )
 
 
 def _store(caller: Caller, file: BinaryIO, new: NewVersion, organization_id: UUID, package_id: UUID | None) -> Deployed:

@@ -3,7 +3,12 @@
 from fastapi import APIRouter
 
 from mecapy_platform.api.answers import problems
-from mecapy_platform.api.published.models import CanonicalTypeModel, CheckConnectionRequest, CheckConnectionResponse, TypesCatalogResponse
+from mecapy_platform.api.published.models import (
+    CanonicalTypeModel,
+    CheckConnectionRequest,
+    CheckConnectionResponse,
+    TypesCatalogResponse,
+)
 from mecapy_platform.api.strict_route import StrictRoute
 from mecapy_platform.core.types import CATALOG, CATEGORIES, check_connection
 
@@ -22,5 +27,8 @@ def check_type_connection(body: CheckConnectionRequest) -> CheckConnectionRespon
     """Whether an output of one type may feed an input of another, and why."""
     verdict = check_connection(body.source, body.target)
     return CheckConnectionResponse(
-        compatibility="ALLOWED" if verdict.allowed else "REFUSED", reason=verdict.reason, source=verdict.source, target=verdict.target
+        compatibility="ALLOWED" if verdict.allowed else "REFUSED",
+        reason=verdict.reason,
+        source=verdict.source,
+        target=verdict.target,
     )

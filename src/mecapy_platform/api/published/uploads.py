@@ -41,7 +41,9 @@ async def upload_function_file(
 
 
 @router.post("/upload/archive", operation_id="upload_archive", tags=["uploads"], responses=problems(400, 507))
-async def upload_archive(caller: PublishedCaller, file: Annotated[UploadFile, File(description="A zip.")]) -> ArchiveUploadResponse:
+async def upload_archive(
+    caller: PublishedCaller, file: Annotated[UploadFile, File(description="A zip.")]
+) -> ArchiveUploadResponse:
     """Store a zip for later; deploying it is another call."""
     async with caller.context.readers:
         await run_in_threadpool(_check, file.file)
@@ -51,7 +53,9 @@ async def upload_archive(caller: PublishedCaller, file: Annotated[UploadFile, Fi
 def _upload(caller: Caller, package_id: str, function_name: str, var_name: str, file: UploadFile) -> FileUploadResponse:
     package = parse_id(package_id, "package")
     with caller.session() as session:
-        accepted = uploads.accept(session, caller.actor, package, function_name, var_name=var_name, filename=_filename(file))
+        accepted = uploads.accept(
+            session, caller.actor, package, function_name, var_name=var_name, filename=_filename(file)
+        )
     _store(caller, accepted, file.file, _content_type(file))
     return FileUploadResponse(
         upload_id=str(accepted.upload_id),

@@ -106,7 +106,9 @@ def render_function_detail(view: PackageView, function: Function) -> FunctionVer
         **render_function(function, view.version).model_dump(),
         package_id=str(view.package.id),
         package_name=view.package.name,
-        runtime=f"python{view.version.runtime.replace('.', '')}" if view.version.runtime[:1].isdigit() else view.version.runtime,
+        runtime=f"python{view.version.runtime.replace('.', '')}"
+        if view.version.runtime[:1].isdigit()
+        else view.version.runtime,
         memory_mb=function.memory_mb,
         timeout=max(1, round(function.timeout_seconds)),
     )
@@ -157,6 +159,8 @@ def _io_spec(function: Function) -> FunctionIoSpec | None:
 
 def _ports(ports: dict[str, Any]) -> dict[str, TypedPortInfo]:
     return {
-        name: TypedPortInfo(type=str(port["type"]), description=port.get("description"), required=bool(port.get("required", True)))
+        name: TypedPortInfo(
+            type=str(port["type"]), description=port.get("description"), required=bool(port.get("required", True))
+        )
         for name, port in ports.items()
     }

@@ -1,4 +1,7 @@
-"""The calculation. Inputs arrive as keyword arguments, in SI units whatever the caller typed; the outputs are a dict."""
+"""The calculation.
+
+Inputs arrive as keyword arguments, in SI units whatever the caller typed; the outputs are a dict.
+"""
 
 import math
 

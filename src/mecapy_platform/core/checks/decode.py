@@ -1,4 +1,7 @@
-"""Reads a source as Python itself does: byte-order mark, PEP 263 cookie, UTF-8 else. What Python would not run is said."""
+"""Reads a source as Python itself does: byte-order mark, PEP 263 cookie, UTF-8 else.
+
+What Python would not run is said.
+"""
 
 import ast
 import codecs
@@ -11,7 +14,18 @@ from dataclasses import dataclass
 from mecapy_platform.core.checks.findings import CheckName, Finding, Severity
 
 MAX_SOURCE_BYTES = 2 << 20
-ORDINARY = ("utf-8", "utf-8-sig", "ascii", "latin-1", "iso-8859-1", "iso8859-1", "iso-8859-15", "iso8859-15", "cp1252", "cp1250")
+ORDINARY = (
+    "utf-8",
+    "utf-8-sig",
+    "ascii",
+    "latin-1",
+    "iso-8859-1",
+    "iso8859-1",
+    "iso-8859-15",
+    "iso8859-15",
+    "cp1252",
+    "cp1250",
+)
 BIDI = {chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
 INVISIBLE = {chr(code) for code in (0x200B, 0x2060, 0xFEFF, *range(0xE0000, 0xE0080))}
 
@@ -30,7 +44,9 @@ def read_source(path: str, data: bytes) -> tuple[Source | None, list[Finding]]:
     """The source, or None with the reason among the findings."""
     if len(data) > MAX_SOURCE_BYTES:
         why = f"The file has {len(data)} bytes; more than {MAX_SOURCE_BYTES} of Python are not looked into."
-        return None, [_finding("source_too_large", Severity.HIGH, path, 0, why, "Put data into a data file, split the code.")]
+        return None, [
+            _finding("source_too_large", Severity.HIGH, path, 0, why, "Put data into a data file, split the code.")
+        ]
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
         text = data.decode(encoding)
@@ -39,7 +55,9 @@ def read_source(path: str, data: bytes) -> tuple[Source | None, list[Finding]]:
         return None, [_finding("source_undecodable", Severity.HIGH, path, 0, why, "Save the file as UTF-8.")]
     findings = [*_encoding(path, encoding), *_characters(path, text)]
     if "\0" in text:
-        findings.append(_finding("source_null_byte", Severity.HIGH, path, 0, "The source holds a NUL byte.", "Remove it."))
+        findings.append(
+            _finding("source_null_byte", Severity.HIGH, path, 0, "The source holds a NUL byte.", "Remove it.")
+        )
         return None, findings
     try:
         with warnings.catch_warnings():
@@ -51,7 +69,10 @@ def read_source(path: str, data: bytes) -> tuple[Source | None, list[Finding]]:
         return None, [*findings, _finding("source_syntax", Severity.MEDIUM, path, error.lineno or 0, why, advice)]
     except (RecursionError, MemoryError, ValueError) as error:
         why = f"It cannot be parsed within sensible limits: {type(error).__name__}"
-        return None, [*findings, _finding("source_unparsable", Severity.HIGH, path, 0, why, "Nest less, split the expression.")]
+        return None, [
+            *findings,
+            _finding("source_unparsable", Severity.HIGH, path, 0, why, "Nest less, split the expression."),
+        ]
     return Source(path, data, text, tree), findings
 
 
@@ -69,7 +90,14 @@ def _characters(path: str, text: str) -> Iterator[Finding]:
             why = "Characters that turn the direction of writing make this line read otherwise than it runs."
             yield _finding("source_bidirectional", Severity.HIGH, path, number, why, "Remove the control characters.")
         elif INVISIBLE & set(line) and number > 1:
-            yield _finding("source_invisible", Severity.MEDIUM, path, number, "The line holds invisible characters.", "Remove them.")
+            yield _finding(
+                "source_invisible",
+                Severity.MEDIUM,
+                path,
+                number,
+                "The line holds invisible characters.",
+                "Remove them.",
+            )
             return
 
 

@@ -40,15 +40,27 @@ def file_findings(path: str, head: bytes) -> Iterator[Finding]:
     """Files that run, or can be run, without a source to look at."""
     name = path.lower().rpartition("/")[2]
     if name.endswith(".pth"):
-        yield _finding("file_pth", Severity.MEDIUM, path, "A .pth file can run code when Python starts.", "Leave it out.")
+        yield _finding(
+            "file_pth", Severity.MEDIUM, path, "A .pth file can run code when Python starts.", "Leave it out."
+        )
     elif name in START_FILES:
-        yield _finding("file_at_start", Severity.MEDIUM, path, "Python imports a module of this name by itself.", "Rename the module.")
+        yield _finding(
+            "file_at_start",
+            Severity.MEDIUM,
+            path,
+            "Python imports a module of this name by itself.",
+            "Rename the module.",
+        )
     elif name.endswith((".pyc", ".pyo")):
         severity = Severity.LOW if "__pycache__" in path.split("/") else Severity.HIGH
-        yield _finding("file_bytecode", severity, path, "Compiled Python cannot be looked into.", "Ship the source instead.")
+        yield _finding(
+            "file_bytecode", severity, path, "Compiled Python cannot be looked into.", "Ship the source instead."
+        )
     elif name.endswith((".so", ".pyd", ".dll", ".dylib")) or ".so." in name or head.startswith(NATIVE_MAGIC):
         why = "Native code cannot be looked into."
-        yield _finding("file_native", Severity.MEDIUM, path, why, "Prefer a wheel of the package index in requirements.txt.")
+        yield _finding(
+            "file_native", Severity.MEDIUM, path, why, "Prefer a wheel of the package index in requirements.txt."
+        )
 
 
 def _finding(rule: str, severity: Severity, path: str, why: str, advice: str) -> Finding:

@@ -1,4 +1,7 @@
-"""Which modules a package imports, and what the policy says of what they resolve to. Resolution itself happens in the sandbox."""
+"""Which modules a package imports, and what the policy says of what they resolve to.
+
+Resolution itself happens in the sandbox.
+"""
 
 import ast
 from collections.abc import Iterator, Mapping, Sequence
@@ -97,7 +100,12 @@ def judge_imports(
         elif what.origin is Origin.LIBRARY and listed is not None and not _is_listed(one.module, what, listed):
             why = f"{top} ({what.distribution or 'a library'}) is not on the organization's list of libraries."
             yield _finding(
-                "import_not_listed", Severity.HIGH, one.file, one.line, why, "Use a listed library, or ask an administrator to list it."
+                "import_not_listed",
+                Severity.HIGH,
+                one.file,
+                one.line,
+                why,
+                "Use a listed library, or ask an administrator to list it.",
             )
         elif what.origin is Origin.NOWHERE:
             severity = Severity.LOW if one.is_optional else Severity.MEDIUM
@@ -105,7 +113,12 @@ def judge_imports(
             yield _finding("import_missing", severity, one.file, one.line, why, "Name the library in requirements.txt.")
         elif what.origin is Origin.ELSEWHERE:
             yield _finding(
-                "import_elsewhere", Severity.HIGH, one.file, one.line, f"{top} lies outside the package and its environment.", "Remove it."
+                "import_elsewhere",
+                Severity.HIGH,
+                one.file,
+                one.line,
+                f"{top} lies outside the package and its environment.",
+                "Remove it.",
             )
 
 
@@ -115,7 +128,9 @@ def judge_shadows(resolved: Mapping[str, Resolved]) -> Iterator[Finding]:
         if what.origin is Origin.PACKAGE and what.shadows:
             severity = Severity.MEDIUM if what.shadows == Origin.LIBRARY else Severity.LOW
             why = f"The package's own {name} takes the place of the {what.shadows} module of that name."
-            yield _finding("import_shadowed", severity, what.place.removeprefix("/package/"), 0, why, "Rename the module.")
+            yield _finding(
+                "import_shadowed", severity, what.place.removeprefix("/package/"), 0, why, "Rename the module."
+            )
 
 
 def judge_loaded(loaded: Mapping[str, Sequence[str]], *, denied: Sequence[str]) -> Iterator[Finding]:
@@ -125,7 +140,9 @@ def judge_loaded(loaded: Mapping[str, Sequence[str]], *, denied: Sequence[str]) 
         number = int(line) if line.isdigit() else 0
         if origin == Origin.ELSEWHERE:
             why = f"Importing the handlers loaded {module} from {place}, outside the package and its environment."
-            yield _finding("import_elsewhere", Severity.HIGH, where, number, why, "Keep every module inside the package.")
+            yield _finding(
+                "import_elsewhere", Severity.HIGH, where, number, why, "Keep every module inside the package."
+            )
         elif origin == Origin.STANDARD:
             yield from _denied(Import(module, where, number), denied)
 
@@ -133,7 +150,14 @@ def judge_loaded(loaded: Mapping[str, Sequence[str]], *, denied: Sequence[str]) 
 def _denied(one: Import, denied: Sequence[str]) -> Iterator[Finding]:
     if any(one.module == name or one.module.startswith(f"{name}.") for name in denied):
         why = f"{one.module} is on the list of modules that no calculation needs."
-        yield _finding("import_denied", Severity.HIGH, one.file, one.line, why, "Do without it, or ask an administrator to allow it.")
+        yield _finding(
+            "import_denied",
+            Severity.HIGH,
+            one.file,
+            one.line,
+            why,
+            "Do without it, or ask an administrator to allow it.",
+        )
 
 
 def _is_listed(module: str, what: Resolved, listed: Sequence[str]) -> bool:

@@ -1,8 +1,35 @@
 """Lists of modules for the import policy: libraries of engineering, and what no calculation needs."""
 
 LIBRARIES = (
-    *("numpy", "scipy", "pandas", "matplotlib", "meshio", "sympy", "pint", "mpmath", "uncertainties", "numba", "h5py", "netCDF4", "xarray"),
-    *("networkx", "sklearn", "statsmodels", "lmfit", "control", "seaborn", "plotly", "PIL", "imageio", "skimage", "cv2", "shapely"),
+    *(
+        "numpy",
+        "scipy",
+        "pandas",
+        "matplotlib",
+        "meshio",
+        "sympy",
+        "pint",
+        "mpmath",
+        "uncertainties",
+        "numba",
+        "h5py",
+        "netCDF4",
+        "xarray",
+    ),
+    *(
+        "networkx",
+        "sklearn",
+        "statsmodels",
+        "lmfit",
+        "control",
+        "seaborn",
+        "plotly",
+        "PIL",
+        "imageio",
+        "skimage",
+        "cv2",
+        "shapely",
+    ),
     *(
         "gmsh",
         "pygmsh",
@@ -34,7 +61,19 @@ LIBRARIES = (
         "attr",
         "attrs",
     ),
-    *("pydantic", "dateutil", "pytz", "packaging", "typing_extensions", "cycler", "psutil", "threadpoolctl", "tables", "pyarrow", "polars"),
+    *(
+        "pydantic",
+        "dateutil",
+        "pytz",
+        "packaging",
+        "typing_extensions",
+        "cycler",
+        "psutil",
+        "threadpoolctl",
+        "tables",
+        "pyarrow",
+        "polars",
+    ),
 )
 
 # Modules of the standard library that only ever serve a terminal, a password file or the insides of processes.
@@ -42,6 +81,31 @@ DENIED = ("pty", "_posixsubprocess", "spwd", "crypt", "telnetlib", "_xxsubinterp
 
 # What a formula under RestrictedPython may import: numbers and nothing that reaches out.
 FORMULA = (
-    *("math", "cmath", "decimal", "fractions", "statistics", "numbers", "itertools", "functools", "operator", "collections", "typing"),
-    *("dataclasses", "enum", "bisect", "heapq", "random", "numpy", "scipy", "sympy", "pint", "mpmath", "uncertainties", "__future__"),
+    *(
+        "math",
+        "cmath",
+        "decimal",
+        "fractions",
+        "statistics",
+        "numbers",
+        "itertools",
+        "functools",
+        "operator",
+        "collections",
+        "typing",
+    ),
+    *(
+        "dataclasses",
+        "enum",
+        "bisect",
+        "heapq",
+        "random",
+        "numpy",
+        "scipy",
+        "sympy",
+        "pint",
+        "mpmath",
+        "uncertainties",
+        "__future__",
+    ),
 )

@@ -97,12 +97,16 @@ def policy_over(policy: Policy, changes: Mapping[str, Any], path: str = "checks"
     for name, value in changes.items():
         here = f"{path}.{name[:80]}"
         if name not in set(CheckName):
-            problems.append(Problem(here, "check_unknown", f"There is no such check; there are {', '.join(CheckName)}."))
+            problems.append(
+                Problem(here, "check_unknown", f"There is no such check; there are {', '.join(CheckName)}.")
+            )
             continue
         check = CheckName(name)
         given = {"mode": value} if isinstance(value, str) else value
         if not isinstance(given, Mapping):
-            problems.append(Problem(here, "check_value", "Write off, warn or enforce, or an object with mode and from."))
+            problems.append(
+                Problem(here, "check_value", "Write off, warn or enforce, or an object with mode and from.")
+            )
             continue
         rules[check] = _rule(rules[check], given, here, problems)
         rest = {key: one for key, one in given.items() if key not in {"mode", "from"}}
@@ -119,7 +123,9 @@ def _rule(rule: Rule, given: Mapping[str, Any], here: str, problems: list[Proble
     mode, since = given.get("mode", rule.mode), given.get("from", rule.since)
     for key, value, kind in (("mode", mode, Mode), ("from", since, Severity)):
         if value not in list(kind):
-            problems.append(Problem(f"{here}.{key}", "check_value", f"{str(value)[:40]!r} is not one of {', '.join(kind)}."))
+            problems.append(
+                Problem(f"{here}.{key}", "check_value", f"{str(value)[:40]!r} is not one of {', '.join(kind)}.")
+            )
             return rule
     return Rule(Mode(mode), Severity(since))
 
@@ -133,7 +139,9 @@ def _import_rules(rules: ImportRules, given: Mapping[str, Any], here: str, probl
         elif key == "denied" and _are_names(value):
             rules = replace(rules, denied=tuple(value))
         else:
-            message = "imports has mode, from, libraries (locked or listed), and lists of module names `listed` and `denied`."
+            message = (
+                "imports has mode, from, libraries (locked or listed), and lists of module names `listed` and `denied`."
+            )
             problems.append(Problem(f"{here}.{key[:80]}", "check_value", message))
     return rules
 
@@ -141,4 +149,7 @@ def _import_rules(rules: ImportRules, given: Mapping[str, Any], here: str, probl
 def _are_names(value: object) -> bool:
     if not isinstance(value, list) or len(value) > 1000:
         return False
-    return all(isinstance(one, str) and len(one) <= 200 and all(part.isidentifier() for part in one.split(".")) for one in value)
+    return all(
+        isinstance(one, str) and len(one) <= 200 and all(part.isidentifier() for part in one.split("."))
+        for one in value
+    )

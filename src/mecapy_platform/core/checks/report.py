@@ -1,4 +1,7 @@
-"""The report of the checks of one version: what was asked, what was found, what stops it. Kept as JSON with the version."""
+"""The report of the checks of one version: what was asked, what was found, what stops it.
+
+Kept as JSON with the version.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -75,7 +78,9 @@ class Report:
         stopping = set(self.stopping)
         counts: dict[tuple[CheckName, str], int] = {}
         kept = []
-        for one in sorted(self.findings, key=lambda one: (one not in stopping, -one.severity.rank, one.check, one.file, one.line)):
+        for one in sorted(
+            self.findings, key=lambda one: (one not in stopping, -one.severity.rank, one.check, one.file, one.line)
+        ):
             counts[one.check, one.rule] = counts.get((one.check, one.rule), 0) + 1
             if counts[one.check, one.rule] <= KEPT_PER_RULE:
                 kept.append(one)

@@ -11,9 +11,13 @@ MAX_BYTES = 1 << 20
 MAX_LINE = 4_000
 ADVICE = "Take it out of the archive and replace it: what was deployed once counts as known."
 FILES = {
-    **dict.fromkeys((".netrc", "_netrc", ".pypirc", ".git-credentials", ".htpasswd", ".pgpass", "credentials.json"), Severity.HIGH),
+    **dict.fromkeys(
+        (".netrc", "_netrc", ".pypirc", ".git-credentials", ".htpasswd", ".pgpass", "credentials.json"), Severity.HIGH
+    ),
     **dict.fromkeys(("id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", "wallet.dat"), Severity.HIGH),
-    **dict.fromkeys((".env", ".env.local", ".env.production", ".envrc", ".npmrc", "secrets.yml", "secrets.yaml"), Severity.MEDIUM),
+    **dict.fromkeys(
+        (".env", ".env.local", ".env.production", ".envrc", ".npmrc", "secrets.yml", "secrets.yaml"), Severity.MEDIUM
+    ),
 }
 ENDINGS = (".pfx", ".p12", ".kdbx", ".jks", ".keystore", ".ovpn")
 _B, _E = "-----BEGIN ", "-----"  # in two parts, so that this file is none of its own findings
@@ -52,7 +56,9 @@ def scan_secrets(path: str, data: bytes) -> Iterator[Finding]:
     name = path.rpartition("/")[2].lower()
     severity = FILES.get(name, Severity.HIGH if name.endswith(ENDINGS) else None)
     if severity is not None and data.strip():
-        yield Finding(CheckName.SECRETS, "secret_file", severity, path, 0, "A file of this name holds credentials.", ADVICE)
+        yield Finding(
+            CheckName.SECRETS, "secret_file", severity, path, 0, "A file of this name holds credentials.", ADVICE
+        )
     text = _text(data[:MAX_BYTES])
     if text is None:
         return
@@ -60,7 +66,9 @@ def scan_secrets(path: str, data: bytes) -> Iterator[Finding]:
     for number, line in enumerate(lines, 1):
         seen = line[:MAX_LINE]
         if PEM.search(seen) and _has_key(seen, lines[number : number + 4]):
-            yield Finding(CheckName.SECRETS, "private_key", Severity.HIGH, path, number, "It holds a private key.", ADVICE)
+            yield Finding(
+                CheckName.SECRETS, "private_key", Severity.HIGH, path, number, "It holds a private key.", ADVICE
+            )
         for rule, severity, what, pattern in PATTERNS:
             match = pattern.search(seen)
             if match and _is_real(rule, match[1]):

@@ -1,4 +1,7 @@
-"""Reads YAML into plain values with line numbers. Refuses what a manifest has no use for: anchors, tags, several documents."""
+"""Reads YAML into plain values with line numbers.
+
+Refuses what a manifest has no use for: anchors, tags, several documents.
+"""
 
 import re
 from dataclasses import dataclass, field
@@ -95,7 +98,9 @@ def read_yaml(text: bytes) -> Document:
 
 def _unreadable(why: str, problems: list[Problem]) -> MalformedError:
     details = " ".join(problem.message for problem in problems[:3])
-    return MalformedError("manifest_unreadable", f"mecapy.yml cannot be read: {why}. {details}".strip(), problems=problems)
+    return MalformedError(
+        "manifest_unreadable", f"mecapy.yml cannot be read: {why}. {details}".strip(), problems=problems
+    )
 
 
 def _syntax(error: yaml.YAMLError, text: str) -> MalformedError:
@@ -105,8 +110,14 @@ def _syntax(error: yaml.YAMLError, text: str) -> MalformedError:
         return _unreadable(str(what), [])
     line = mark.line + 1
     written = text.splitlines()[mark.line : mark.line + 1]
-    hint = ' Types with brackets stand in quotes inside { }: "list[Force]".' if written and "[" in written[0] and "{" in written[0] else ""
-    return _unreadable(f"line {line}: {what}", [Problem("", "yaml_syntax", f"Line {line}, column {mark.column + 1}: {what}.{hint}")])
+    hint = (
+        ' Types with brackets stand in quotes inside { }: "list[Force]".'
+        if written and "[" in written[0] and "{" in written[0]
+        else ""
+    )
+    return _unreadable(
+        f"line {line}: {what}", [Problem("", "yaml_syntax", f"Line {line}, column {mark.column + 1}: {what}.{hint}")]
+    )
 
 
 def _take(state: _State, event: Event) -> None:

@@ -55,7 +55,8 @@ class Quality:
 class FunctionSpec:
     """One function. `inputs` or `outputs` None: mode A, to be read from the handler's signature.
 
-    `options` holds what the `platform:` block says for it: retries, warm, checks, build, needs, units, expected_seconds.
+    `options` holds what the `platform:` block says for it: retries, warm, checks, build, needs, units,
+    expected_seconds.
     """
 
     name: str

@@ -1,4 +1,7 @@
-"""Reads mecapy.yml, version "1". All problems are told at once: YAML, schema, handler against kind, resources, types."""
+"""Reads mecapy.yml, version "1".
+
+All problems are told at once: YAML, schema, handler against kind, resources, types.
+"""
 
 import re
 from collections.abc import Mapping
@@ -7,7 +10,15 @@ from typing import Any
 
 from mecapy_platform.core.errors import InvalidInputError, Problem
 from mecapy_platform.core.manifest.document import Path, read_yaml
-from mecapy_platform.core.manifest.models import FunctionSpec, Manifest, PackageInfo, Quality, Runtime, RuntimeKind, Visibility
+from mecapy_platform.core.manifest.models import (
+    FunctionSpec,
+    Manifest,
+    PackageInfo,
+    Quality,
+    Runtime,
+    RuntimeKind,
+    Visibility,
+)
 from mecapy_platform.core.manifest.platform import options_of, read_platform
 from mecapy_platform.core.manifest.ports import read_ports
 from mecapy_platform.core.manifest.reader import Reader, Stage, dotted
@@ -16,7 +27,10 @@ from mecapy_platform.core.resources import TIERS, Resources, cap_of, resolve
 KEBAB = re.compile(r"[a-z](?:[a-z0-9]|-(?=[a-z0-9])){0,99}")
 _PART = r"(?:0|[1-9]\d{0,8})"
 _PRERELEASE = rf"(?:{_PART}|\d*[a-zA-Z-][0-9a-zA-Z-]*)"
-SEMVER = re.compile(rf"{_PART}\.{_PART}\.{_PART}(?:-{_PRERELEASE}(?:\.{_PRERELEASE})*)?(?:\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?", re.ASCII)
+SEMVER = re.compile(
+    rf"{_PART}\.{_PART}\.{_PART}(?:-{_PRERELEASE}(?:\.{_PRERELEASE})*)?(?:\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?",
+    re.ASCII,
+)
 HANDLER = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*")
 FUNCTION_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 LICENSE = re.compile(r"[A-Za-z0-9.+() -]{1,100}")
@@ -26,7 +40,11 @@ MAX_FUNCTIONS = 200
 MAX_PROBLEMS = 100
 
 PACKAGE_KEYS = ("name", "version", "description", "author", "license", "tags", "visibility", "resources")
-RUNTIME_KEYS = {"python": ("kind", "version", "requirements"), "dockerfile": ("kind", "dockerfile", "context"), "image": ("kind", "image")}
+RUNTIME_KEYS = {
+    "python": ("kind", "version", "requirements"),
+    "dockerfile": ("kind", "dockerfile", "context"),
+    "image": ("kind", "image"),
+}
 RUNTIME_REQUIRED = {"python": ("version",), "dockerfile": ("dockerfile",), "image": ("image",)}
 FUNCTION_KEYS = ("handler", "entrypoint", "description", "inputs", "outputs", "resources", "testcases")
 RESOURCE_KEYS = ("tier", "cpu", "memory_mb", "timeout")
@@ -35,8 +53,9 @@ RESOURCE_KEYS = ("tier", "cpu", "memory_mb", "timeout")
 def parse_manifest(text: bytes, *, tier_cap: str = "large") -> Manifest:
     """Parse a manifest.
 
-    Raises MalformedError("manifest_unreadable") when it is no YAML or uses what is not allowed, InvalidInputError("manifest_invalid")
-    with every problem otherwise. `tier_cap` is the organization's: see resources.cap_of.
+    Raises MalformedError("manifest_unreadable") when it is no YAML or uses what is not allowed,
+    InvalidInputError("manifest_invalid") with every problem otherwise. `tier_cap` is the organization's: see
+    resources.cap_of.
     """
     document = read_yaml(text)
     reader = Reader(document)
@@ -63,7 +82,10 @@ def _manifest(reader: Reader, value: object, cap: Resources | None) -> Manifest 
     reader.choice(value, "version", (), ("1",), number_as_text=True)
     package_resources: dict[str, Any] = {}
     package = runtime = None
-    if "package" in value and (block := reader.block(value["package"], ("package",), PACKAGE_KEYS, ("name", "version"))) is not None:
+    if (
+        "package" in value
+        and (block := reader.block(value["package"], ("package",), PACKAGE_KEYS, ("name", "version"))) is not None
+    ):
         package = _package(reader, block)
         package_resources = _resources(reader, block, ("package",))
     if "runtime" in value:
@@ -82,7 +104,9 @@ def _manifest(reader: Reader, value: object, cap: Resources | None) -> Manifest 
 def _package(reader: Reader, block: Mapping[str, Any]) -> PackageInfo:
     path: Path = ("package",)
     name = reader.text(block, "name", path, pattern=KEBAB, what="kebab-case, such as bolt-sizing", limit=100)
-    version = reader.text(block, "version", path, pattern=SEMVER, what="SemVer, such as 1.2.0", limit=100, number_as_text=True)
+    version = reader.text(
+        block, "version", path, pattern=SEMVER, what="SemVer, such as 1.2.0", limit=100, number_as_text=True
+    )
     return PackageInfo(
         name=name or "",
         version=version or "",
@@ -131,7 +155,12 @@ def _quality(reader: Reader, value: object) -> Quality:
 
 
 def _functions(
-    reader: Reader, value: object, runtime: Runtime | None, package: Mapping[str, Any], platform: Mapping[str, Any], cap: Resources | None
+    reader: Reader,
+    value: object,
+    runtime: Runtime | None,
+    package: Mapping[str, Any],
+    platform: Mapping[str, Any],
+    cap: Resources | None,
 ) -> dict[str, FunctionSpec]:
     path: Path = ("functions",)
     block = reader.mapping(value, path, "a mapping of function names to functions")
@@ -144,7 +173,9 @@ def _functions(
     for name, written in block.items():
         here = (*path, name)
         if not FUNCTION_NAME.fullmatch(name):
-            reader.problem(here, "bad_name", f"{name[:80]!r} is no function name; use letters, digits, - and _, at most 64.")
+            reader.problem(
+                here, "bad_name", f"{name[:80]!r} is no function name; use letters, digits, - and _, at most 64."
+            )
         inner = reader.block(written, here, FUNCTION_KEYS)
         if inner is not None:
             found[name] = _function(reader, name, inner, runtime, package, options_of(platform, name), cap)
@@ -173,7 +204,9 @@ def _function(
         entrypoint=reader.texts(block, "entrypoint", path, what="a list of texts (argv)", least=1),
         description=reader.text(block, "description", path, limit=4000),
         inputs=read_ports(reader, block["inputs"], (*path, "inputs"), is_output=False) if "inputs" in block else None,
-        outputs=read_ports(reader, block["outputs"], (*path, "outputs"), is_output=True) if "outputs" in block else None,
+        outputs=read_ports(reader, block["outputs"], (*path, "outputs"), is_output=True)
+        if "outputs" in block
+        else None,
         testcases=_inside(reader, block, "testcases", path),
         options=options,
     )
@@ -184,7 +217,9 @@ def _check_kind(reader: Reader, block: Mapping[str, Any], path: Path, kind: Runt
     if wanted not in block:
         reader.problem((*path, wanted), f"{wanted}_missing", f"runtime kind {kind} needs {wanted}.", Stage.KIND)
     if other in block:
-        reader.problem((*path, other), f"{other}_not_allowed", f"runtime kind {kind} takes {wanted}, not {other}.", Stage.KIND)
+        reader.problem(
+            (*path, other), f"{other}_not_allowed", f"runtime kind {kind} takes {wanted}, not {other}.", Stage.KIND
+        )
     for key in ("inputs", "outputs"):
         if kind is not RuntimeKind.PYTHON and key not in block:
             message = f"{key} must be declared with runtime kind {kind}: there is no signature to read."
@@ -230,6 +265,8 @@ def _inside(reader: Reader, block: Mapping[str, Any], key: str, path: Path) -> s
         return None
     pure = PurePosixPath(text)
     if not text or pure.is_absolute() or ".." in pure.parts or "\\" in text or ":" in text:
-        reader.problem((*path, key), "bad_path", f"{text[:80]!r} is no path inside the package; write it relative, with /.")
+        reader.problem(
+            (*path, key), "bad_path", f"{text[:80]!r} is no path inside the package; write it relative, with /."
+        )
         return None
     return text

@@ -55,7 +55,9 @@ def _options(reader: Reader, block: Mapping[str, Any], path: Path) -> dict[str, 
         read["needs"] = _needs(reader, block, path)
     if (units := reader.choice(block, "units", path, tuple(UnitSystem))) is not None:
         read["units"] = units
-    if (seconds := reader.number(block, "expected_seconds", path, least=0.001, most=366 * 86400, whole=False)) is not None:
+    if (
+        seconds := reader.number(block, "expected_seconds", path, least=0.001, most=366 * 86400, whole=False)
+    ) is not None:
         read["expected_seconds"] = seconds
     return read
 

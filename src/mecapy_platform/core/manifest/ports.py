@@ -24,7 +24,11 @@ def read_ports(reader: Reader, value: object, path: Path, *, is_output: bool) ->
     ports = {}
     for name, written in block.items():
         if not is_port_name(name):
-            reader.problem((*path, name), "bad_name", f"{name[:80]!r} is no port name; use letters, digits and underscores, at most 64.")
+            reader.problem(
+                (*path, name),
+                "bad_name",
+                f"{name[:80]!r} is no port name; use letters, digits and underscores, at most 64.",
+            )
         elif (port := _port(reader, written, (*path, name), is_output=is_output)) is not None:
             ports[name] = port
     return ports
@@ -32,7 +36,12 @@ def read_ports(reader: Reader, value: object, path: Path, *, is_output: bool) ->
 
 def is_port_name(name: str) -> bool:
     plain = name.replace("-", "_")
-    return plain.isidentifier() and len(name) <= 64 and name not in RESERVED and unicodedata.normalize("NFKC", name) == name
+    return (
+        plain.isidentifier()
+        and len(name) <= 64
+        and name not in RESERVED
+        and unicodedata.normalize("NFKC", name) == name
+    )
 
 
 def _port(reader: Reader, written: object, path: Path, *, is_output: bool) -> PortJson | None:
@@ -49,7 +58,9 @@ def _port(reader: Reader, written: object, path: Path, *, is_output: bool) -> Po
     if kind is None:
         return None
     if is_output and not required and not isinstance(kind, FileType):
-        reader.problem((*path, "required"), "required_not_allowed", "only File outputs may be `required: false`.", Stage.TYPES)
+        reader.problem(
+            (*path, "required"), "required_not_allowed", "only File outputs may be `required: false`.", Stage.TYPES
+        )
     return {"type": str(kind), "description": description, "required": required}
 
 

@@ -47,7 +47,9 @@ class Reader:
             path = path[:-1]
         return self.document.lines.get(path, 0)
 
-    def block(self, value: object, path: Path, known: Collection[str], required: Collection[str] = ()) -> dict[str, Any] | None:
+    def block(
+        self, value: object, path: Path, known: Collection[str], required: Collection[str] = ()
+    ) -> dict[str, Any] | None:
         """A mapping with these keys. None when it is none; unknown and missing keys are written down."""
         if not isinstance(value, Mapping):
             self.wrong(path, value, "a mapping")
@@ -127,12 +129,18 @@ class Reader:
         if isinstance(value, bool) or not isinstance(value, kinds) or not isfinite(value):
             self.wrong((*path, key), value, "a whole number" if whole else "a number")
         elif not least <= value <= most:
-            self.problem((*path, key), "out_of_range", f"{dotted((*path, key))} is {value}; it must lie between {least:g} and {most:g}.")
+            self.problem(
+                (*path, key),
+                "out_of_range",
+                f"{dotted((*path, key))} is {value}; it must lie between {least:g} and {most:g}.",
+            )
         else:
             return value
         return None
 
-    def texts(self, block: Mapping[str, Any], key: str, path: Path, *, what: str, most: int = 50, least: int = 0) -> tuple[str, ...] | None:
+    def texts(
+        self, block: Mapping[str, Any], key: str, path: Path, *, what: str, most: int = 50, least: int = 0
+    ) -> tuple[str, ...] | None:
         if key not in block:
             return None
         value = block[key]
@@ -154,5 +162,12 @@ def dotted(path: Path) -> str:
 def _said(value: object) -> str:
     if value is None:
         return "empty"
-    names: dict[type, str] = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "a mapping"}
+    names: dict[type, str] = {
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        str: "text",
+        list: "a list",
+        dict: "a mapping",
+    }
     return names.get(type(value), "something else")

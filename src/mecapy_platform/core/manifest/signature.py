@@ -1,8 +1,8 @@
 """Turns the description of a handler's signature, made inside the sandbox (sandbox/guest/describe.py), into ports.
 
-The description: {"parameters": [{name, kind, has_default, annotation}], "returns": annotation}. An annotation is None or
-{"name", "arguments": [annotation], "fields": {name: annotation}, "required": [name], "values": [..]}; a name may be text such as
-"list[Force]" where the handler wrote a string. It comes from tenants' code: nothing about it is trusted.
+The description: {"parameters": [{name, kind, has_default, annotation}], "returns": annotation}. An annotation is None
+or {"name", "arguments": [annotation], "fields": {name: annotation}, "required": [name], "values": [..]}; a name may be
+text such as "list[Force]" where the handler wrote a string. It comes from tenants' code: nothing about it is trusted.
 """
 
 import re
@@ -24,7 +24,10 @@ MAX_DEPTH = 12
 
 @dataclass(frozen=True)
 class SignaturePorts:
-    """Ports in the published JSON form. No outputs means the handler promises none: what it returns is taken as it is."""
+    """Ports in the published JSON form.
+
+    No outputs means the handler promises none: what it returns is taken as it is.
+    """
 
     inputs: dict[str, PortJson] = field(default_factory=dict)
     outputs: dict[str, PortJson] = field(default_factory=dict)
@@ -44,7 +47,9 @@ def ports_from_signature(description: Mapping[str, Any]) -> SignaturePorts:
             inputs[name] = port
     outputs = _outputs(description.get("returns"), problems)
     if problems:
-        raise InvalidInputError("signature_invalid", "The handler's signature cannot be read as ports.", problems=problems)
+        raise InvalidInputError(
+            "signature_invalid", "The handler's signature cannot be read as ports.", problems=problems
+        )
     return SignaturePorts(inputs, outputs, free_inputs)
 
 
@@ -54,7 +59,11 @@ def _input(parameter: Mapping[str, Any], name: str, kind: str, problems: list[Pr
     if kind == "positional_only":
         if not has_default:
             problems.append(
-                Problem(path, "positional_only", f"{name} is positional-only, but handlers are called by name; remove the `/`.")
+                Problem(
+                    path,
+                    "positional_only",
+                    f"{name} is positional-only, but handlers are called by name; remove the `/`.",
+                )
             )
         return None
     if annotation is None:
@@ -132,7 +141,11 @@ def _expression(annotation: Any, depth: int) -> object:
 def _composed(bare: Mapping[str, Any], name: str, arguments: list[Mapping[str, Any]], depth: int) -> str:
     if name == "Literal":
         values = bare.get("values")
-        return str(LiteralType(tuple(one for one in values if isinstance(one, str | int | float)) if isinstance(values, list) else ()))
+        return str(
+            LiteralType(
+                tuple(one for one in values if isinstance(one, str | int | float)) if isinstance(values, list) else ()
+            )
+        )
     if name == "Union":
         numbers = {str(one.get("name")) for one in arguments}
         return "Numeric" if numbers == {"int", "float"} else " | ".join(sorted(numbers))

@@ -54,11 +54,28 @@ def _entries() -> Iterable[CatalogType]:
         yield CatalogType(name, "scalar", "physical", "Float", unit, description)
     vector: dict[str, Any] = {"kind": "vector", "category": "composite", "length": 3}
     yield CatalogType("Vector3", **vector, element_type="Float", description="[x, y, z]")
-    yield CatalogType("Force3", **vector, parent="Vector3", unit="N", element_type="Force", description="Force in space, [x, y, z]")
-    yield CatalogType("Moment3", **vector, parent="Vector3", unit="N·m", element_type="Moment", description="Moment in space, [x, y, z]")
+    yield CatalogType(
+        "Force3", **vector, parent="Vector3", unit="N", element_type="Force", description="Force in space, [x, y, z]"
+    )
+    yield CatalogType(
+        "Moment3",
+        **vector,
+        parent="Vector3",
+        unit="N·m",
+        element_type="Moment",
+        description="Moment in space, [x, y, z]",
+    )
     torsor = {"force": "Force3", "moment": "Moment3"}
-    yield CatalogType("Torsor", "struct", "composite", description="Force and moment at a point; {F, M} is accepted too", fields=torsor)
-    yield CatalogType("Matrix", "matrix", "composite", element_type="Float", description="Rows of numbers, all of one length")
+    yield CatalogType(
+        "Torsor",
+        "struct",
+        "composite",
+        description="Force and moment at a point; {F, M} is accepted too",
+        fields=torsor,
+    )
+    yield CatalogType(
+        "Matrix", "matrix", "composite", element_type="Float", description="Rows of numbers, all of one length"
+    )
     yield CatalogType("File", "file", "special", description="A file; File[step,iges] allows these extensions only")
     yield CatalogType("Object", "object", "special", description="Any JSON, for inputs only")
 

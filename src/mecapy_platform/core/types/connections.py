@@ -66,7 +66,13 @@ def _alike(source: TypeExpression, target: TypeExpression) -> tuple[bool, str]:
 def _what(kind: TypeExpression) -> str:
     if isinstance(kind, NamedType):
         return f"a {CATALOG[kind.name].kind}"
-    words = {FileType: "a file", ListType: "a list", DictType: "a dict", StructType: "a struct", LiteralType: "a choice"}
+    words = {
+        FileType: "a file",
+        ListType: "a list",
+        DictType: "a dict",
+        StructType: "a struct",
+        LiteralType: "a choice",
+    }
     return words[type(kind)]
 
 
@@ -108,7 +114,9 @@ def _literal(source: TypeExpression, target: TypeExpression) -> tuple[bool, str]
     base = "Float" if "Float" in bases else next(iter(bases))
     if not isinstance(other, NamedType):
         return False, f"{choice} is a choice of {base} values, {other} is {_what(other)}."
-    allowed, reason = (True, f"{choice} is a choice of {base} values.") if base == other.name else _named(base, other.name)
+    allowed, reason = (
+        (True, f"{choice} is a choice of {base} values.") if base == other.name else _named(base, other.name)
+    )
     return allowed, reason if base == other.name else f"{choice} is a choice of {base} values: {reason}"
 
 

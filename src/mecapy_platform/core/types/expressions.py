@@ -92,7 +92,10 @@ def contains_object(kind: TypeExpression) -> bool:
 
 
 def file_extensions(text: str) -> frozenset[str]:
-    """The extensions that a normalised `File[..]` allows, lower case without dot; empty for any, and for what is no file."""
+    """The extensions that a normalised `File[..]` allows, lower case without dot.
+
+    Empty for any, and for what is no file.
+    """
     if not text.startswith("File["):
         return frozenset()
     return frozenset(part.strip().lower() for part in text[len("File[") :].rstrip("]").split(",") if part.strip())

@@ -24,7 +24,9 @@ MAX_DEPTH = 12
 MAX_PARTS = 200
 EXTENSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]{0,15}\Z")
 FIELD = re.compile(r"[^\W\d]\w{0,63}\Z")
-_TOKEN = re.compile(r"""\s*(?:(?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')|(?P<mark>[\[\]{},:])|(?P<word>[^\s\[\]{},:"']+))""")
+_TOKEN = re.compile(
+    r"""\s*(?:(?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')|(?P<mark>[\[\]{},:])|(?P<word>[^\s\[\]{},:"']+))"""
+)
 _NUMBER = re.compile(r"[+-]?(\d{1,20}(\.\d{0,20})?|\.\d{1,20})([eE][+-]?\d{1,3})?\Z")
 _WORDS: dict[str, LiteralValue] = {"true": True, "false": False, "True": True, "False": False}
 
@@ -59,7 +61,9 @@ class _Reader:
             return self._text(expression, path, depth)
         if isinstance(expression, Mapping):
             return self._mapping(expression, path, depth)
-        return self._problem(path, "type_invalid", "A type is text such as Length or list[Force], or a mapping of field names to types.")
+        return self._problem(
+            path, "type_invalid", "A type is text such as Length or list[Force], or a mapping of field names to types."
+        )
 
     def _problem(self, path: str, code: str, message: str) -> TypeExpression | None:
         self._problems.append(Problem(path, code, message))
@@ -74,7 +78,9 @@ class _Reader:
         read = []
         for name, kind in fields.items():
             if not isinstance(name, str) or not FIELD.match(name):
-                self._problem(path, "bad_field_name", f"{str(name)[:80]!r} is no field name; use letters, digits and underscores.")
+                self._problem(
+                    path, "bad_field_name", f"{str(name)[:80]!r} is no field name; use letters, digits and underscores."
+                )
                 continue
             if (found := self.any(kind, f"{path}.{name}", depth + 1)) is not None:
                 read.append((name, found))
@@ -159,7 +165,9 @@ class _Reader:
         while True:
             word = tokens.word("an extension")
             if not EXTENSION.match(word):
-                self._problem(path, "bad_extension", f"{word[:80]!r} is no file extension; write it without dot: File[step,iges].")
+                self._problem(
+                    path, "bad_extension", f"{word[:80]!r} is no file extension; write it without dot: File[step,iges]."
+                )
             if word.lower() not in found:
                 found.append(word.lower())
             if not tokens.comma_or("]"):

@@ -1,7 +1,9 @@
-"""Compiles a package's modules, in the sandbox and without running them, so that calls need not. Standard library alone.
+"""Compiles a package's modules, in the sandbox and without running them, so that calls need not.
 
-The result is laid out as Python looks for it, below out/artifacts. It is marked as not to be compared with the source: a package never
-changes.
+Standard library alone.
+
+The result is laid out as Python looks for it, below out/artifacts. It is marked as not to be compared with the source:
+a package never changes.
 """
 
 from __future__ import annotations
@@ -15,7 +17,10 @@ MAX_SOURCE_BYTES = 1 << 20
 
 
 def compile_package() -> int:
-    """Write what compiles; what does not is left to the import, which says why. Gives how many modules were compiled."""
+    """Write what compiles; what does not is left to the import, which says why.
+
+    Gives how many modules were compiled.
+    """
     import py_compile
     from importlib.util import cache_from_source
 
@@ -28,7 +33,13 @@ def compile_package() -> int:
                 continue
             target = TARGET + cache_from_source(source)[len(PACKAGE) :]
             try:
-                py_compile.compile(source, target, source, doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+                py_compile.compile(
+                    source,
+                    target,
+                    source,
+                    doraise=True,
+                    invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+                )
                 count += 1
             except (py_compile.PyCompileError, OSError, ValueError, RecursionError, MemoryError):
                 continue

@@ -1,7 +1,7 @@
 """The worker of one warm call: confines itself, takes its order, runs the handler, ends.
 
-Its namespaces, workspace and descriptors are made before it comes here. Everything before `native.seal` is ours. The tenant's code is
-imported after it, ahead of the call where the order says so.
+Its namespaces, workspace and descriptors are made before it comes here. Everything before `native.seal` is ours. The
+tenant's code is imported after it, ahead of the call where the order says so.
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ ROUNDS = 20
 
 
 class Setup:
-    """What every call of a zygote shares: Landlock's rules, the filter of the last step, whether there are site-packages, variables."""
+    """What every call of a zygote shares.
+
+    Landlock's rules, the filter of the last step, whether there are site-packages, variables.
+    """
 
     def __init__(self, rules: FileRules, program: bytes, adaptations: list[Adapt], *, has_site: bool) -> None:
         self.rules = rules
@@ -89,11 +92,16 @@ def _confine(order: dict[str, Any], descriptors: list[int], setup: Setup, *, is_
     held = 0 if is_ahead else _write_inputs(order, descriptors)
     _limit(limits)
     options = f"size={limits['disk_bytes'] + held},nr_inodes={limits['disk_files'] + EXTRA_INODES + len(descriptors)},mode=0755"
-    native.seal(options.encode(), order["package"].encode(), setup.rules, setup.program, DATA_FD + 1 if is_ahead else ORDER_FD)
+    native.seal(
+        options.encode(), order["package"].encode(), setup.rules, setup.program, DATA_FD + 1 if is_ahead else ORDER_FD
+    )
 
 
 def practise(setup: Setup) -> None:
-    """In the zygote, where a workspace is mounted: let Python adapt to what calls do, and fill its caches, before they are forked."""
+    """In the zygote, where a workspace is mounted.
+
+    Let Python adapt to what calls do, and fill its caches, before they are forked.
+    """
     kept_path, kept_argv, kept_main = list(sys.path), sys.argv, sys.modules["__main__"]
     with open("/mnt/in/data.json", "w") as file:
         file.write(quickjson.loads(REHEARSAL)["inputs"])

@@ -1,4 +1,7 @@
-"""What a sandbox's first process still does to itself, inside: not readable by its children, Landlock where the kernel has it."""
+"""What a sandbox's first process still does to itself, inside.
+
+Not readable by its children, Landlock where the kernel has it.
+"""
 
 import ctypes
 import os
@@ -40,7 +43,9 @@ def prefer_for_oom() -> None:
         pass
 
 
-FileRules = tuple[int, int, int, int]  # all rights handled, those below /, those below WRITABLE, scopes; all 0 without Landlock
+FileRules = tuple[
+    int, int, int, int
+]  # all rights handled, those below /, those below WRITABLE, scopes; all 0 without Landlock
 
 
 def file_rules() -> FileRules:

@@ -1,7 +1,8 @@
 """PID 1 of a container: starts the user's process, keeps its limits, and holds what it left until a worker has read it.
 
-Nothing here depends on a worker being there: one that comes back connects again and finds everything. The worker gets the descriptors
-of out/ and of the log once, over a socket that only this process may speak on. Standard library only, Python >= 3.10.
+Nothing here depends on a worker being there: one that comes back connects again and finds everything. The worker gets
+the descriptors of out/ and of the log once, over a socket that only this process may speak on. Standard library only,
+Python >= 3.10.
 """
 
 from __future__ import annotations
@@ -43,7 +44,10 @@ class Link:
         return -1 if self._socket is None else self._socket.fileno()
 
     def look(self, state: dict[str, Any]) -> None:
-        """Connect where a worker listens that is not the one we speak with: it takes its socket away once we have come."""
+        """Connect where a worker listens that is not the one we speak with.
+
+        It takes its socket away once we have come.
+        """
         try:
             seen = os.stat(PORT)
         except OSError:
@@ -130,7 +134,11 @@ class Watch:
         self.ended: dict[str, Any] | None = None
 
     def state(self) -> dict[str, Any]:
-        return {"ended": self.ended, "running": self.child != 0, "seconds": time.monotonic() - self.started_at if self.child else 0.0}
+        return {
+            "ended": self.ended,
+            "running": self.child != 0,
+            "seconds": time.monotonic() - self.started_at if self.child else 0.0,
+        }
 
     def start(self, confine: ModuleType) -> None:
         for name in ("files", "artifacts"):
@@ -178,7 +186,9 @@ class Watch:
         self.log_bytes += len(data)
         if self.log_bytes > limit * FLOOD and self.reason != "log_limit":
             self.reason = "log_limit"
-            self.detail = f"log limit of {limit} bytes passed: more than {self.log_bytes} bytes written, the run was ended"
+            self.detail = (
+                f"log limit of {limit} bytes passed: more than {self.log_bytes} bytes written, the run was ended"
+            )
             signal_all(signal.SIGKILL)
         return True
 
@@ -357,7 +367,11 @@ def _execute(order: dict[str, Any]) -> NoReturn:
         os.chdir(order["folder"])
         os.execvpe(argv[0], argv, order["environment"])  # noqa: S606 - no shell is the point
     except OSError as error:
-        record = {"error": f"{argv[0]} cannot be started: {error.strerror}", "type": "EntrypointError", "ts": time.time()}
+        record = {
+            "error": f"{argv[0]} cannot be started: {error.strerror}",
+            "type": "EntrypointError",
+            "ts": time.time(),
+        }
         with open(f"{OUT}/_error.json", "w", encoding="utf-8") as file:
             file.write(quickjson.dumps(record))
     os._exit(127)
@@ -389,7 +403,9 @@ def open_to_reader(folder: str, depth: int = 0) -> None:
                 if entry.is_dir(follow_symlinks=False):
                     if depth < MAX_DEPTH:
                         open_to_reader(entry.path, depth + 1)
-                elif entry.is_file(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_mode & 0o444 != 0o444:
+                elif (
+                    entry.is_file(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_mode & 0o444 != 0o444
+                ):
                     os.chmod(entry.path, 0o644)
     except OSError:
         pass

@@ -59,15 +59,26 @@ def annotation(kind: Any, depth: int = 0) -> dict[str, Any] | None:
 def _generic(origin: Any, arguments: tuple[Any, ...], depth: int) -> dict[str, Any] | None:
     name = getattr(origin, "__name__", None) or str(origin).removeprefix("typing.")
     if name == "Literal":
-        return {"name": "Literal", "values": [value for value in arguments if isinstance(value, (str, int, float, bool))]}
+        return {
+            "name": "Literal",
+            "values": [value for value in arguments if isinstance(value, (str, int, float, bool))],
+        }
     if name in {"Annotated", "Required", "NotRequired"}:
         return annotation(arguments[0], depth)
     if name in {"UnionType", "Union"}:
         name = "Union"
-    return {"name": name, "arguments": [annotation(argument, depth + 1) for argument in arguments if argument is not Ellipsis]}
+    return {
+        "name": name,
+        "arguments": [annotation(argument, depth + 1) for argument in arguments if argument is not Ellipsis],
+    }
 
 
 def _record(kind: Any, depth: int) -> dict[str, Any]:
     """A TypedDict or a dataclass: both have named fields."""
     fields = {name: annotation(field, depth + 1) for name, field in _hints(kind).items()}
-    return {"name": "TypedDict", "title": kind.__name__, "fields": fields, "required": sorted(getattr(kind, "__required_keys__", fields))}
+    return {
+        "name": "TypedDict",
+        "title": kind.__name__,
+        "fields": fields,
+        "required": sorted(getattr(kind, "__required_keys__", fields)),
+    }

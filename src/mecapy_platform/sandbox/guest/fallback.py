@@ -1,4 +1,7 @@
-"""The steps of csource/confine.c in Python, for machines on which it was not built: the same order and the same locks, slower."""
+"""The steps of csource/confine.c in Python, for machines on which it was not built.
+
+The same order and the same locks, slower.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,13 @@ if TYPE_CHECKING:
 
     from _mecapy_guest.confine import FileRules
 
-CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x02000000, 0x08000000, 0x20000000, 0x40000000
+CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWNET = (
+    0x20000,
+    0x02000000,
+    0x08000000,
+    0x20000000,
+    0x40000000,
+)
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 0x1, 0x2, 0x4, 0x8, 0x20, 0x1000
 MNT_DETACH = 2
 PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 1, 22, 24, 38, 47
@@ -22,7 +31,9 @@ CAP_SETPCAP, CAP_NET_ADMIN, CAP_SYS_ADMIN = 8, 12, 21
 SECCOMP_MODE_FILTER = 2
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 0x1
 CAPABILITY_VERSION = 0x20080522
-AT_FIRST = b"size=8m,nr_inodes=128,mode=0755"  # holds the largest inputs that come warm; each call has its own size later
+AT_FIRST = (
+    b"size=8m,nr_inodes=128,mode=0755"  # holds the largest inputs that come warm; each call has its own size later
+)
 FOLDERS = ("in", "in/files", "out", "out/files", "out/artifacts", "scratch", "tmp", "shm")
 SHOWN = (("out", "/workspace/out"), ("scratch", "/workspace/scratch"), ("tmp", "/tmp"), ("shm", "/dev/shm"))  # noqa: S108 - inside
 COVERS = "/etc/covers"  # what is read instead of counters of the whole machine

@@ -81,7 +81,10 @@ def _reap(child: int) -> None:
 
 
 def _count() -> int:
-    """Processes and threads beside ourselves: where no control group counts, they alone tell that no more could be made."""
+    """Processes and threads beside ourselves.
+
+    Where no control group counts, they alone tell that no more could be made.
+    """
     count = 0
     for name in os.listdir("/proc"):
         if name.isdigit() and name != "1":

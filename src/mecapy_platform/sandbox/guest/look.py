@@ -1,4 +1,7 @@
-"""Looks at a package and its environment for the report on deploy: static checks, what imports resolve to, what importing loaded."""
+"""Looks at a package and its environment for the report on deploy.
+
+Static checks, what imports resolve to, what importing loaded.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ MAX_NAMES = 2_000
 
 
 def answer(mode: str, question: dict[str, Any], *, has_site: bool) -> str:
-    """As JSON. `scan` and `imports` import nothing of the package, `describe` imports its handlers and says what that loaded."""
+    """As JSON.
+
+    `scan` and `imports` import nothing of the package, `describe` imports its handlers and says what that loaded.
+    """
     import json
 
     if mode == "describe":
@@ -91,7 +97,11 @@ def _licence(about: Any) -> str:
     """The expression, else the classifiers, else the first line of the free text."""
     if about["License-Expression"]:
         return str(about["License-Expression"])[:200]
-    kinds = [str(one).rpartition("::")[2].strip() for one in about.get_all("Classifier") or () if str(one).startswith("License ::")]
+    kinds = [
+        str(one).rpartition("::")[2].strip()
+        for one in about.get_all("Classifier") or ()
+        if str(one).startswith("License ::")
+    ]
     kinds = [one for one in kinds if one != "OSI Approved"]
     if kinds:
         return "; ".join(kinds)[:200]
@@ -135,7 +145,9 @@ class Watch:
         if name in sys.builtin_module_names:
             return "standard", "built-in"
         spec = getattr(sys.modules.get(name), "__spec__", None)
-        place = str(getattr(spec, "origin", None) or next(iter(getattr(spec, "submodule_search_locations", None) or ()), ""))[:300]
+        place = str(
+            getattr(spec, "origin", None) or next(iter(getattr(spec, "submodule_search_locations", None) or ()), "")
+        )[:300]
         if place.startswith(PACKAGE + "/"):
             return "package", place
         if place.startswith(SITE + "/"):

@@ -1,4 +1,6 @@
-"""The steps of a warm call by the small library built from csource/; by stem.py and fallback.py, slower, where it was not built.
+"""The steps of a warm call by the small library built from csource/.
+
+By stem.py and fallback.py, slower, where it was not built.
 
 Only our own code calls these: nothing of a tenant is loaded before `seal` has returned.
 """
@@ -27,7 +29,14 @@ def _load() -> ctypes.PyDLL | None:
     except OSError:
         return None
     rights = [ctypes.c_uint64] * 4
-    library.mecapy_seal.argtypes = [ctypes.c_char_p, ctypes.c_char_p, *rights, ctypes.c_char_p, ctypes.c_ushort, ctypes.c_uint]
+    library.mecapy_seal.argtypes = [
+        ctypes.c_char_p,
+        ctypes.c_char_p,
+        *rights,
+        ctypes.c_char_p,
+        ctypes.c_ushort,
+        ctypes.c_uint,
+    ]
     return library
 
 
@@ -48,7 +57,8 @@ def become_stem() -> None:
 def serve_slot(channel: int) -> bool:
     """Serve a slot; True in each worker that was forked for a call, False in the stem when nobody listens any more.
 
-    A worker has its output as 1 and 2, the channel of its order as call.ORDER_FD and in/data.json, to write, as call.DATA_FD.
+    A worker has its output as 1 and 2, the channel of its order as call.ORDER_FD and in/data.json, to write, as
+    call.DATA_FD.
     """
     if _library is None:
         from _mecapy_guest import stem
@@ -68,12 +78,24 @@ def in_workspace(work: Callable[[], object]) -> None:
         return
     _checked(_library.mecapy_enter_workspace())
     work()
-    for place in ("/package", "/workspace/in", "/proc", "/dev/shm", "/tmp", "/workspace/scratch", "/workspace/out", "/mnt"):  # noqa: S108 - inside
+    for place in (
+        "/package",
+        "/workspace/in",
+        "/proc",
+        "/dev/shm",
+        "/tmp",
+        "/workspace/scratch",
+        "/workspace/out",
+        "/mnt",
+    ):  # noqa: S108 - inside
         _checked(_library.mecapy_hide(place.encode()))
 
 
 def rehearse(work: Callable[[], object]) -> int:
-    """In the zygote: run `work` in a fork that has a call's workspace, and remember which pages it wrote. Gives how many ranges."""
+    """In the zygote: run `work` in a fork that has a call's workspace, and remember which pages it wrote.
+
+    Gives how many ranges.
+    """
     if _library is None:
         return 0
     read_end, write_end = os.pipe()
@@ -103,7 +125,10 @@ def show(source: str, target: str) -> None:
 
 
 def seal(options: bytes, package: bytes, rules: FileRules, program: bytes, first_closed: int) -> None:
-    """The last step: no mount, capability or system call beyond the allow-list is left. Closes descriptors from `first_closed` on."""
+    """The last step: no mount, capability or system call beyond the allow-list is left.
+
+    Closes descriptors from `first_closed` on.
+    """
     if _library is None:
         from _mecapy_guest import fallback
 

@@ -48,7 +48,10 @@ def preload(libraries: list[str]) -> tuple[list[str], list[Adapt]]:
 
 
 def _prepare_numpy() -> list[Adapt]:
-    """Its first use is over, with one thread: a fork keeps no other. A call gets its own random state and as many threads as its CPUs."""
+    """Its first use is over, with one thread: a fork keeps no other.
+
+    A call gets its own random state and as many threads as its CPUs.
+    """
     numpy = sys.modules["numpy"]
     numpy.dot(numpy.ones((4, 4)), numpy.ones((4, 4)))
     random = importlib.import_module("numpy.random")

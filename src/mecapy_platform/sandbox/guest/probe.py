@@ -1,11 +1,25 @@
-"""A handler that tries, inside a real sandbox, what no tenant may be able to do. The worker's self-test runs it at start."""
+"""A handler that tries, inside a real sandbox, what no tenant may be able to do.
+
+The worker's self-test runs it at start.
+"""
 
 import ctypes
 import os
 import socket
 import sys
 
-CLOSED = ("/etc/shadow", "/root", "/home", "/var", "/opt", "/boot", "/proc/1/mem", "/proc/1/environ", "/proc/1/root", "/sys/kernel")
+CLOSED = (
+    "/etc/shadow",
+    "/root",
+    "/home",
+    "/var",
+    "/opt",
+    "/boot",
+    "/proc/1/mem",
+    "/proc/1/environ",
+    "/proc/1/root",
+    "/sys/kernel",
+)
 READ_ONLY = ("/", "/usr/lib", "/package", "/workspace", "/workspace/in", "/etc", "/dev", "/mecapy", "/proc/sys/kernel")
 NEW_USER, NEW_MOUNTS, NEW_NET = 0x10000000, 0x00020000, 0x40000000
 FAMILIES = {"AF_VSOCK": 40, "AF_ALG": 38, "AF_PACKET": 17, "AF_NETLINK": 16}
@@ -18,7 +32,9 @@ def look() -> dict[str, object]:
     return {
         "uid": os.getuid(),
         "status": {name: status.get(name, "?") for name in ("CapEff", "CapPrm", "CapBnd", "NoNewPrivs", "Seccomp")},
-        "processes": sorted(int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) not in {1, os.getpid()}),
+        "processes": sorted(
+            int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) not in {1, os.getpid()}
+        ),
         "interfaces": [line.split(":")[0].strip() for line in _lines("/proc/net/dev")[2:]],
         "routes": _lines("/proc/net/route")[1:],
         "connects": _connects(),
@@ -72,7 +88,11 @@ def _leads_to_interpreter(path: str) -> bool:
     shown = (os.path.realpath(sys.executable), f"{sys.base_prefix}/lib")
     if not any(one == path or one.startswith(f"{path}/") for one in shown):
         return False
-    return path in shown or os.path.islink(path) or all(_leads_to_interpreter(f"{path}/{name}") for name in os.listdir(path))
+    return (
+        path in shown
+        or os.path.islink(path)
+        or all(_leads_to_interpreter(f"{path}/{name}") for name in os.listdir(path))
+    )
 
 
 def _connects() -> bool:

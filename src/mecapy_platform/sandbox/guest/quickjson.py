@@ -38,7 +38,9 @@ def dumps(value: object) -> str:
     try:
         import _json
 
-        encode = _json.make_encoder({}, _no_default, _json.encode_basestring_ascii, None, ": ", ", ", False, False, False)
+        encode = _json.make_encoder(
+            {}, _no_default, _json.encode_basestring_ascii, None, ": ", ", ", False, False, False
+        )
         return "".join(encode(value, 0))
     except (ImportError, AttributeError, TypeError):
         text: str = _package().dumps(value, allow_nan=False)

@@ -1,4 +1,7 @@
-"""Makes what a run left readable to the worker; done as the run's own user, once all its processes are dead. Standard library only."""
+"""Makes what a run left readable to the worker; done as the run's own user, once all its processes are dead.
+
+Standard library only.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,9 @@ def _open_folder(name: str, parent: int, depth: int) -> None:
                 if entry.is_dir(follow_symlinks=False):
                     if depth < MAX_DEPTH:
                         _open_folder(entry.name, folder, depth + 1)
-                elif entry.is_file(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_mode & 0o444 != 0o444:
+                elif (
+                    entry.is_file(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_mode & 0o444 != 0o444
+                ):
                     os.chmod(entry.name, 0o644, dir_fd=folder)
     finally:
         os.close(folder)

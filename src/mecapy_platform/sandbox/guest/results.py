@@ -1,9 +1,10 @@
 """From what a handler returns to the text of out/data.json, or an error that names the port.
 
-Converted: NumPy scalars and arrays (numbers, nested lists), tuples (lists), dataclasses and named tuples (their fields),
-enumerations (their value).
+Converted: NumPy scalars and arrays (numbers, nested lists), tuples (lists), dataclasses and named tuples (their
+fields), enumerations (their value).
 A `Path` given for a port is an output file: it is put to out/files/<port><suffix> and left out of the document.
-Refused: NaN and infinities, complex numbers, bytes, sets, keys that are not text, anything else without a JSON form, nesting above 64.
+Refused: NaN and infinities, complex numbers, bytes, sets, keys that are not text, anything else without a JSON form,
+nesting above 64.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ class ResultError(ValueError):
 
 
 def to_json(answer: object, files: str) -> str:
-    """Give the document. A dict (also of a TypedDict or a dataclass) is the outputs; anything else is the port `result`."""
+    """Give the document.
+
+    A dict (also of a TypedDict or a dataclass) is the outputs; anything else is the port `result`.
+    """
     if _is_dataclass(answer):
         answer = _fields(answer)
     ports = answer if isinstance(answer, dict) else {"result": answer}
@@ -48,7 +52,9 @@ def to_json(answer: object, files: str) -> str:
 
 def _plain(value: Any, where: str, depth: int) -> object:
     if depth > MAX_DEPTH:
-        raise ResultError(f"Output {where[:200]}: nested deeper than {MAX_DEPTH}, or containing itself.", "result_too_deep")
+        raise ResultError(
+            f"Output {where[:200]}: nested deeper than {MAX_DEPTH}, or containing itself.", "result_too_deep"
+        )
     if value is None or isinstance(value, bool):
         return value
     if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
@@ -89,7 +95,9 @@ def _mapping(value: dict[Any, Any], where: str, depth: int) -> dict[str, object]
 
 def _sequence(value: Any, where: str, depth: int) -> object:
     if hasattr(value, "_fields"):
-        return {name: _plain(item, f"{where}.{name}", depth + 1) for name, item in zip(value._fields, value, strict=True)}
+        return {
+            name: _plain(item, f"{where}.{name}", depth + 1) for name, item in zip(value._fields, value, strict=True)
+        }
     return [_plain(item, f"{where}[{index}]", depth + 1) for index, item in enumerate(value)]
 
 

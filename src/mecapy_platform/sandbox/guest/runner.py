@@ -1,4 +1,7 @@
-"""Calls a handler as the runtime contract says: in/data.json and in/files to keyword arguments, its answer to out/data.json."""
+"""Calls a handler as the runtime contract says.
+
+In/data.json and in/files to keyword arguments, its answer to out/data.json.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,12 @@ def run(order: dict[str, Any], loaded: Loaded | None) -> int:
         code = 0
     except SystemExit as ended:
         code = _exit_code(ended.code)
-        _write_error("SystemExit", f"The handler ended the program by sys.exit({ended.code!r}) before it gave a result.", "", "exit_code")
+        _write_error(
+            "SystemExit",
+            f"The handler ended the program by sys.exit({ended.code!r}) before it gave a result.",
+            "",
+            "exit_code",
+        )
     except BaseException as error:  # noqa: BLE001 - whatever the user's code raises becomes its failure message
         code = 1
         _report(error)
@@ -75,7 +83,9 @@ def find_handler(handler: str) -> Callable[..., object]:
     module = importlib.import_module(module_name)
     function = getattr(module, function_name, None)
     if not callable(function):
-        raise HandlerError(f"{module_name} has no function {function_name!r}; the manifest names {handler!r} as handler.")
+        raise HandlerError(
+            f"{module_name} has no function {function_name!r}; the manifest names {handler!r} as handler."
+        )
     return function  # type: ignore[no-any-return]
 
 
@@ -160,7 +170,9 @@ def _report(error: BaseException) -> None:
         pass
     message = str(error) or type(error).__name__
     is_ours = type(error).__module__.startswith("_mecapy_guest.")
-    _write_error(type(error).__name__, message, text, error.code if is_ours and hasattr(error, "code") else "user_error")
+    _write_error(
+        type(error).__name__, message, text, error.code if is_ours and hasattr(error, "code") else "user_error"
+    )
 
 
 def _write_error(kind: str, message: str, trace: str, code: str) -> None:

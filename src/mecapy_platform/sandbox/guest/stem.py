@@ -1,7 +1,9 @@
-"""One slot of a warm sandbox in Python, for machines on which csource/slot.c was not built: the same messages and the same order.
+"""One slot of a warm sandbox in Python, for machines on which csource/slot.c was not built.
 
-A worker is made ahead of each call, followed to its end, and used once. When it has ended, everything in its PID namespace is dead before
-the end is said.
+The same messages and the same order.
+
+A worker is made ahead of each call, followed to its end, and used once. When it has ended, everything in its PID
+namespace is dead before the end is said.
 """
 
 from __future__ import annotations

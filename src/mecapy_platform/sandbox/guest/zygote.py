@@ -1,6 +1,9 @@
-"""The first process of a warm sandbox: it has loaded what calls will need, and forks a stem for each slot. Nothing of a tenant runs here.
+"""The first process of a warm sandbox: it has loaded what calls will need, and forks a stem for each slot.
 
-Standard library and vetted libraries alone. It is told by messages on descriptor 3: a descriptor comes, a stem is forked that serves it.
+Nothing of a tenant runs here.
+
+Standard library and vetted libraries alone. It is told by messages on descriptor 3: a descriptor comes, a stem is
+forked that serves it.
 """
 
 from __future__ import annotations

@@ -104,7 +104,10 @@ class RunCgroup:
             _write(f"{folder}/cpu.max", f"{cpu * 100_000} 100000")
 
     def _limit_memory(self, memory_bytes: int) -> None:
-        """Memory, and memory with swap: the kernel refuses a moment in which the first is above the second, so a rise begins with that."""
+        """Memory, and memory with swap.
+
+        The kernel refuses a moment in which the first is above the second, so a rise begins with that.
+        """
         folder = self.folders["memory"]
         names = ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"]
         if memory_bytes > int(_read(f"{folder}/memory.limit_in_bytes")):
@@ -132,7 +135,9 @@ class RunCgroup:
     def oom_kills(self) -> int:
         if self.version == 0:
             return 0
-        name = f"{self.folders['memory']}/memory.oom_control" if self.version == 1 else f"{self.folders['']}/memory.events"
+        name = (
+            f"{self.folders['memory']}/memory.oom_control" if self.version == 1 else f"{self.folders['']}/memory.events"
+        )
         words = _read(name).split()
         return int(words[words.index("oom_kill") + 1]) if "oom_kill" in words else 0
 
@@ -197,7 +202,10 @@ class RunCgroup:
 
 
 def remove_stale(base: CgroupBase, name: str = "") -> None:
-    """Kill and remove what a dead predecessor left behind, or, by `name`, one dead supervisor of ours. Others' groups are not touched."""
+    """Kill and remove what a dead predecessor left behind, or, by `name`, one dead supervisor of ours.
+
+    Others' groups are not touched.
+    """
     for folder in base.folders.values():
         for entry in os.listdir(folder):  # noqa: PTH208 - strings throughout
             path = f"{folder}/{entry}"

@@ -37,11 +37,30 @@ def interpreter_parts(interpreter: str) -> list[str]:
 
 def bwrap_command(request: Request, places: Places, reach: Callable[[str], str]) -> list[str]:
     """Compose the command. `reach` turns a path of the host into one that the sandbox's user can open."""
-    command = [places.bwrap, "--unshare-all", "--unshare-user", "--disable-userns", "--cap-drop", "ALL", "--die-with-parent"]
+    command = [
+        places.bwrap,
+        "--unshare-all",
+        "--unshare-user",
+        "--disable-userns",
+        "--cap-drop",
+        "ALL",
+        "--die-with-parent",
+    ]
     command += ["--new-session", "--as-pid-1", "--uid", str(USER_ID), "--gid", str(USER_ID), "--hostname", "sandbox"]
     command += ["--seccomp", str(SECCOMP_FD), "--clearenv"]
     etc = reach(places.etc)
-    command += ["--proc", "/proc", *_covers(etc), "--dev", "/dev", "--bind", f"{places.files}/shm", "/dev/shm", "--remount-ro", "/dev"]  # noqa: S108 - inside
+    command += [
+        "--proc",
+        "/proc",
+        *_covers(etc),
+        "--dev",
+        "/dev",
+        "--bind",
+        f"{places.files}/shm",
+        "/dev/shm",
+        "--remount-ro",
+        "/dev",
+    ]  # noqa: S108 - inside
     command += _libraries()
     for path in (*interpreter_parts(request.interpreter), *request.tools):
         command += _ro(reach(path), path)
@@ -62,7 +81,8 @@ def bwrap_command(request: Request, places: Places, reach: Callable[[str], str])
 def zygote_command(request: WarmRequest, places: Places, reach: Callable[[str], str]) -> list[str]:
     """As above, for the zygote of a warm sandbox, which keeps what it needs to confine each call and gives it up there.
 
-    `places.files` is the folder in which the packages of its organization appear. Mount points that calls use are made here.
+    `places.files` is the folder in which the packages of its organization appear. Mount points that calls use are made
+    here.
     """
     command = [places.bwrap, "--unshare-all", "--unshare-user", "--cap-drop", "ALL", "--die-with-parent"]
     for capability in ZYGOTE_CAPABILITIES:
@@ -88,7 +108,10 @@ def zygote_command(request: WarmRequest, places: Places, reach: Callable[[str], 
 
 
 def _devices_without_terminals() -> list[str]:
-    """/dev as `--dev` makes it, but for terminals: for these bwrap would nest the user namespace, and no call could make mounts in it."""
+    """/dev as `--dev` makes it, but for terminals.
+
+    For these bwrap would nest the user namespace, and no call could make mounts in it.
+    """
     command = ["--tmpfs", "/dev"]
     for name in ("null", "zero", "full", "random", "urandom"):
         command += ["--dev-bind", f"/dev/{name}", f"/dev/{name}"]

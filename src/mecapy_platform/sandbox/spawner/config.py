@@ -99,8 +99,15 @@ def parse_warm(values: Any, roots: tuple[str, ...]) -> WarmRequest:
     except (KeyError, TypeError, AttributeError) as error:
         raise RequestError(f"the request cannot be read: {error}") from error
     _check_environment(request.environment)
-    if values or not isinstance(request.guest, str) or not isinstance(request.memory_mb, int) or not 0 < request.memory_mb < 1 << 20:
-        raise RequestError(f"members in the request that do not belong there: {', '.join(sorted(values)) or 'guest, memory_mb'}")
+    if (
+        values
+        or not isinstance(request.guest, str)
+        or not isinstance(request.memory_mb, int)
+        or not 0 < request.memory_mb < 1 << 20
+    ):
+        raise RequestError(
+            f"members in the request that do not belong there: {', '.join(sorted(values)) or 'guest, memory_mb'}"
+        )
     return request
 
 

@@ -1,4 +1,7 @@
-"""The /etc that sandboxes see: names of one user, and what is read instead of files of /proc that tell of the whole machine."""
+"""The /etc that sandboxes see.
+
+Names of one user, and what is read instead of files of /proc that tell of the whole machine.
+"""
 
 import os
 import tempfile
@@ -16,7 +19,18 @@ ETC_FILES = {
 
 # what the whole machine does, and with it when others work; each is covered by a file that says nothing
 TELLING_FILES = (
-    *("stat", "loadavg", "vmstat", "diskstats", "interrupts", "softirqs", "schedstat", "zoneinfo", "buddyinfo", "pagetypeinfo"),
+    *(
+        "stat",
+        "loadavg",
+        "vmstat",
+        "diskstats",
+        "interrupts",
+        "softirqs",
+        "schedstat",
+        "zoneinfo",
+        "buddyinfo",
+        "pagetypeinfo",
+    ),
     *("locks", "cgroups", "keys", "key-users", "swaps", "partitions", "cmdline"),
 )
 TELLING_FOLDERS = ("pressure",)
@@ -25,7 +39,8 @@ TELLING_FOLDERS = ("pressure",)
 def write_etc(folder: Path) -> None:
     """No host data but the loader's cache and the links to alternatives of libraries.
 
-    Several processes may write the same folder at once, and runs that are under way read it: what is right already stays untouched.
+    Several processes may write the same folder at once, and runs that are under way read it: what is right already
+    stays untouched.
     """
     for place in (folder, folder / "alternatives", folder / "covers"):
         place.mkdir(parents=True, exist_ok=True)
@@ -46,9 +61,21 @@ def write_etc(folder: Path) -> None:
 
 
 def _covers() -> dict[str, bytes]:
-    """They say nothing, but for the two that libraries count processors by. A warm call is covered by all that lies in covers/."""
+    """They say nothing, but for the two that libraries count processors by.
+
+    A warm call is covered by all that lies in covers/.
+    """
     processors = [f"cpu{number} 0 0 0 0 0 0 0 0 0 0" for number in sorted(os.sched_getaffinity(0))]
-    lines = ("cpu  0 0 0 0 0 0 0 0 0 0", *processors, "intr 0", "ctxt 0", "btime 0", "processes 0", "procs_running 1", "procs_blocked 0")
+    lines = (
+        "cpu  0 0 0 0 0 0 0 0 0 0",
+        *processors,
+        "intr 0",
+        "ctxt 0",
+        "btime 0",
+        "processes 0",
+        "procs_running 1",
+        "procs_blocked 0",
+    )
     return {
         **{f"covers/{name}": b"" for name in TELLING_FILES if Path("/proc", name).exists()},
         "covers/stat": ("\n".join(lines) + "\n").encode(),
@@ -57,7 +84,10 @@ def _covers() -> dict[str, bytes]:
 
 
 def _put(folder: Path, name: str, content: bytes) -> None:
-    """Whole or not at all, for whoever reads it meanwhile; made in the folder itself, as a warm call takes all that lies in covers/."""
+    """Whole or not at all, for whoever reads it meanwhile.
+
+    Made in the folder itself, as a warm call takes all that lies in covers/.
+    """
     file = folder / name
     with suppress(FileNotFoundError):
         if file.read_bytes() == content:

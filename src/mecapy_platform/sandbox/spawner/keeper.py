@@ -1,7 +1,9 @@
-"""Keeps one warm sandbox: its zygote, a control group for each slot, the packages it may show. Told what to do by the worker's pool.
+"""Keeps one warm sandbox: its zygote, a control group for each slot, the packages it may show.
 
-Commands, one line of JSON each, answered by one line: `slot` (limits; the answer carries the slot's socket), `limit`, `drop`, `why`,
-`package`.
+Told what to do by the worker's pool.
+
+Commands, one line of JSON each, answered by one line: `slot` (limits; the answer carries the slot's socket), `limit`,
+`drop`, `why`, `package`.
 """
 
 import contextlib
@@ -15,7 +17,14 @@ from typing import Any
 
 from mecapy_platform.sandbox import seccomp
 from mecapy_platform.sandbox.spawner import cgroups, command, workspace
-from mecapy_platform.sandbox.spawner.config import RequestError, RunLimits, SpawnerConfig, WarmRequest, checked_path, parse_limits
+from mecapy_platform.sandbox.spawner.config import (
+    RequestError,
+    RunLimits,
+    SpawnerConfig,
+    WarmRequest,
+    checked_path,
+    parse_limits,
+)
 from mecapy_platform.sandbox.spawner.stem import Order, Stem
 
 HELLO_SECONDS = 20.0
@@ -62,7 +71,13 @@ class Keeper:
         self._packages: dict[str, int] = {}
         self._control: socket.socket | None = None
         self._selector = selectors.DefaultSelector()
-        self._commands = {"slot": self._slot, "limit": self._limit, "drop": self._drop, "why": self._why, "package": self._package}
+        self._commands = {
+            "slot": self._slot,
+            "limit": self._limit,
+            "drop": self._drop,
+            "why": self._why,
+            "package": self._package,
+        }
 
     def start(self, connection: socket.socket) -> None:
         """Start the zygote and tell the pool what it is like.
@@ -223,7 +238,10 @@ def _pid_of(stem: socket.socket) -> int:
 
 
 def _spare_from_oom(pid: int) -> None:
-    """The kernel shall take the call's processes, not the one that follows them; an ordinary user may not ask for that."""
+    """The kernel shall take the call's processes, not the one that follows them.
+
+    An ordinary user may not ask for that.
+    """
     with contextlib.suppress(OSError), open(f"/proc/{pid}/oom_score_adj", "w") as file:  # noqa: PTH123 - strings throughout, see system.py
         file.write(STEM_OOM_SCORE)
 

@@ -30,7 +30,9 @@ def main() -> None:
     parser.add_argument("--config", required=True, help="JSON, see config.py")
     arguments = parser.parse_args()
     config = SpawnerConfig.from_json(arguments.config)
-    listener = socket.socket(fileno=arguments.fd) if arguments.fd is not None else _listen(arguments.socket, config.owner_uid)
+    listener = (
+        socket.socket(fileno=arguments.fd) if arguments.fd is not None else _listen(arguments.socket, config.owner_uid)
+    )
     Server(config, listener, arguments.lifeline).serve()
 
 
@@ -144,7 +146,10 @@ class Server:
         self._selector.register(taken_read, selectors.EVENT_READ)
 
     def _was_taken(self, fd: int) -> None:
-        """A supervisor has its run, or ended before: then whoever connects is told why, and another try follows later."""
+        """A supervisor has its run, or ended before.
+
+        Then whoever connects is told why, and another try follows later.
+        """
         said = os.read(fd, 4096)
         self._selector.unregister(fd)
         os.close(fd)

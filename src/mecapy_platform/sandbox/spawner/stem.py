@@ -98,7 +98,10 @@ def _limit(order: Order) -> None:
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_MSGQUEUE, 0),
         (resource.RLIMIT_MEMLOCK, 65536),
-        (resource.RLIMIT_SIGPENDING, 4096),  # POSIX timers too: kernel memory that a user of several sandboxes would share
+        (
+            resource.RLIMIT_SIGPENDING,
+            4096,
+        ),  # POSIX timers too: kernel memory that a user of several sandboxes would share
     ):
         _soft, hard = resource.getrlimit(kind)
         limit = value if hard == resource.RLIM_INFINITY else min(value, hard)

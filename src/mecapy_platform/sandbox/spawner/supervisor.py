@@ -123,7 +123,9 @@ class Supervisor:
 
     def _keep(self, connection: socket.socket, request: WarmRequest, place: workspace.Workspace, etc: str) -> None:
         """Stay with a warm sandbox until its pool lets it go."""
-        parts = Parts(self._config, self._base, self._name, self._uid, self._group, self._stem, place, etc, self._wake_read)
+        parts = Parts(
+            self._config, self._base, self._name, self._uid, self._group, self._stem, place, etc, self._wake_read
+        )
         keeper = Keeper(parts, request)
         try:
             keeper.start(connection)
@@ -137,7 +139,9 @@ class Supervisor:
             raise RequestError("a request comes with two descriptors: stdout and stderr")
         limits = request.limits
         top = place.make_files(limits, self._uid)
-        self._group.limit(memory_bytes=limits.memory_mb << 20, processes=limits.processes + OWN_PROCESSES, cpu=limits.cpu)
+        self._group.limit(
+            memory_bytes=limits.memory_mb << 20, processes=limits.processes + OWN_PROCESSES, cpu=limits.cpu
+        )
         control_read, self._control = os.pipe2(os.O_CLOEXEC)
         self._status, status_write = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._status, False)
@@ -146,7 +150,8 @@ class Supervisor:
         order = Order(
             argv=command.bwrap_command(request, places, reach),
             uid=self._uid,
-            processes=limits.processes + OWN_PROCESSES * (1 if self._group.version == 0 else 8),  # the group refuses first: it counts that
+            processes=limits.processes
+            + OWN_PROCESSES * (1 if self._group.version == 0 else 8),  # the group refuses first: it counts that
             open_files=limits.open_files,
             file_bytes=limits.disk_bytes + (1 << 20),  # a full disk answers first, and says what it is
         )
@@ -173,7 +178,9 @@ class Supervisor:
                     self._ask_to_stop(limits.grace_seconds)
                 if watch.kill_at is not None and now >= watch.kill_at:
                     return
-                until = min(deadline if watch.kill_at is None else watch.kill_at, now + (SAMPLE_SECONDS if polls else 1.0))
+                until = min(
+                    deadline if watch.kill_at is None else watch.kill_at, now + (SAMPLE_SECONDS if polls else 1.0)
+                )
                 ready = {key.fd for key, _mask in selector.select(max(0.0, until - now))}
                 if self._status in ready and self._read_status(selector):
                     return
@@ -264,7 +271,8 @@ class Supervisor:
     def _kill_all(self) -> None:
         """Kill the stem, bwrap and the namespace's init, and with that all below it. Returns when none is left.
 
-        All at once: one after the other, each would have to die before the next, beside hundreds that take the group's CPU meanwhile.
+        All at once: one after the other, each would have to die before the next, beside hundreds that take the group's
+        CPU meanwhile.
         """
         if not self._watch.status:
             self._group.free_cpu()
@@ -304,13 +312,21 @@ class Supervisor:
             watch.reason = "out_of_memory"
         if watch.reason == "out_of_memory":
             used = f"{peak / (1 << 20):.0f} MiB used, files in out, scratch and /tmp included"
-            watched = f"; watched every {SAMPLE_SECONDS:g} s, as no control group can be made here" if self._group.version == 0 else ""
+            watched = (
+                f"; watched every {SAMPLE_SECONDS:g} s, as no control group can be made here"
+                if self._group.version == 0
+                else ""
+            )
             watch.detail = f"memory limit of {limits.memory_mb} MiB reached ({used}{watched})"
         failed = watch.status.get("exit") != 0
         if watch.reason == "exited" and failed and watch.disk_full:
             watch.reason, watch.detail = "disk_limit", watch.disk_full
         refused = self._group.pids_refused()
-        if watch.reason == "exited" and failed and (refused or (self._group.version == 0 and watch.left >= limits.processes - 1)):
+        if (
+            watch.reason == "exited"
+            and failed
+            and (refused or (self._group.version == 0 and watch.left >= limits.processes - 1))
+        ):
             how = f"{refused} more were refused" if refused else f"{watch.left} others were left when it failed"
             watch.reason, watch.detail = "process_limit", f"process limit of {limits.processes} reached ({how})"
         if watch.reason == "exited" and not watch.status:

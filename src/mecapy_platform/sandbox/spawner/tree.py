@@ -1,4 +1,7 @@
-"""A process tree as /proc shows it: its children, its memory for machines where no control group can be made, and killing its top."""
+"""A process tree as /proc shows it.
+
+Its children, its memory for machines where no control group can be made, and killing its top.
+"""
 
 import os
 import signal
@@ -27,7 +30,10 @@ def children(pid: int) -> list[int]:
 
 
 def kill_below(root: int, levels: int) -> None:
-    """SIGKILL to the descendants of `root`, so many generations of them at once. Nobody else is hit: a pid may have a new owner by now."""
+    """SIGKILL to the descendants of `root`, so many generations of them at once.
+
+    Nobody else is hit: a pid may have a new owner by now.
+    """
     for pid in children(root):
         with suppress(ProcessLookupError):
             process = os.pidfd_open(pid)

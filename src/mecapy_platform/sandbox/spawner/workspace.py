@@ -1,4 +1,7 @@
-"""The mounts of one run, in a mount namespace of its own: a sized tmpfs for everything writable, and reachable sources."""
+"""The mounts of one run, in a mount namespace of its own.
+
+A sized tmpfs for everything writable, and reachable sources.
+"""
 
 import os
 from pathlib import Path
@@ -10,7 +13,10 @@ FOLDERS = ("out", "out/files", "out/artifacts", "scratch", "tmp", "shm")
 
 
 class Workspace:
-    """`point` is an empty folder of the host; in our namespace it carries a tmpfs with the run's files and our binds."""
+    """`point` is an empty folder of the host.
+
+    In our namespace it carries a tmpfs with the run's files and our binds.
+    """
 
     def __init__(self, point: str) -> None:
         self.point = point
@@ -33,7 +39,10 @@ class Workspace:
         return os.open(self.files, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def make_packages(self) -> str:
-        """A folder in which packages can be shown later: what is bound below it appears in every namespace that shows it."""
+        """A folder in which packages can be shown later.
+
+        What is bound below it appears in every namespace that shows it.
+        """
         folder = f"{self.point}/packages"
         Path(folder).mkdir(mode=0o755)
         system.mount("tmpfs", folder, "tmpfs", system.MS_NOSUID | system.MS_NODEV, "size=1m,nr_inodes=2000,mode=0755")
@@ -45,7 +54,12 @@ class Workspace:
         target = f"{self.point}/packages/{number}"
         Path(target).mkdir(mode=0o755)
         system.mount(path, target, "", system.MS_BIND)
-        system.mount("none", target, "", system.MS_BIND | system.MS_REMOUNT | system.MS_RDONLY | system.MS_NOSUID | system.MS_NODEV)
+        system.mount(
+            "none",
+            target,
+            "",
+            system.MS_BIND | system.MS_REMOUNT | system.MS_RDONLY | system.MS_NOSUID | system.MS_NODEV,
+        )
 
     def reach(self, path: str) -> str:
         """Bind `path` to a place every user can reach (its parents may be closed to others, as a home is)."""
@@ -63,7 +77,10 @@ class Workspace:
         return str(target)
 
     def reach_program(self, path: str) -> str:
-        """Bind the program of a wheel beside the libraries that it looks for from where it lies (`$ORIGIN/../../<wheel>.libs`)."""
+        """Bind the program of a wheel beside the libraries that it looks for from where it lies.
+
+        `$ORIGIN/../../<wheel>.libs`.
+        """
         package = Path(path).parent.parent
         libraries = package.with_name(f"{package.name}.libs")
         if not libraries.is_dir():

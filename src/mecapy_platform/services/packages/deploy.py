@@ -79,8 +79,12 @@ def from_manifest(manifest: Manifest, archive_sha256: str, *, runs_images: bool 
     """What is stored of a manifest. `runs_images`: this platform has workers for Dockerfiles and images."""
     is_image = manifest.runtime.kind is not RuntimeKind.PYTHON
     if is_image and not runs_images:
-        message = f"This platform runs `kind: python`, not `{manifest.runtime.kind}`: none of its workers runs containers."
-        raise InvalidInputError("runtime_unsupported", message, problems=[Problem("runtime.kind", "runtime_unsupported", message)])
+        message = (
+            f"This platform runs `kind: python`, not `{manifest.runtime.kind}`: none of its workers runs containers."
+        )
+        raise InvalidInputError(
+            "runtime_unsupported", message, problems=[Problem("runtime.kind", "runtime_unsupported", message)]
+        )
     functions = [
         NewFunction(
             name=function.name,
@@ -98,7 +102,9 @@ def from_manifest(manifest: Manifest, archive_sha256: str, *, runs_images: bool 
     ]
     package = manifest.package
     version = manifest.runtime.version or manifest.runtime.kind
-    return NewVersion(package.name, package.version, package.visibility, version, manifest.as_dict(), functions, archive_sha256)
+    return NewVersion(
+        package.name, package.version, package.visibility, version, manifest.as_dict(), functions, archive_sha256
+    )
 
 
 def _needing_containers(options: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -122,7 +128,9 @@ def selected(new: NewVersion, names: Sequence[str]) -> NewVersion:
         if name not in known
     ]
     if problems or not names:
-        raise InvalidInputError("unknown_function", "The selection names functions that the manifest does not declare.", problems=problems)
+        raise InvalidInputError(
+            "unknown_function", "The selection names functions that the manifest does not declare.", problems=problems
+        )
     kept = [function for function in new.functions if function.name in set(names)]
     return NewVersion(new.name, new.version, new.visibility, new.runtime, new.manifest, kept, new.archive_sha256)
 
@@ -143,12 +151,18 @@ def aim(session: Session, actor: Actor, new: NewVersion, *, organization_id: UUI
 def write(session: Session, actor: Actor, new: NewVersion, target: Target) -> Deployed:
     """Insert everything. Of two at once with one version, the second waits here and gets ConflictError."""
     session.execute(LOCK, {"name": f"deploy:{target.organization_id}:{new.name}"})
-    package = session.scalars(select(Package).where(Package.organization_id == target.organization_id, Package.name == new.name)).first()
+    package = session.scalars(
+        select(Package).where(Package.organization_id == target.organization_id, Package.name == new.name)
+    ).first()
     if package is None:
         if not target.is_new_package:
             raise NotFoundError("package_not_found", "There is no such package.")
         package = Package(
-            id=target.package_id, organization_id=target.organization_id, owner_id=actor.user_id, name=new.name, visibility=new.visibility
+            id=target.package_id,
+            organization_id=target.organization_id,
+            owner_id=actor.user_id,
+            name=new.name,
+            visibility=new.visibility,
         )
         session.add(package)
         session.flush()
@@ -157,7 +171,9 @@ def write(session: Session, actor: Actor, new: NewVersion, target: Target) -> De
     previous = _function_names(session, package)
     version = _insert(session, actor, package, new, target)
     package.updated_at = func.now()
-    session.add(Event(organization_id=package.organization_id, kind="VersionDeployed", data={"version": str(version.id)}))
+    session.add(
+        Event(organization_id=package.organization_id, kind="VersionDeployed", data={"version": str(version.id)})
+    )
     session.flush()
     return Deployed(version, len(new.functions), sum(function.name in previous for function in new.functions))
 
@@ -169,13 +185,19 @@ def _organization(session: Session, organization_id: UUID) -> Organization:
     return organization
 
 
-def _package(session: Session, actor: Actor, new: NewVersion, organization_id: UUID, package_id: UUID | None) -> Package | None:
+def _package(
+    session: Session, actor: Actor, new: NewVersion, organization_id: UUID, package_id: UUID | None
+) -> Package | None:
     if package_id is None:
-        return session.scalars(select(Package).where(Package.organization_id == organization_id, Package.name == new.name)).first()
+        return session.scalars(
+            select(Package).where(Package.organization_id == organization_id, Package.name == new.name)
+        ).first()
     package = find(session, actor, package_id)
     require_owner(actor, package)
     if package.name != new.name:
-        raise ConflictError("name_differs", f"The manifest names the package {new.name!r}, but this one is {package.name!r}.")
+        raise ConflictError(
+            "name_differs", f"The manifest names the package {new.name!r}, but this one is {package.name!r}."
+        )
     return package
 
 
@@ -183,15 +205,23 @@ def _check_version(session: Session, package: Package, version: str) -> None:
     deployed = session.scalars(select(PackageVersion.version).where(PackageVersion.package_id == package.id)).all()
     if version in deployed:
         raise ConflictError(
-            "version_exists", f"Version {version} of {package.name} is deployed already and never changes; raise the version."
+            "version_exists",
+            f"Version {version} of {package.name} is deployed already and never changes; raise the version.",
         )
     greatest = max(deployed, key=SemVer.parse, default=None)
     if greatest is not None and SemVer.parse(version) <= SemVer.parse(greatest):
-        raise ConflictError("version_not_greater", f"Version {version} is not greater than the deployed {greatest}; raise the version.")
+        raise ConflictError(
+            "version_not_greater", f"Version {version} is not greater than the deployed {greatest}; raise the version."
+        )
 
 
 def _function_names(session: Session, package: Package) -> set[str]:
-    last = select(PackageVersion.id).where(PackageVersion.package_id == package.id).order_by(PackageVersion.created_at.desc()).limit(1)
+    last = (
+        select(PackageVersion.id)
+        .where(PackageVersion.package_id == package.id)
+        .order_by(PackageVersion.created_at.desc())
+        .limit(1)
+    )
     return set(session.scalars(select(Function.name).where(Function.package_version_id == last.scalar_subquery())))
 
 

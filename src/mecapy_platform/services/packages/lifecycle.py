@@ -38,7 +38,9 @@ def yank(session: Session, actor: Actor, package_id: UUID) -> PackageView:
     """Hide from lists; what names it goes on working. A second time changes nothing."""
     package = _own(session, actor, package_id)
     if package.visibility == PRIVATE:
-        raise MalformedError("yank_private", "A private package is in no list of others, so it cannot be yanked; archive it instead.")
+        raise MalformedError(
+            "yank_private", "A private package is in no list of others, so it cannot be yanked; archive it instead."
+        )
     if package.yanked_at is None:
         package.yanked_at = func.now()
     return _changed(session, package)
@@ -54,7 +56,9 @@ def check_visibility(organization: Organization, visibility: str) -> None:
     if visibility == "internal" and organization.is_personal:
         message = "`internal` means the members of an organization; a personal package is `private` or `public`."
         raise InvalidInputError(
-            "internal_needs_organization", message, problems=[Problem("visibility", "internal_needs_organization", message)]
+            "internal_needs_organization",
+            message,
+            problems=[Problem("visibility", "internal_needs_organization", message)],
         )
 
 

@@ -17,7 +17,10 @@ PRIVATE = "private"
 
 @dataclass(frozen=True)
 class PackageView:
-    """A package with one of its versions and the functions of that version. `organization` is None for a personal package."""
+    """A package with one of its versions and the functions of that version.
+
+    `organization` is None for a personal package.
+    """
 
     package: Package
     version: PackageVersion
@@ -44,12 +47,17 @@ def may_see(actor: Actor, package: Package) -> bool:
 
 
 def find(session: Session, actor: Actor, package_id: UUID) -> Package:
-    """The row, for one who may see it. Inside the organization a private package answers 403, elsewhere everything is absent."""
+    """The row, for one who may see it.
+
+    Inside the organization a private package answers 403, elsewhere everything is absent.
+    """
     package = _row(session, actor, package_id)
     if package.archived_at is not None and package.owner_id != actor.user_id:
         raise _absent()
     if not may_see(actor, package):
-        raise ForbiddenError("package_private", f"Package {package.name} is private to its owner; ask them to make it internal.")
+        raise ForbiddenError(
+            "package_private", f"Package {package.name} is private to its owner; ask them to make it internal."
+        )
     return package
 
 
@@ -64,9 +72,13 @@ def find_to_change(session: Session, actor: Actor, package_id: UUID) -> Package:
 
 def require_owner(actor: Actor, package: Package) -> None:
     if not _may_change(actor, package):
-        raise ForbiddenError("owner_needed", "Only the package's owner or an administrator of its organization may do this.")
+        raise ForbiddenError(
+            "owner_needed", "Only the package's owner or an administrator of its organization may do this."
+        )
     if actor.role_in(package.organization_id) is Role.VIEWER:
-        raise ForbiddenError("viewer_may_not_deploy", "A viewer may look but not change; ask an administrator of the organization.")
+        raise ForbiddenError(
+            "viewer_may_not_deploy", "A viewer may look but not change; ask an administrator of the organization."
+        )
 
 
 def get(session: Session, actor: Actor, package_id: UUID) -> PackageView:
@@ -92,7 +104,9 @@ def get_function(session: Session, actor: Actor, function_id: UUID) -> tuple[Pac
 def function_of(view: PackageView, name: str) -> Function:
     function = next((one for one in view.functions if one.name == name), None)
     if function is None:
-        raise NotFoundError("function_not_found", f"Package {view.package.name} {view.version.version} has no function {name!r}.")
+        raise NotFoundError(
+            "function_not_found", f"Package {view.package.name} {view.version.version} has no function {name!r}."
+        )
     return function
 
 
@@ -107,14 +121,18 @@ def list_page(session: Session, actor: Actor, narrowed: PackageFilter, *, page: 
     """What the caller may see, by name; archived and yanked ones only for their owner, when asked for."""
     wanted = _listed(actor, narrowed)
     total = session.scalar(select(func.count()).select_from(Package).where(wanted)) or 0
-    query = select(Package).where(wanted).order_by(Package.name, Package.id).limit(per_page).offset((page - 1) * per_page)
+    query = (
+        select(Package).where(wanted).order_by(Package.name, Package.id).limit(per_page).offset((page - 1) * per_page)
+    )
     return PackagePage([view_of(session, package) for package in session.scalars(query)], total)
 
 
 def _listed(actor: Actor, narrowed: PackageFilter) -> ColumnElement[bool]:
     own = Package.owner_id == actor.user_id
     conditions = [Package.organization_id.in_(actor.organization_ids), or_(own, Package.visibility != PRIVATE)]
-    conditions.append(or_(Package.archived_at.is_(None), own) if narrowed.include_archived else Package.archived_at.is_(None))
+    conditions.append(
+        or_(Package.archived_at.is_(None), own) if narrowed.include_archived else Package.archived_at.is_(None)
+    )
     conditions.append(or_(Package.yanked_at.is_(None), own) if narrowed.include_yanked else Package.yanked_at.is_(None))
     if narrowed.visibility is not None:
         conditions.append(Package.visibility == narrowed.visibility)
@@ -127,13 +145,17 @@ def view_of(session: Session, package: Package, version: PackageVersion | None =
         query = select(PackageVersion).where(PackageVersion.package_id == package.id)
         is_broken = PackageVersion.status == VersionStatus.ERROR
         version = session.scalars(query.order_by(is_broken.asc(), PackageVersion.created_at.desc()).limit(1)).one()
-    functions = session.scalars(select(Function).where(Function.package_version_id == version.id).order_by(Function.name)).all()
+    functions = session.scalars(
+        select(Function).where(Function.package_version_id == version.id).order_by(Function.name)
+    ).all()
     organization = session.get_one(Organization, package.organization_id)
     return PackageView(package, version, functions, None if organization.is_personal else organization)
 
 
 def _row(session: Session, actor: Actor, package_id: UUID) -> Package:
-    package = session.scalars(select(Package).where(Package.id == package_id, Package.organization_id.in_(actor.organization_ids))).first()
+    package = session.scalars(
+        select(Package).where(Package.id == package_id, Package.organization_id.in_(actor.organization_ids))
+    ).first()
     if package is None:
         raise _absent()
     return package

@@ -30,7 +30,14 @@ def cancel(session: Session, actor: Actor, task_id: UUID) -> Task:
         task.claimable, task.held, task.not_before = False, None, None
         task.completed_at = func.clock_timestamp()
         task.error_code, task.error_message = "cancelled", MESSAGE
-        session.add(Event(organization_id=task.organization_id, task_id=task.id, kind="TaskFinished", data={"state": TaskState.CANCELLED}))
+        session.add(
+            Event(
+                organization_id=task.organization_id,
+                task_id=task.id,
+                kind="TaskFinished",
+                data={"state": TaskState.CANCELLED},
+            )
+        )
         session.execute(text("SELECT pg_notify('mecapy_ended', :key)"), {"key": f"task:{task.id}"})
     session.flush()
     session.refresh(task)

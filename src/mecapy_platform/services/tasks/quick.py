@@ -1,7 +1,10 @@
-"""The short way of a submit and of a look: one statement for all callers of a moment, each in its own scope of row-level security.
+"""The short way of a submit and of a look.
 
-It takes only what services/tasks/submit has accepted in the same form a moment ago and what needs nothing else looked up. Whatever it
-does not take, or what does not come out as expected, goes the long way, which alone says why something is refused.
+One statement for all callers of a moment, each in its own scope of row-level security.
+
+It takes only what services/tasks/submit has accepted in the same form a moment ago and what needs nothing else looked
+up. Whatever it does not take, or what does not come out as expected, goes the long way, which alone says why something
+is refused.
 """
 
 import json
@@ -60,8 +63,12 @@ class QuickTasks:
     def __init__(self, database_url: str, settings: Settings) -> None:
         self._known: OrderedDict[object, Known] = OrderedDict()
         limit = str(settings.organization_max_queued).encode()
-        self._submits = Gate[datetime](AsyncWire(database_url, APP_STATEMENTS), "submit", write=_groups, read=_created, parameters=(limit,))
-        self._looks = Gate[dict[str, Any]](AsyncWire(database_url, APP_STATEMENTS), "tasks", write=_questions, read=_found)
+        self._submits = Gate[datetime](
+            AsyncWire(database_url, APP_STATEMENTS), "submit", write=_groups, read=_created, parameters=(limit,)
+        )
+        self._looks = Gate[dict[str, Any]](
+            AsyncWire(database_url, APP_STATEMENTS), "tasks", write=_questions, read=_found
+        )
 
     async def close(self) -> None:
         await self._submits.close()
@@ -79,8 +86,16 @@ class QuickTasks:
         return Draft(new_id(), columns_of(actor, request, (view.function, view.version, view.package), {}), known)
 
     def remember(self, actor: Actor, scope: Scope, request: TaskRequest, view: TaskView, catalog: int | None) -> None:
-        """Keep what the long way found, where the short way could have taken it. `catalog` was read before anything else."""
-        if catalog is None or request.files or view.version.status != VersionStatus.READY or view.function.options.get("needs"):
+        """Keep what the long way found, where the short way could have taken it.
+
+        `catalog` was read before anything else.
+        """
+        if (
+            catalog is None
+            or request.files
+            or view.version.status != VersionStatus.READY
+            or view.function.options.get("needs")
+        ):
             return
         self._known[_key(actor, scope, request)] = Known(view, catalog, time.monotonic() + KNOWN_SECONDS)
         while len(self._known) > KNOWN_MOST:
@@ -99,7 +114,10 @@ class QuickTasks:
 
 
 def catalog_of(session: Session, actor: Actor) -> int | None:
-    """Grows with every change of what a name may mean to the actor. The short way compares it in the statement that submits."""
+    """Grows with every change of what a name may mean to the actor.
+
+    The short way compares it in the statement that submits.
+    """
     query = select(func.sum(Organization.catalog)).where(Organization.id.in_(actor.organization_ids))
     found = session.scalar(query)
     return None if found is None else int(found)
@@ -120,14 +138,22 @@ def _groups(questions: Sequence[Mapping[str, Any]]) -> object:
         if group is None:
             group = {name: _plain(columns[name]) for name in (*GROUP, *GROUP_TEXTS)}
             visible = [str(one) for one in actor.organization_ids]
-            group |= {"scope": ",".join(str(one) for one in scope), "visible": visible, "catalog": draft.known.catalog, "tasks": []}
+            group |= {
+                "scope": ",".join(str(one) for one in scope),
+                "visible": visible,
+                "catalog": draft.known.catalog,
+                "tasks": [],
+            }
             groups[key] = group
         group["tasks"].append({"id": str(draft.id), **{name: columns[name] for name in TASK}})
     return list(groups.values())
 
 
 def _created(questions: Sequence[Mapping[str, Any]], rows: Sequence[Row]) -> list[datetime | None]:
-    made = {(task_id or b"").decode(): datetime.fromisoformat((created or b"").decode()).astimezone(UTC) for task_id, created in rows}
+    made = {
+        (task_id or b"").decode(): datetime.fromisoformat((created or b"").decode()).astimezone(UTC)
+        for task_id, created in rows
+    }
     return [made.get(str(question["draft"].id)) for question in questions]
 
 

@@ -11,7 +11,17 @@ from sqlalchemy.orm import Session
 from mecapy_platform.core.access import Actor
 from mecapy_platform.core.errors import NotFoundError
 from mecapy_platform.core.states import TaskState
-from mecapy_platform.db.tables import Artifact, Attempt, Function, Node, Organization, Package, PackageVersion, Task, TaskLog
+from mecapy_platform.db.tables import (
+    Artifact,
+    Attempt,
+    Function,
+    Node,
+    Organization,
+    Package,
+    PackageVersion,
+    Task,
+    TaskLog,
+)
 
 NODE_SEEN = text("interval '60 seconds'")
 COUNTED_AHEAD = 1000
@@ -57,7 +67,9 @@ class Waiting:
 
 
 def get_task(session: Session, actor: Actor, task_id: UUID) -> Task:
-    task = session.scalars(select(Task).where(Task.id == task_id, Task.organization_id.in_(actor.organization_ids))).first()
+    task = session.scalars(
+        select(Task).where(Task.id == task_id, Task.organization_id.in_(actor.organization_ids))
+    ).first()
     if task is None:
         raise NotFoundError("task_not_found", "There is no such task.")
     return task
@@ -101,7 +113,11 @@ def attempts(session: Session, actor: Actor, task_id: UUID) -> list[Attempt]:
 
 def artifacts(session: Session, actor: Actor, task_id: UUID) -> list[Artifact]:
     """What the last attempt left; the files of earlier ones are not its result."""
-    query = select(Artifact).join(Task, Task.id == Artifact.task_id).where(Artifact.task_id == task_id, Artifact.attempt == Task.attempts)
+    query = (
+        select(Artifact)
+        .join(Task, Task.id == Artifact.task_id)
+        .where(Artifact.task_id == task_id, Artifact.attempt == Task.attempts)
+    )
     query = query.where(Artifact.organization_id.in_(actor.organization_ids))
     return list(session.scalars(query.order_by(Artifact.kind, Artifact.name)))
 
@@ -109,7 +125,9 @@ def artifacts(session: Session, actor: Actor, task_id: UUID) -> list[Artifact]:
 def logs(session: Session, actor: Actor, task_id: UUID, *, after: int = 0, limit: int = 1000) -> LogPage:
     """Lines with an index of at least `after`."""
     task = get_task(session, actor, task_id)
-    query = select(TaskLog).where(TaskLog.task_id == task_id, TaskLog.organization_id.in_(actor.organization_ids), TaskLog.index >= after)
+    query = select(TaskLog).where(
+        TaskLog.task_id == task_id, TaskLog.organization_id.in_(actor.organization_ids), TaskLog.index >= after
+    )
     entries = list(session.scalars(query.order_by(TaskLog.index).limit(limit)))
     is_last = len(entries) < limit
     return LogPage(entries, entries[-1].index + 1 if entries else after, TaskState(task.state).is_final and is_last)

@@ -17,22 +17,34 @@ def resolve(session: Session, actor: Actor, request: TaskRequest) -> Resolved:
     """The function, its version and its package. Without a version: the newest one that is not broken."""
     package = _package(session, actor, request)
     if package.visibility == "private" and package.owner_id != actor.user_id:
-        raise ForbiddenError("package_private", f"Package {package.name} is private to its owner; ask them to make it internal.")
+        raise ForbiddenError(
+            "package_private", f"Package {package.name} is private to its owner; ask them to make it internal."
+        )
     if package.archived_at is not None:
-        raise ConflictError("package_archived", f"Package {package.name} is archived; its owner can bring it back with unarchive.")
+        raise ConflictError(
+            "package_archived", f"Package {package.name} is archived; its owner can bring it back with unarchive."
+        )
     version = session.scalars(_versions(actor, package, request.version).limit(1)).first()
     if version is None:
         wanted = (
-            f"version {request.version} of package {package.name}" if request.version else f"a usable version of package {package.name}"
+            f"version {request.version} of package {package.name}"
+            if request.version
+            else f"a usable version of package {package.name}"
         )
         raise NotFoundError("version_not_found", f"There is no {wanted}.")
     if version.status == VersionStatus.ERROR:
-        raise ConflictError("version_broken", f"Version {version.version} of {package.name} did not build: {version.error_message}")
+        raise ConflictError(
+            "version_broken", f"Version {version.version} of {package.name} did not build: {version.error_message}"
+        )
     function = session.scalars(
-        select(Function).where(Function.package_version_id == version.id, Function.name == request.function, _own(actor, Function))
+        select(Function).where(
+            Function.package_version_id == version.id, Function.name == request.function, _own(actor, Function)
+        )
     ).first()
     if function is None:
-        raise NotFoundError("function_not_found", f"Package {package.name} {version.version} has no function {request.function!r}.")
+        raise NotFoundError(
+            "function_not_found", f"Package {package.name} {version.version} has no function {request.function!r}."
+        )
     return function, version, package
 
 
@@ -48,12 +60,16 @@ def _package(session: Session, actor: Actor, request: TaskRequest) -> Package:
                 Organization.slug.in_([owner, PERSONAL + owner])
             )
         else:
-            query = query.order_by((Package.organization_id == actor.organization.organization_id).desc(), Package.created_at)
+            query = query.order_by(
+                (Package.organization_id == actor.organization.organization_id).desc(), Package.created_at
+            )
     else:
         raise InvalidInputError("package_missing", 'Say which package: its name, or "owner/name".')
     package = session.scalars(query.limit(1)).first()
     if package is None:
-        raise NotFoundError("package_not_found", f"There is no package {request.package or request.package_id} that you can see.")
+        raise NotFoundError(
+            "package_not_found", f"There is no package {request.package or request.package_id} that you can see."
+        )
     return package
 
 

@@ -26,7 +26,18 @@ from mecapy_platform.services.tasks.resolve import Resolved, resolve
 from mecapy_platform.settings import Settings
 
 COPIED: tuple[str, ...] = (
-    *("organization_id", "function_id", "package_version_id", "name", "priority", "lane", "rank", "inputs", "files", "inputs_digest"),
+    *(
+        "organization_id",
+        "function_id",
+        "package_version_id",
+        "name",
+        "priority",
+        "lane",
+        "rank",
+        "inputs",
+        "files",
+        "inputs_digest",
+    ),
     *("cpu", "memory_mb", "timeout_seconds", "retries", "package_digest", "environment_digest", "interpreter"),
 )
 UNTRIED: dict[str, Any] = {"attempts": 0, "machine_failures": 0, "own_failures": 0, "parked": False}
@@ -51,7 +62,10 @@ def submit(
     idempotency_key: str | None = None,
     looked: _Looked | None = None,
 ) -> Submitted:
-    """Write one queued task. The same key with the same request answers the task that exists; with another one, ConflictError."""
+    """Write one queued task.
+
+    The same key with the same request answers the task that exists; with another one, ConflictError.
+    """
     looked = looked or _Looked()
     named = (request.package, request.package_id, request.version, request.function)
     resolved = looked.resolved.get(named) or looked.resolved.setdefault(named, resolve(session, actor, request))
@@ -119,7 +133,11 @@ def columns_of(actor: Actor, request: TaskRequest, resolved: Resolved, files: di
     inputs = dict(request.inputs)
     if function.inputs is not None:
         inputs = check_inputs(
-            function.inputs, inputs, files, free=function.free_inputs, units=function.options.get("units") or UnitSystem.SI
+            function.inputs,
+            inputs,
+            files,
+            free=function.free_inputs,
+            units=function.options.get("units") or UnitSystem.SI,
         )
     is_ready = version.status == VersionStatus.READY
     return {
@@ -162,10 +180,14 @@ def _queued(task: Task) -> Event:
 def _view(session: Session, actor: Actor, task: Task, resolved: Resolved) -> TaskView:
     function, version, package = resolved
     owner = next((one.slug for one in actor.visible if one.organization_id == package.organization_id), None)
-    return TaskView(task, function, version, package, owner or session.get_one(Organization, package.organization_id).slug)
+    return TaskView(
+        task, function, version, package, owner or session.get_one(Organization, package.organization_id).slug
+    )
 
 
-def _claim_key(session: Session, actor: Actor, organization_id: UUID, key: str, digest: str, task_id: UUID) -> Task | None:
+def _claim_key(
+    session: Session, actor: Actor, organization_id: UUID, key: str, digest: str, task_id: UUID
+) -> Task | None:
     """Take the key for a new task, or return the task that already has it."""
     taken = session.execute(
         insert(IdempotencyKey)
@@ -177,12 +199,17 @@ def _claim_key(session: Session, actor: Actor, organization_id: UUID, key: str, 
         return None
     found = session.get_one(IdempotencyKey, (organization_id, actor.user_id, key))
     if found.body_digest != digest:
-        raise ConflictError("idempotency_conflict", "This Idempotency-Key was used with another request; use a new key for a new task.")
+        raise ConflictError(
+            "idempotency_conflict", "This Idempotency-Key was used with another request; use a new key for a new task."
+        )
     return get_task(session, actor, found.task_id)
 
 
 def _check_queue(session: Session, organization_id: UUID, limits: Settings) -> None:
-    """Refuse above the limit on queued tasks. The count is the sweep's, a few seconds old, so a burst may pass it a little."""
+    """Refuse above the limit on queued tasks.
+
+    The count is the sweep's, a few seconds old, so a burst may pass it a little.
+    """
     queued = session.scalar(select(func.sum(LaneShare.queued)).where(LaneShare.organization_id == organization_id)) or 0
     if queued >= limits.organization_max_queued:
         raise QuotaExceededError(
@@ -195,16 +222,22 @@ def _files(session: Session, actor: Actor, function: Function, request: TaskRequ
     if not request.files:
         return {}
     query = select(Upload).where(
-        Upload.id.in_(list(request.files.values())), Upload.user_id == actor.user_id, Upload.organization_id == function.organization_id
+        Upload.id.in_(list(request.files.values())),
+        Upload.user_id == actor.user_id,
+        Upload.organization_id == function.organization_id,
     )
     uploads = {upload.id: upload for upload in session.scalars(query)}
     missing = [
-        Problem(f"files.{port}", "upload_not_found", "There is no such upload, or it has expired; upload the file again.")
+        Problem(
+            f"files.{port}", "upload_not_found", "There is no such upload, or it has expired; upload the file again."
+        )
         for port, upload_id in request.files.items()
         if upload_id not in uploads
     ]
     if missing:
-        raise InvalidInputError("upload_not_found", "A file input names an upload that does not exist.", problems=missing)
+        raise InvalidInputError(
+            "upload_not_found", "A file input names an upload that does not exist.", problems=missing
+        )
     for upload in uploads.values():
         upload.is_used = True
     names = ("key", "filename", "extension", "size_bytes", "sha256")
@@ -222,7 +255,9 @@ def _check_extensions(function: Function, files: Mapping[str, Any]) -> None:
             message = f"{file['filename']} should end in {', '.join('.' + one for one in sorted(allowed))}."
             problems.append(Problem(f"files.{port}", "file_extension_refused", message))
     if problems:
-        raise InvalidInputError("file_extension_refused", "A file has an extension that its port does not take.", problems=problems)
+        raise InvalidInputError(
+            "file_extension_refused", "A file has an extension that its port does not take.", problems=problems
+        )
 
 
 def _timeout(function: Function, request: TaskRequest) -> float:
@@ -230,18 +265,24 @@ def _timeout(function: Function, request: TaskRequest) -> float:
         return function.timeout_seconds
     if request.timeout_seconds > function.timeout_seconds:
         message = f"The function allows {function.timeout_seconds:g} s; ask for that or less, or declare more in its manifest."
-        raise InvalidInputError("timeout_too_long", message, problems=[Problem("timeout_seconds", "timeout_too_long", message)])
+        raise InvalidInputError(
+            "timeout_too_long", message, problems=[Problem("timeout_seconds", "timeout_too_long", message)]
+        )
     return request.timeout_seconds
 
 
 def _check_fits(session: Session, function: Function) -> None:
     """A task that no worker can ever run is refused now instead of waiting for ever."""
-    nodes = session.execute(select(Node.cpu, Node.memory_mb, Node.tools).where(Node.seen_at > func.now() - NODE_SEEN)).all()
+    nodes = session.execute(
+        select(Node.cpu, Node.memory_mb, Node.tools).where(Node.seen_at > func.now() - NODE_SEEN)
+    ).all()
     needs = function.options.get("needs") or ()
     equipped = [node for node in nodes if set(needs) <= set(node.tools)]
     if nodes and not equipped:
         have = ", ".join(sorted({str(tool) for node in nodes for tool in node.tools})) or "none"
-        missing = ", ".join(tool for tool in needs if not any(tool in node.tools for node in nodes)) or " with ".join(needs)
+        missing = ", ".join(tool for tool in needs if not any(tool in node.tools for node in nodes)) or " with ".join(
+            needs
+        )
         raise InvalidInputError(
             "tool_missing",
             f"{function.name} needs {missing}, which no worker has (tools of the workers: {have}). Ask the operator to install it on a "

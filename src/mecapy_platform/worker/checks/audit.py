@@ -1,4 +1,7 @@
-"""Known vulnerabilities of the locked requirements: by pip-audit's service, else by an offline database, else said to be not checked."""
+"""Known vulnerabilities of the locked requirements.
+
+By pip-audit's service, else by an offline database, else said to be not checked.
+"""
 
 import hashlib
 import json
@@ -69,7 +72,9 @@ class Auditor:
         if self.database is None:
             return Audited(audited.findings, is_checked=False, said=f"not checked in full: {why}")
         rest = from_database(self.database, left, why)
-        return Audited(audited.findings + rest.findings, is_checked=rest.is_checked, said=f"{audited.said}; {rest.said}")
+        return Audited(
+            audited.findings + rest.findings, is_checked=rest.is_checked, said=f"{audited.said}; {rest.said}"
+        )
 
     def _remembered(self, packages: Sequence[tuple[str, str]]) -> Mapping[str, Any] | None:
         """The answer about the same versions of less than an hour ago: a redeploy asks nobody."""
@@ -91,11 +96,20 @@ class Auditor:
             return None, "the service did not answer a moment ago"
         self.cache.mkdir(parents=True, exist_ok=True)
         question = json.dumps({"cache": str(self.cache), "seconds": self.seconds, "packages": packages})
-        environment = {"HOME": str(self.cache), **{name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}}
+        environment = {
+            "HOME": str(self.cache),
+            **{name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ},
+        }
         command = [sys.executable, "-m", SERVICE]
         try:
             done = subprocess.run(
-                command, input=question, capture_output=True, text=True, timeout=self.seconds, check=False, env=environment
+                command,
+                input=question,
+                capture_output=True,
+                text=True,
+                timeout=self.seconds,
+                check=False,
+                env=environment,
             )
             if done.returncode == 0:
                 marker.unlink(missing_ok=True)
@@ -114,10 +128,14 @@ class Auditor:
 def from_service(answer: Mapping[str, Any], packages: Sequence[tuple[str, str]]) -> Audited:
     versions = {canonicalize_name(name): version for name, version in packages}
     findings = [
-        _finding(one["package"], versions.get(canonicalize_name(one["package"]), ""), one["id"], one["summary"], one["fixed"])
+        _finding(
+            one["package"], versions.get(canonicalize_name(one["package"]), ""), one["id"], one["summary"], one["fixed"]
+        )
         for one in answer["vulnerabilities"]
     ]
-    return Audited(tuple(findings), is_checked=True, said=f"{len(packages) - len(answer['unknown'])} packages asked of the service")
+    return Audited(
+        tuple(findings), is_checked=True, said=f"{len(packages) - len(answer['unknown'])} packages asked of the service"
+    )
 
 
 def from_database(path: Path, packages: Sequence[tuple[str, str]], why: str = "") -> Audited:
@@ -131,7 +149,12 @@ def from_database(path: Path, packages: Sequence[tuple[str, str]], why: str = ""
             by_name.setdefault(canonicalize_name(str(advisory["package"])), []).append(advisory)
         findings = [
             _finding(
-                name, version, str(one["id"]), str(one.get("summary", "")), list(one.get("fixed", ())), str(one.get("severity", "high"))
+                name,
+                version,
+                str(one["id"]),
+                str(one.get("summary", "")),
+                list(one.get("fixed", ())),
+                str(one.get("severity", "high")),
             )
             for name, version in packages
             for one in by_name.get(canonicalize_name(name), ())
@@ -139,7 +162,9 @@ def from_database(path: Path, packages: Sequence[tuple[str, str]], why: str = ""
         ]
         said = f"{len(packages)} packages against the offline database of {database.get('updated', 'an unknown date')} ({why})"
     except (OSError, ValueError, KeyError, TypeError, AttributeError, InvalidSpecifier, InvalidVersion) as error:
-        return Audited((), is_checked=False, said=f"not checked: {why}, and the offline database cannot be read ({error})")
+        return Audited(
+            (), is_checked=False, said=f"not checked: {why}, and the offline database cannot be read ({error})"
+        )
     return Audited(tuple(findings), is_checked=True, said=said)
 
 
@@ -147,9 +172,21 @@ def _is_affected(version: str, ranges: Sequence[str]) -> bool:
     return any(SpecifierSet(one).contains(Version(version), prereleases=True) for one in ranges)
 
 
-def _finding(name: str, version: str, advisory: str, summary: str, fixed: Sequence[str], severity: str = "high") -> Finding:
+def _finding(
+    name: str, version: str, advisory: str, summary: str, fixed: Sequence[str], severity: str = "high"
+) -> Finding:
     advice = (
-        f"Ask for {name}>={fixed[0]}." if fixed else "There is no mended version yet; see whether it concerns you, or use another library."
+        f"Ask for {name}>={fixed[0]}."
+        if fixed
+        else "There is no mended version yet; see whether it concerns you, or use another library."
     )
     known = Severity(severity) if severity in set(Severity) else Severity.HIGH
-    return Finding(CheckName.VULNERABILITIES, advisory[:80], known, "requirements.txt", 0, f"{name} {version}: {summary}"[:400], advice)
+    return Finding(
+        CheckName.VULNERABILITIES,
+        advisory[:80],
+        known,
+        "requirements.txt",
+        0,
+        f"{name} {version}: {summary}"[:400],
+        advice,
+    )

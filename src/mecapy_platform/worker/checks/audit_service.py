@@ -1,7 +1,7 @@
 """Asks pip-audit's service about exact versions, in a process of its own that is killed when it takes too long.
 
-The only place that imports pip-audit. Reads `{"cache": folder, "seconds": n, "packages": [[name, version], ..]}` on stdin, writes
-`{"vulnerabilities": [..], "unknown": [..]}` on stdout.
+The only place that imports pip-audit. Reads `{"cache": folder, "seconds": n, "packages": [[name, version], ..]}` on
+stdin, writes `{"vulnerabilities": [..], "unknown": [..]}` on stdout.
 """
 
 import json
@@ -35,7 +35,13 @@ def main() -> int:
         for one in vulnerabilities:
             fixed = [str(version) for version in one.fix_versions]
             found.append(
-                {"package": spec.name, "id": one.id, "summary": one.description[:300], "fixed": fixed, "aliases": sorted(one.aliases)}
+                {
+                    "package": spec.name,
+                    "id": one.id,
+                    "summary": one.description[:300],
+                    "fixed": fixed,
+                    "aliases": sorted(one.aliases),
+                }
             )
     json.dump({"vulnerabilities": found, "unknown": unknown}, sys.stdout)
     return 0

@@ -1,4 +1,7 @@
-"""Functions under RestrictedPython at run: the guards are laid beside the inputs, read-only, and the guest runs the handler under them."""
+"""Functions under RestrictedPython at run.
+
+The guards are laid beside the inputs, read-only, and the guest runs the handler under them.
+"""
 
 import json
 import shutil
@@ -18,7 +21,10 @@ def is_restricted(options: Mapping[str, Any]) -> bool:
 
 
 def lay_guards(inputs: Path) -> None:
-    """Into `inputs`/policy, with the compiled files beside the sources: compiling them anew would cost each call 0.1 s."""
+    """Into `inputs`/policy, with the compiled files beside the sources.
+
+    Compiling them anew would cost each call 0.1 s.
+    """
     library, guards = restricted_sources()
     folder = inputs / "policy"
     shutil.copytree(library, folder / "RestrictedPython", ignore=SKIPPED)

@@ -1,4 +1,7 @@
-"""Checks one version before it may run: sources in a sandbox, imports by what they resolve to, requirements by what is known of them."""
+"""Checks one version before it may run.
+
+Sources in a sandbox, imports by what they resolve to, requirements by what is known of them.
+"""
 
 import json
 import time
@@ -23,7 +26,14 @@ from mecapy_platform.worker.checks.tools import ensure_scanner
 from mecapy_platform.worker.context import WorkerContext
 
 OLDEST_SCANNER = (3, 11)
-SCANNED = (CheckName.SOURCES, CheckName.HOSTILE, CheckName.BANDIT, CheckName.IMPORTS, CheckName.RESTRICTED_PYTHON, CheckName.SECRETS)
+SCANNED = (
+    CheckName.SOURCES,
+    CheckName.HOSTILE,
+    CheckName.BANDIT,
+    CheckName.IMPORTS,
+    CheckName.RESTRICTED_PYTHON,
+    CheckName.SECRETS,
+)
 OF_AN_ENVIRONMENT = (CheckName.IMPORTS, CheckName.RESTRICTED_PYTHON, CheckName.VULNERABILITIES, CheckName.LICENCES)
 NAMED_PROBLEMS = 50
 
@@ -39,7 +49,10 @@ class Review:
     imports: tuple[Import, ...] = ()
 
     def sources(self, interpreter: Interpreter) -> None:
-        """Static checks over every file, in a sandbox of their own; what stops a version stops it here, before anything of it runs."""
+        """Static checks over every file, in a sandbox of their own.
+
+        What stops a version stops it here, before anything of it runs.
+        """
         wanted = [str(check) for check in SCANNED if self.report.policy.runs(check)]
         if not wanted:
             return
@@ -67,10 +80,17 @@ class Review:
         self.stop_if_found()
 
     def loaded(self, told: object) -> None:
-        """What importing the handlers really loaded, as the sandbox told it; tenants' code was there and may have lied."""
+        """What importing the handlers really loaded, as the sandbox told it.
+
+        Tenants' code was there and may have lied.
+        """
         if not self.report.policy.runs(CheckName.IMPORTS) or not isinstance(told, Mapping):
             return
-        read = {str(name): [str(one) for one in where] for name, where in told.items() if isinstance(where, list) and len(where) == 4}
+        read = {
+            str(name): [str(one) for one in where]
+            for name, where in told.items()
+            if isinstance(where, list) and len(where) == 4
+        }
         known = {(one.rule, one.why) for one in self.report.findings}
         found = judge_loaded(read, denied=self.report.policy.imports.denied)
         self.report.add([one for one in found if (one.rule, one.why) not in known])
@@ -87,7 +107,9 @@ class Review:
         stopping = self.report.stopping
         if not stopping:
             return
-        problems = [Problem(f"{one.file}:{one.line}", one.rule, f"{one.why} {one.advice}") for one in stopping[:NAMED_PROBLEMS]]
+        problems = [
+            Problem(f"{one.file}:{one.line}", one.rule, f"{one.why} {one.advice}") for one in stopping[:NAMED_PROBLEMS]
+        ]
         more = len(stopping) - NAMED_PROBLEMS
         checks = ", ".join(sorted({str(one.check) for one in stopping}))
         more_said = f" ({more} more are in the report)" if more > 0 else ""
@@ -98,9 +120,16 @@ class Review:
         context, settings = self.context, self.context.settings
         scanner = self._scanner_interpreter(interpreter)
         tools = ensure_scanner(context.cache_dir, scanner)
-        body = {"checks": wanted, "seconds": settings.scan_seconds, "restricted": self._restricted_files(), "formula": FORMULA}
+        body = {
+            "checks": wanted,
+            "seconds": settings.scan_seconds,
+            "restricted": self._restricted_files(),
+            "formula": FORMULA,
+        }
         limits = Limits(1, settings.scan_memory_mb, settings.scan_seconds + 20, 64 << 20, processes=64)
-        answer = ask_sandbox(context, self.build, Question(body, limits, "scan"), self.package, Environment(scanner.executable, tools))
+        answer = ask_sandbox(
+            context, self.build, Question(body, limits, "scan"), self.package, Environment(scanner.executable, tools)
+        )
         found = self._read(answer.collected.result)
         if found is None:
             how = answer.ended.detail or answer.ended.reason
@@ -142,18 +171,30 @@ class Review:
             return
         names = sorted({one.module.partition(".")[0] for one in self.imports})
         limits = Limits(1, 512, 30, 16 << 20, processes=16)
-        answer = ask_sandbox(self.context, self.build, Question({"names": names}, limits, "imports"), self.package, environment)
+        answer = ask_sandbox(
+            self.context, self.build, Question({"names": names}, limits, "imports"), self.package, environment
+        )
         try:
             told = json.loads(answer.collected.result or b"")
-            resolved = {name: Resolved(Origin(one[0]), str(one[1]), str(one[2]), str(one[3])) for name, one in told["names"].items()}
-            dependencies = [{key: str(one[key])[:200] for key in ("name", "version", "licence")} for one in told["distributions"]]
+            resolved = {
+                name: Resolved(Origin(one[0]), str(one[1]), str(one[2]), str(one[3]))
+                for name, one in told["names"].items()
+            }
+            dependencies = [
+                {key: str(one[key])[:200] for key in ("name", "version", "licence")} for one in told["distributions"]
+            ]
         except (ValueError, KeyError, TypeError, IndexError):
             self.report.not_checked[CheckName.IMPORTS] = f"not checked: {answer.ended.detail or answer.ended.reason}"
             return
         self.report.dependencies = dependencies
         self._licences(dependencies)
         listed = policy.imports.listed if policy.imports.libraries is Libraries.LISTED else None
-        self.report.add([*judge_imports(self.imports, resolved, denied=policy.imports.denied, listed=listed), *judge_shadows(resolved)])
+        self.report.add(
+            [
+                *judge_imports(self.imports, resolved, denied=policy.imports.denied, listed=listed),
+                *judge_shadows(resolved),
+            ]
+        )
 
     def _licences(self, dependencies: list[dict[str, str]]) -> None:
         own = (self.build.version.manifest.get("package") or {}).get("license") or "none declared"
@@ -162,7 +203,9 @@ class Review:
             if not one["licence"]:
                 why = f"{one['name']} {one['version']} names no licence in its metadata."
                 advice = "Look it up at the project before you pass results on."
-                self.report.add([Finding(CheckName.LICENCES, "licence_unknown", Severity.LOW, "requirements.txt", 0, why, advice)])
+                self.report.add(
+                    [Finding(CheckName.LICENCES, "licence_unknown", Severity.LOW, "requirements.txt", 0, why, advice)]
+                )
 
     def _awaited(self, audited: "Future[Audited]") -> Audited:
         seconds = self.context.settings.audit_wait_seconds
@@ -192,7 +235,9 @@ def start_audit(context: WorkerContext, policy: Policy, lock: str | None) -> "Fu
     if not policy.runs(CheckName.VULNERABILITIES):
         return None
     settings = context.settings
-    auditor = Auditor(context.cache_dir / "audit", settings.audit_seconds, settings.audit_service, settings.audit_database)
+    auditor = Auditor(
+        context.cache_dir / "audit", settings.audit_seconds, settings.audit_service, settings.audit_database
+    )
     pool = ThreadPoolExecutor(1, thread_name_prefix="audit")
     try:
         return pool.submit(auditor.audit, lock)

@@ -1,4 +1,7 @@
-"""The scanner as a folder that a sandbox can be shown: Bandit, RestrictedPython and our checks, copied once from this installation."""
+"""The scanner as a folder that a sandbox can be shown.
+
+Bandit, RestrictedPython and our checks, copied once from this installation.
+"""
 
 import hashlib
 import importlib.util
@@ -13,7 +16,13 @@ from mecapy_platform.core.errors import ConfigurationError
 from mecapy_platform.embedded.interpreters import Interpreter
 from mecapy_platform.worker.packages import publish
 
-DISTRIBUTIONS = {"bandit": "bandit", "stevedore": "stevedore", "PyYAML": "yaml", "rich": "rich", "RestrictedPython": "RestrictedPython"}
+DISTRIBUTIONS = {
+    "bandit": "bandit",
+    "stevedore": "stevedore",
+    "PyYAML": "yaml",
+    "rich": "rich",
+    "RestrictedPython": "RestrictedPython",
+}
 OWN = ("__init__.py", "core/__init__.py", "core/errors.py", "core/checks", "scan")
 SKIPPED = shutil.ignore_patterns("*.so", "tests", "*.pyi")
 COMPILE_SECONDS = 120.0
@@ -81,7 +90,9 @@ def _copy_own(target: Path) -> None:
 def _folder(module: str) -> Path:
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
-        raise ConfigurationError("scanner_missing", f"{module} is not installed on this worker; it comes with mecapy-platform[server].")
+        raise ConfigurationError(
+            "scanner_missing", f"{module} is not installed on this worker; it comes with mecapy-platform[server]."
+        )
     return Path(spec.origin).parent
 
 

@@ -6,12 +6,23 @@ PROCESS = frozenset(
         *(f"os.{kind}{end}" for kind in ("exec", "spawn") for end in ("l", "le", "lp", "lpe", "v", "ve", "vp", "vpe")),
         *("os.posix_spawn", "os.posix_spawnp", "_posixsubprocess.fork_exec", "asyncio.create_subprocess_shell"),
         *("asyncio.create_subprocess_exec",),
-        *(f"subprocess.{name}" for name in ("run", "call", "check_call", "check_output", "Popen", "getoutput", "getstatusoutput")),
+        *(
+            f"subprocess.{name}"
+            for name in ("run", "call", "check_call", "check_output", "Popen", "getoutput", "getstatusoutput")
+        ),
     )
 )
 RUNNERS = frozenset(
     (
-        *("builtins.exec", "builtins.eval", "builtins.compile", "builtins.execfile", "timeit.timeit", "timeit.repeat", "cProfile.run"),
+        *(
+            "builtins.exec",
+            "builtins.eval",
+            "builtins.compile",
+            "builtins.execfile",
+            "timeit.timeit",
+            "timeit.repeat",
+            "cProfile.run",
+        ),
         *("profile.run", "pdb.run", "pdb.runeval", "code.InteractiveInterpreter.runsource", "codeop.compile_command"),
     )
 )
@@ -20,14 +31,44 @@ CODE_READERS = frozenset(("marshal.loads", "marshal.load"))
 DANGEROUS = PROCESS | RUNNERS | frozenset(("builtins.__import__", "importlib.import_module"))
 DECODING = frozenset(
     (
-        *("base64.b64decode", "base64.standard_b64decode", "base64.urlsafe_b64decode", "base64.b32decode", "base64.b16decode"),
-        *("base64.b85decode", "base64.a85decode", "base64.decodebytes", "binascii.unhexlify", "binascii.a2b_hex", "binascii.a2b_base64"),
-        *("zlib.decompress", "gzip.decompress", "bz2.decompress", "lzma.decompress", "codecs.decode", "marshal.loads", "builtins.chr"),
+        *(
+            "base64.b64decode",
+            "base64.standard_b64decode",
+            "base64.urlsafe_b64decode",
+            "base64.b32decode",
+            "base64.b16decode",
+        ),
+        *(
+            "base64.b85decode",
+            "base64.a85decode",
+            "base64.decodebytes",
+            "binascii.unhexlify",
+            "binascii.a2b_hex",
+            "binascii.a2b_base64",
+        ),
+        *(
+            "zlib.decompress",
+            "gzip.decompress",
+            "bz2.decompress",
+            "lzma.decompress",
+            "codecs.decode",
+            "marshal.loads",
+            "builtins.chr",
+        ),
         *("builtins.bytes.fromhex", "bytes.fromhex", "builtins.bytearray.fromhex", "pickle.loads"),
     )
 )
 NETWORK = (
-    *("urllib.request.", "urllib2.", "requests.", "http.client.", "httpx.", "aiohttp.", "socket.create_connection", "socket.socket"),
+    *(
+        "urllib.request.",
+        "urllib2.",
+        "requests.",
+        "http.client.",
+        "httpx.",
+        "aiohttp.",
+        "socket.create_connection",
+        "socket.socket",
+    ),
     *("ftplib.", "smtplib.", "telnetlib.", "paramiko.", "websocket.", "dns.resolver"),
 )
 DOWNLOADING = (
@@ -57,7 +98,18 @@ NATIVE_FUNCTIONS = frozenset(
             "mount",
             "umount2",
         ),
-        *("pivot_root", "chroot", "init_module", "finit_module", "delete_module", "bpf", "keyctl", "add_key", "memfd_create", "fexecve"),
+        *(
+            "pivot_root",
+            "chroot",
+            "init_module",
+            "finit_module",
+            "delete_module",
+            "bpf",
+            "keyctl",
+            "add_key",
+            "memfd_create",
+            "fexecve",
+        ),
         *(
             "execve",
             "execv",
@@ -76,6 +128,16 @@ NATIVE_FUNCTIONS = frozenset(
 )
 # What only an escape from a restricted interpreter needs.
 INSIDES = frozenset(
-    ("__subclasses__", "__globals__", "__builtins__", "__code__", "f_globals", "f_builtins", "f_locals", "gi_frame", "tb_frame")
+    (
+        "__subclasses__",
+        "__globals__",
+        "__builtins__",
+        "__code__",
+        "f_globals",
+        "f_builtins",
+        "f_locals",
+        "gi_frame",
+        "tb_frame",
+    )
 )
 GUARDED_OWNERS = frozenset(("os", "subprocess", "builtins", "pty", "_posixsubprocess"))

@@ -26,7 +26,8 @@ RISKY_MODULES = {
     "shutil",
 }
 HARMLESS = {
-    ("builtins", name) for name in ("set", "frozenset", "complex", "slice", "range", "bytearray", "list", "dict", "tuple", "object", "int")
+    ("builtins", name)
+    for name in ("set", "frozenset", "complex", "slice", "range", "bytearray", "list", "dict", "tuple", "object", "int")
 }
 MAX_OPERATIONS = 200_000
 
@@ -35,7 +36,9 @@ def scan_script(path: str, data: bytes) -> Iterator[Finding]:
     """A shell script or the like, by its lines."""
     for number, line in enumerate(data[: 1 << 20].decode("utf-8", "replace").splitlines(), 1):
         for rule, what in hostile_texts(line):
-            yield Finding(CheckName.HOSTILE, rule, Severity.HIGH, path, number, f"A line that shows that {what}.", ADVICE)
+            yield Finding(
+                CheckName.HOSTILE, rule, Severity.HIGH, path, number, f"A line that shows that {what}.", ADVICE
+            )
 
 
 def notebook_code(data: bytes) -> bytes:
@@ -46,7 +49,9 @@ def notebook_code(data: bytes) -> bytes:
     except (ValueError, AttributeError, TypeError, RecursionError):
         return b""
     lines = "\n".join(texts).splitlines()
-    return "\n".join(f"import os; os.system({line[1:]!r})" if line.startswith("!") else line for line in lines if line[:1] != "%").encode()
+    return "\n".join(
+        f"import os; os.system({line[1:]!r})" if line.startswith("!") else line for line in lines if line[:1] != "%"
+    ).encode()
 
 
 def scan_pickle(path: str, data: bytes) -> Iterator[Finding]:
@@ -56,7 +61,14 @@ def scan_pickle(path: str, data: bytes) -> Iterator[Finding]:
         for count, (operation, argument, _) in enumerate(pickletools.genops(data)):
             if count > MAX_OPERATIONS:
                 return
-            if operation.name in {"SHORT_BINUNICODE", "BINUNICODE", "UNICODE", "SHORT_BINSTRING", "BINSTRING", "STRING"}:
+            if operation.name in {
+                "SHORT_BINUNICODE",
+                "BINUNICODE",
+                "UNICODE",
+                "SHORT_BINSTRING",
+                "BINSTRING",
+                "STRING",
+            }:
                 texts = [*texts[-20:], str(argument)]
             named: tuple[str, str] | None = None
             if operation.name in {"GLOBAL", "INST"}:

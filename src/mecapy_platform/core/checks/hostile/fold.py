@@ -1,4 +1,7 @@
-"""Works out texts that a source hides in arithmetic: concatenations, formats, chr(), slices, decoders of constants. Runs nothing."""
+"""Works out texts that a source hides in arithmetic: concatenations, formats, chr(), slices, decoders of constants.
+
+Runs nothing.
+"""
 
 import ast
 import base64
@@ -41,11 +44,16 @@ DECODERS: Mapping[str, Callable[[bytes], bytes]] = {
 }
 
 
-PATHS = frozenset(("os.path.join", "os.path.expanduser", "pathlib.Path", "pathlib.PurePath", "pathlib.Path.home", "pathlib.PosixPath"))
+PATHS = frozenset(
+    ("os.path.join", "os.path.expanduser", "pathlib.Path", "pathlib.PurePath", "pathlib.Path.home", "pathlib.PosixPath")
+)
 
 
 class Folder:
-    """Folds expressions to constants. `constants` are names with one known value; `dotted` names what an expression calls."""
+    """Folds expressions to constants.
+
+    `constants` are names with one known value; `dotted` names what an expression calls.
+    """
 
     def __init__(self, constants: Mapping[str, Constant], dotted: Callable[[ast.expr], str | None]) -> None:
         self._constants = constants
@@ -114,7 +122,10 @@ class Folder:
         if not isinstance(value, str | bytes | tuple):
             return None
         if isinstance(node.slice, ast.Slice):
-            bounds = [None if one is None else self._whole(one, depth) for one in (node.slice.lower, node.slice.upper, node.slice.step)]
+            bounds = [
+                None if one is None else self._whole(one, depth)
+                for one in (node.slice.lower, node.slice.upper, node.slice.step)
+            ]
             return value[slice(*bounds)] if bounds[2] != 0 else None
         index = self.fold(node.slice, depth + 1)
         return value[index] if isinstance(index, int) and -len(value) <= index < len(value) else None
@@ -210,7 +221,11 @@ def _filled(pattern: str, values: Constant | None) -> str | None:
         return None
     given = values if isinstance(values, tuple) else (values,)
     try:
-        return str(pattern % tuple(HOLE if one is None else one for one in given))[:MAX_TEXT] if len(pattern) < 10_000 else None
+        return (
+            str(pattern % tuple(HOLE if one is None else one for one in given))[:MAX_TEXT]
+            if len(pattern) < 10_000
+            else None
+        )
     except (TypeError, ValueError, OverflowError, MemoryError):
         return None
 
@@ -225,7 +240,20 @@ def _plain(name: str, value: Constant) -> Constant | None:
 
 def _codec(value: Constant | None, codec: Constant | None) -> Constant | None:
     """Codecs of Python itself alone, and none that could grow without bound."""
-    known = {"utf-8", "utf8", "ascii", "latin-1", "latin1", "rot13", "rot_13", "rot-13", "hex", "hex_codec", "base64", "base64_codec"}
+    known = {
+        "utf-8",
+        "utf8",
+        "ascii",
+        "latin-1",
+        "latin1",
+        "rot13",
+        "rot_13",
+        "rot-13",
+        "hex",
+        "hex_codec",
+        "base64",
+        "base64_codec",
+    }
     if not isinstance(codec, str) or codec.lower() not in known or not isinstance(value, str | bytes):
         return None
     decoded = codecs.decode(value, codec)  # type: ignore[arg-type]  # the kind that fits differs by codec, and a misfit raises
@@ -239,7 +267,11 @@ def _text_method(value: str, method: str, arguments: list[Constant | None]) -> C
     if method in {"lower", "upper", "strip", "swapcase", "title", "capitalize"} and not arguments:
         return str(getattr(value, method)())
     if method == "replace" and len(arguments) > 1 and isinstance(first, str) and isinstance(arguments[1], str):
-        return value.replace(first, arguments[1])[:MAX_TEXT] if len(value) * (len(arguments[1]) + 1) < 10 * MAX_TEXT else None
+        return (
+            value.replace(first, arguments[1])[:MAX_TEXT]
+            if len(value) * (len(arguments[1]) + 1) < 10 * MAX_TEXT
+            else None
+        )
     if method == "format":
         return value.replace("{}", HOLE)
     if method == "encode":

@@ -10,7 +10,12 @@ from mecapy_platform.core.checks.findings import CheckName, Finding, Severity
 from mecapy_platform.core.checks.hostile.calls import DANGEROUS, INSIDES
 from mecapy_platform.core.checks.hostile.names import BUILTINS, Names
 
-RISKY = {name.rpartition(".")[2] for name in DANGEROUS} | {name.partition(".")[0] for name in DANGEROUS} | INSIDES | {"getattr", "open"}
+RISKY = (
+    {name.rpartition(".")[2] for name in DANGEROUS}
+    | {name.partition(".")[0] for name in DANGEROUS}
+    | INSIDES
+    | {"getattr", "open"}
+)
 
 
 def look_alikes(source: Source, _names: Names) -> Iterator[Finding]:
@@ -26,7 +31,13 @@ def look_alikes(source: Source, _names: Names) -> Iterator[Finding]:
                 severity = Severity.HIGH if plain in RISKY else Severity.LOW
                 why = f"A name in look-alike letters that Python reads as {plain}."
                 yield Finding(
-                    CheckName.HOSTILE, "look_alike_name", severity, source.path, token.start[0], why, "Write it in plain letters."
+                    CheckName.HOSTILE,
+                    "look_alike_name",
+                    severity,
+                    source.path,
+                    token.start[0],
+                    why,
+                    "Write it in plain letters.",
                 )
     except (tokenize.TokenError, SyntaxError, IndentationError):
         return

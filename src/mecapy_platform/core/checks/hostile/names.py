@@ -1,4 +1,7 @@
-"""Works out what the names of a source stand for: imports, aliases, getattr, __import__, builtins by subscript. Runs nothing."""
+"""Works out what the names of a source stand for: imports, aliases, getattr, __import__, builtins by subscript.
+
+Runs nothing.
+"""
 
 import ast
 import builtins
@@ -11,12 +14,22 @@ BUILTINS = frozenset(dir(builtins))
 IMPORTERS = ("builtins.__import__", "importlib.import_module", "importlib.__import__")
 PASSES = 3
 MAX_DEPTH = 60
-SPELLINGS = {"posix": "os", "nt": "os", "_socket": "socket", "_ctypes": "ctypes", "__builtins__": "builtins", "builtin": "builtins"}
+SPELLINGS = {
+    "posix": "os",
+    "nt": "os",
+    "_socket": "socket",
+    "_ctypes": "ctypes",
+    "__builtins__": "builtins",
+    "builtin": "builtins",
+}
 
 
 @dataclass
 class Names:
-    """One source's names. `hidden` are the expressions whose name had to be worked out: getattr of a text, a subscript of builtins."""
+    """One source's names.
+
+    `hidden` are the expressions whose name had to be worked out: getattr of a text, a subscript of builtins.
+    """
 
     tree: ast.AST
     aliases: dict[str, set[str]] = field(default_factory=dict)
@@ -108,7 +121,11 @@ class Names:
             and first is not None
         ):
             return self._attribute(node, first, node.func.args[0], depth)
-        if isinstance(node.func, ast.Attribute) and node.func.attr in {"get", "pop", "setdefault", "__getitem__"} and first is not None:
+        if (
+            isinstance(node.func, ast.Attribute)
+            and node.func.attr in {"get", "pop", "setdefault", "__getitem__"}
+            and first is not None
+        ):
             return self._member(node, node.func.value, first, depth)
         if isinstance(node.func, ast.Attribute) and node.func.attr in {"__getattribute__", "__getattr__"} and node.args:
             owner = node.func.value if len(node.args) == 1 else node.args[0]
@@ -116,7 +133,8 @@ class Names:
         return {
             f"{one}()"
             for one in called
-            if one in {"ctypes.CDLL", "ctypes.PyDLL", "ctypes.cdll.LoadLibrary", "socket.socket", "socket.create_connection"}
+            if one
+            in {"ctypes.CDLL", "ctypes.PyDLL", "ctypes.cdll.LoadLibrary", "socket.socket", "socket.create_connection"}
         }
 
     def _attribute(self, node: ast.AST, owner: ast.expr, name: ast.expr, depth: int) -> set[str]:
@@ -155,7 +173,9 @@ class Names:
         if isinstance(node, ast.Import):
             for one in node.names:
                 self.modules.add(one.name)
-                self._add(one.asname or one.name.partition(".")[0], one.name if one.asname else one.name.partition(".")[0])
+                self._add(
+                    one.asname or one.name.partition(".")[0], one.name if one.asname else one.name.partition(".")[0]
+                )
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             self.modules.add(node.module)
             for one in node.names:
@@ -195,7 +215,11 @@ class Names:
 
 
 def _pairs(target: ast.expr, value: ast.expr) -> Iterator[tuple[ast.expr, ast.expr]]:
-    if isinstance(target, ast.Tuple | ast.List) and isinstance(value, ast.Tuple | ast.List) and len(target.elts) == len(value.elts):
+    if (
+        isinstance(target, ast.Tuple | ast.List)
+        and isinstance(value, ast.Tuple | ast.List)
+        and len(target.elts) == len(value.elts)
+    ):
         yield from zip(target.elts, value.elts, strict=True)
     else:
         yield target, value

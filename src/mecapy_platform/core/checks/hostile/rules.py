@@ -11,7 +11,10 @@ from mecapy_platform.core.checks.hostile.names import Names
 from mecapy_platform.core.checks.hostile.texts import hostile_texts
 
 MAX_NESTED = 4  # exec of a text that execs a text ..
-LEAVE = "Write it as plain code. If a calculation truly needs this, ask an administrator of the organization to relax the check `hostile`."
+LEAVE = (
+    "Write it as plain code. If a calculation truly needs this, ask an administrator of the organization to "
+    "relax the check `hostile`."
+)
 HANDED_ON = frozenset(("builtins.exec", "builtins.eval"))
 Rule = Callable[[Source, Names], Iterator[Finding]]
 
@@ -29,7 +32,9 @@ def scan_source(source: Source, names: Names | None = None, depth: int = 0) -> l
     return sorted(found.values(), key=lambda finding: finding.line)
 
 
-def _finding(source: Source, node: ast.AST, rule: str, why: str, severity: Severity = Severity.HIGH, advice: str = LEAVE) -> Finding:
+def _finding(
+    source: Source, node: ast.AST, rule: str, why: str, severity: Severity = Severity.HIGH, advice: str = LEAVE
+) -> Finding:
     return Finding(CheckName.HOSTILE, rule, severity, source.path, getattr(node, "lineno", 0), why, advice)
 
 
@@ -41,7 +46,9 @@ def _calls(names: Names) -> Iterator[tuple[ast.Call, set[str]]]:
 
 def texts(source: Source, names: Names) -> Iterator[Finding]:
     """Texts of an attack, also when they are put together from parts; not in docstrings."""
-    shown = {id(node.value) for node in names.nodes() if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)}
+    shown = {
+        id(node.value) for node in names.nodes() if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
     inner = {id(part) for node in names.nodes() if isinstance(node, ast.JoinedStr) for part in node.values}
     known: dict[str, list[tuple[str, str]]] = {}
     for node in names.nodes():
@@ -66,7 +73,10 @@ def _spoken(value: object) -> Iterator[str]:
 
 
 def hidden_calls(source: Source, names: Names) -> Iterator[Finding]:
-    """A dangerous call whose name is hidden: getattr of a text, a subscript of builtins, an import by a made-up name."""
+    """A dangerous call whose name is hidden.
+
+    Getattr of a text, a subscript of builtins, an import by a made-up name.
+    """
     for node, called in _calls(names):
         risky = sorted(called & calls.DANGEROUS)
         if risky and _is_hidden(node.func, names):
@@ -78,20 +88,30 @@ def hidden_calls(source: Source, names: Names) -> Iterator[Finding]:
                 severity = Severity.HIGH if owners - {"builtins"} or is_called else Severity.MEDIUM
                 why = f"It takes an attribute of {min(owners)} by a name that is made up at run time."
                 yield _finding(source, node, "hidden_attribute", why, severity)
-        elif called & {"builtins.__import__", "importlib.import_module"} and node.args and _is_hidden_text(node.args[0], names):
-            yield _finding(source, node, "hidden_import", "It imports a module by a name that is put together from parts.")
+        elif (
+            called & {"builtins.__import__", "importlib.import_module"}
+            and node.args
+            and _is_hidden_text(node.args[0], names)
+        ):
+            yield _finding(
+                source, node, "hidden_import", "It imports a module by a name that is put together from parts."
+            )
 
 
 def _is_hidden(func: ast.expr, names: Names) -> bool:
     if id(func) in names.hidden:
         return True
-    return any(id(inner) in names.hidden for inner in ast.walk(func)) or (isinstance(func, ast.Name) and _is_bound_hidden(func.id, names))
+    return any(id(inner) in names.hidden for inner in ast.walk(func)) or (
+        isinstance(func, ast.Name) and _is_bound_hidden(func.id, names)
+    )
 
 
 def _is_bound_hidden(name: str, names: Names) -> bool:
     """`run = getattr(os, "system")` before `run(..)`."""
     for node in names.nodes():
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.NamedExpr) else []
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.NamedExpr) else []
+        )
         if any(isinstance(one, ast.Name) and one.id == name for one in targets):
             value = node.value  # type: ignore[attr-defined]  # both kinds have one
             if any(id(inner) in names.hidden for inner in ast.walk(value)):
@@ -112,7 +132,9 @@ def _is_hidden_text(node: ast.expr, names: Names) -> bool:
 def run_of_hidden_code(source: Source, names: Names) -> Iterator[Finding]:
     """exec, eval or compile of something decoded, fetched or computed."""
     wanted = calls.RUNNERS | calls.CODE_MAKERS
-    if not any(isinstance(node, ast.Name | ast.Attribute | ast.Call) and names.resolve(node) & wanted for node in names.nodes()):
+    if not any(
+        isinstance(node, ast.Name | ast.Attribute | ast.Call) and names.resolve(node) & wanted for node in names.nodes()
+    ):
         return
     decoded = _names_of(names, _decodes)
     yield from _passed_on(source, names, decoded)
@@ -124,12 +146,21 @@ def run_of_hidden_code(source: Source, names: Names) -> Iterator[Finding]:
             continue
         argument = node.args[0]
         if _decodes(argument, names, decoded):
-            yield _finding(source, node, "run_of_decoded_text", "It runs a text that it decodes first: what it does is hidden.")
+            yield _finding(
+                source, node, "run_of_decoded_text", "It runs a text that it decodes first: what it does is hidden."
+            )
         elif _downloads(argument, names, fetched):
             yield _finding(source, node, "run_of_download", "It runs what it fetches over the network.")
         elif not isinstance(argument, ast.Constant) and _is_unknown(argument, names):
             why = "It runs a text as code that is only known at run time."
-            yield _finding(source, node, "run_of_text", why, Severity.MEDIUM, "Prefer functions, ast.literal_eval or a parser of your own.")
+            yield _finding(
+                source,
+                node,
+                "run_of_text",
+                why,
+                Severity.MEDIUM,
+                "Prefer functions, ast.literal_eval or a parser of your own.",
+            )
 
 
 def _passed_on(source: Source, names: Names, decoded: set[str]) -> Iterator[Finding]:
@@ -137,7 +168,11 @@ def _passed_on(source: Source, names: Names, decoded: set[str]) -> Iterator[Find
     functions = {id(node.func) for node in names.nodes() if isinstance(node, ast.Call)}
     bound = {id(node.value) for node in names.nodes() if isinstance(node, ast.Assign | ast.Attribute)}
     for node in names.nodes():
-        if isinstance(node, ast.Name | ast.Attribute) and id(node) not in functions | bound and names.resolve(node) & HANDED_ON:
+        if (
+            isinstance(node, ast.Name | ast.Attribute)
+            and id(node) not in functions | bound
+            and names.resolve(node) & HANDED_ON
+        ):
             hides = any(_decodes(other, names, decoded) for other in names.nodes() if isinstance(other, ast.Call))
             why = "It hands exec or eval on as a value" + (", in a file that decodes texts." if hides else ".")
             yield _finding(source, node, "runner_as_value", why, Severity.HIGH if hides else Severity.MEDIUM)
@@ -151,7 +186,11 @@ def _decodes(node: ast.expr, names: Names, known: set[str]) -> bool:
             return True
         if isinstance(inner, ast.Name) and names.resolve(inner) & {"builtins.chr"}:
             return True
-        if isinstance(inner, ast.Subscript) and _is_backwards(inner) and isinstance(names.folder.fold(inner.value), str | bytes):
+        if (
+            isinstance(inner, ast.Subscript)
+            and _is_backwards(inner)
+            and isinstance(names.folder.fold(inner.value), str | bytes)
+        ):
             return True
     return False
 
@@ -182,7 +221,9 @@ def _names_of(names: Names, test: Callable[[ast.expr, Names, set[str]], bool]) -
     """Variables, and functions whose return value, came from such an expression."""
     known: set[str] = set()
     for _ in range(3):
-        known |= {target.id for target, value in names.assigned if isinstance(target, ast.Name) and test(value, names, known)}
+        known |= {
+            target.id for target, value in names.assigned if isinstance(target, ast.Name) and test(value, names, known)
+        }
         for node in names.nodes():
             if isinstance(node, ast.AugAssign | ast.For) and isinstance(node.target, ast.Name):
                 if test(node.value if isinstance(node, ast.AugAssign) else node.iter, names, known):
@@ -203,7 +244,9 @@ def shells(source: Source, names: Names) -> Iterator[Finding]:
         elif has_socket and called & {"os.dup2"}:
             yield _finding(source, node, "reverse_shell", "It puts a socket in the place of a standard stream.")
         elif called & calls.PROCESS and has_socket:
-            streams = {word.arg for word in node.keywords if word.arg in {"stdin", "stdout"} and _is_socket(word.value, names)}
+            streams = {
+                word.arg for word in node.keywords if word.arg in {"stdin", "stdout"} and _is_socket(word.value, names)
+            }
             if streams:
                 yield _finding(source, node, "reverse_shell", "It gives a socket to a program as a standard stream.")
             elif node.args and _downloads(node.args[0], names, _names_of(names, _downloads)):
@@ -251,9 +294,13 @@ def insides(source: Source, names: Names) -> Iterator[Finding]:
             continue
         walked = {one.attr for one in ast.walk(owner) if isinstance(one, ast.Attribute)}
         if name == "__subclasses__" and walked & {"__class__", "__bases__", "__base__", "__mro__"}:
-            yield _finding(source, node, "escape_by_subclasses", "It looks for classes of the interpreter from a harmless value.")
+            yield _finding(
+                source, node, "escape_by_subclasses", "It looks for classes of the interpreter from a harmless value."
+            )
         elif name == "__globals__" and (walked & {"__init__", "__class__", "__func__"} or isinstance(node, ast.Call)):
-            yield _finding(source, node, "escape_by_globals", "It takes the globals of another module from one of its functions.")
+            yield _finding(
+                source, node, "escape_by_globals", "It takes the globals of another module from one of its functions."
+            )
         elif name == "__subclasses__" and names.resolve(owner) & {"builtins.object"}:
             yield _finding(source, node, "escape_by_subclasses", "It lists every class of the interpreter.")
 
@@ -283,7 +330,9 @@ def environment(source: Source, names: Names) -> Iterator[Finding]:
         ):
             parent = parents.get(id(node))
             if isinstance(parent, ast.Call) and node in parent.args:
-                yield _finding(source, node, "environment_sent", "It takes the whole environment and speaks to the network.")
+                yield _finding(
+                    source, node, "environment_sent", "It takes the whole environment and speaks to the network."
+                )
 
 
 def forks(source: Source, names: Names) -> Iterator[Finding]:

@@ -85,7 +85,8 @@ BEGIN
         made_ := false;
         SELECT id INTO organization_ FROM organizations WHERE slug = slug_ AND source = 'issuer';
         IF organization_ IS NULL AND NOT EXISTS (SELECT FROM organizations WHERE slug = slug_) THEN
-            INSERT INTO organizations (slug, display_name, source) VALUES (slug_, slug_, 'issuer') RETURNING id INTO organization_;
+            INSERT INTO organizations (slug, display_name, source) VALUES (slug_, slug_,
+                'issuer') RETURNING id INTO organization_;
             made_ := true;
         END IF;
         CONTINUE WHEN organization_ IS NULL;
@@ -95,7 +96,8 @@ BEGIN
             WHERE memberships.role IS DISTINCT FROM excluded.role AND role_ <> 'user';
     END LOOP;
     DELETE FROM memberships m USING organizations o
-        WHERE m.user_id = user_ AND o.id = m.organization_id AND o.source = 'issuer' AND NOT (o.slug = ANY (organizations_));
+        WHERE m.user_id = user_ AND o.id = m.organization_id AND o.source = 'issuer'
+            AND NOT (o.slug = ANY (organizations_));
     RETURN user_;
 END $$
 """
@@ -112,12 +114,16 @@ def upgrade() -> None:
         op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}")
     op.execute("REVOKE ALL ON nodes, lane_shares, alembic_version FROM mecapy_app")
     op.execute("GRANT SELECT ON nodes, lane_shares TO mecapy_app")
-    op.execute("REVOKE INSERT, UPDATE, DELETE ON users, attempts, task_logs, artifacts FROM mecapy_app")  # written by workers and sign-in
+    op.execute(
+        "REVOKE INSERT, UPDATE, DELETE ON users, attempts, task_logs, artifacts FROM mecapy_app"
+    )  # written by workers and sign-in
     op.execute("REVOKE UPDATE, DELETE ON events FROM mecapy_app")
     for table in TENANT_TABLES:
         inside = f"(organization_id = {ORGANIZATIONS})"
         op.execute(f"CREATE POLICY tenant ON {table} TO mecapy_app USING {inside} WITH CHECK {inside}")
-    op.execute(f"CREATE POLICY tenant ON organizations TO mecapy_app USING (id = {ORGANIZATIONS}) WITH CHECK (id = {ORGANIZATIONS})")
+    op.execute(
+        f"CREATE POLICY tenant ON organizations TO mecapy_app USING (id = {ORGANIZATIONS}) WITH CHECK (id = {ORGANIZATIONS})"
+    )
     op.execute(
         f"CREATE POLICY tenant ON memberships TO mecapy_app USING (organization_id = {ORGANIZATIONS} OR user_id = {USER}) "
         f"WITH CHECK (organization_id = {ORGANIZATIONS})"
@@ -126,14 +132,17 @@ def upgrade() -> None:
         "CREATE POLICY tenant ON users FOR SELECT TO mecapy_app "
         f"USING (id = {USER} OR id IN (SELECT user_id FROM memberships WHERE organization_id = {ORGANIZATIONS}))"
     )
-    op.execute(f"CREATE POLICY tenant ON lane_shares FOR SELECT TO mecapy_app USING (organization_id = {ORGANIZATIONS})")
+    op.execute(
+        f"CREATE POLICY tenant ON lane_shares FOR SELECT TO mecapy_app USING (organization_id = {ORGANIZATIONS})"
+    )
     op.execute("CREATE POLICY reading ON nodes FOR SELECT TO mecapy_app USING (true)")
     for table in (*TENANT_TABLES, *PLATFORM_TABLES, "organizations", "memberships", "users"):
         op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
         op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
         op.execute(f"CREATE POLICY platform ON {table} TO mecapy_worker USING (true) WITH CHECK (true)")
     op.execute(
-        "ALTER TABLE tasks SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05, fillfactor = 85)"
+        "ALTER TABLE tasks SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05, "
+        "fillfactor = 85)"
     )
     op.execute("ALTER TABLE attempts SET (autovacuum_vacuum_scale_factor = 0.02, fillfactor = 85)")
     op.execute(SIGN_IN)

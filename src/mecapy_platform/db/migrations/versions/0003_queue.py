@@ -1,4 +1,6 @@
-"""The short ways of the queue: functions of 0003_queue.sql, a count of changes to each organization's catalog, and more vacuum.
+"""The short ways of the queue.
+
+Functions of 0003_queue.sql, a count of changes to each organization's catalog, and more vacuum.
 
 Revision ID: 0003
 """
@@ -22,8 +24,13 @@ def upgrade() -> None:
         if function.strip():
             op.get_bind().exec_driver_sql(function + "\n$$")
     for table, when in CATALOG.items():
-        op.execute(f"CREATE TRIGGER catalog AFTER {when} ON {table} FOR EACH ROW EXECUTE FUNCTION mecapy_catalog_changed()")
-    op.execute("REVOKE ALL ON FUNCTION mecapy_submit, mecapy_tasks, mecapy_claim_all, mecapy_finish, mecapy_catalog_changed FROM PUBLIC")
+        op.execute(
+            f"CREATE TRIGGER catalog AFTER {when} ON {table} FOR EACH ROW EXECUTE FUNCTION mecapy_catalog_changed()"
+        )
+    op.execute(
+        "REVOKE ALL ON FUNCTION mecapy_submit, mecapy_tasks, mecapy_claim_all, mecapy_finish, mecapy_catalog_changed "
+        "FROM PUBLIC"
+    )
     op.execute("GRANT CREATE ON SCHEMA public TO mecapy_worker")  # PostgreSQL asks it of a function's new owner
     op.execute("ALTER FUNCTION mecapy_catalog_changed OWNER TO mecapy_worker")
     op.execute("REVOKE CREATE ON SCHEMA public FROM mecapy_worker")
@@ -35,4 +42,6 @@ def upgrade() -> None:
             "autovacuum_vacuum_cost_delay = 0, fillfactor = 70)"
         )
     for table in ("lane_shares", "nodes"):
-        op.execute(f"ALTER TABLE {table} SET (autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0, fillfactor = 50)")
+        op.execute(
+            f"ALTER TABLE {table} SET (autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0, fillfactor = 50)"
+        )
