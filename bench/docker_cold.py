@@ -23,10 +23,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mecapy_platform.sandbox.base import Environment, Limits, SandboxSpec
-from mecapy_platform.sandbox.docker import DockerSandbox
-from mecapy_platform.sandbox.docker_options import DockerOptions
-from mecapy_platform.sandbox.docker_program import managed_program
-from mecapy_platform.sandbox.docker_seccomp import profile_json
+from mecapy_platform.sandbox.docker.backend import DockerSandbox
+from mecapy_platform.sandbox.docker.options import DockerOptions
+from mecapy_platform.sandbox.docker.program import managed_program
+from mecapy_platform.sandbox.syscalls.docker_profile import profile_json
 
 SCRIPT = Path(__file__).parents[1] / "deploy" / "ci" / "dockerd.sh"
 CODE = (

@@ -17,8 +17,8 @@ from pathlib import Path
 import psutil
 
 from mecapy_platform.sandbox.base import Environment, Limits, SandboxSpec
-from mecapy_platform.sandbox.bubblewrap import BubblewrapSandbox
-from mecapy_platform.sandbox.warm_pool import WarmLimits
+from mecapy_platform.sandbox.bubblewrap.backend import BubblewrapSandbox
+from mecapy_platform.sandbox.bubblewrap.zygote_pool import WarmLimits
 
 TARGET_MIB = 40
 SHARES_MEMORY = "mecapy-init"  # with its slot, which is counted

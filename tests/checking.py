@@ -13,7 +13,7 @@ from mecapy_platform.db.tables import Function, PackageVersion
 from mecapy_platform.embedded import interpreters, programs
 from mecapy_platform.embedded.interpreters import Interpreter
 from mecapy_platform.sandbox.base import Environment, Sandbox
-from mecapy_platform.sandbox.bubblewrap import BubblewrapSandbox
+from mecapy_platform.sandbox.bubblewrap.backend import BubblewrapSandbox
 from mecapy_platform.services.builds import Build
 from mecapy_platform.services.checks import effective
 from mecapy_platform.services.claims import Worker

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mecapy_platform.sandbox.docker_seccomp import profile_json
+from mecapy_platform.sandbox.syscalls.docker_profile import profile_json
 
 SCRIPT = Path(__file__).parents[1] / "deploy" / "ci" / "dockerd.sh"
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from mecapy_platform.sandbox.docker_daemon import Daemon
-from mecapy_platform.sandbox.docker_image import make_image
+from mecapy_platform.sandbox.docker.daemon import Daemon
+from mecapy_platform.sandbox.docker.root_image import make_image
 
 BUSYBOX = Path("/bin/busybox")
 SHELL = (

@@ -20,7 +20,7 @@ from typing import BinaryIO, Self
 
 from mecapy_platform.core.errors import SandboxError
 from mecapy_platform.core.states import Usage
-from mecapy_platform.sandbox import limits as limit_texts
+from mecapy_platform.sandbox import endings
 from mecapy_platform.sandbox.base import (
     NOTHING_SEEN,
     Check,
@@ -36,10 +36,10 @@ from mecapy_platform.sandbox.base import (
     StopReason,
     Tick,
 )
-from mecapy_platform.sandbox.bubblewrap import guest_order
 from mecapy_platform.sandbox.collect import collect_outputs, open_output
+from mecapy_platform.sandbox.guest_order import guest_order
 from mecapy_platform.sandbox.limits import thread_environment
-from mecapy_platform.sandbox.run import FLOOD, LineBuffer, ProgressTail
+from mecapy_platform.sandbox.output_streams import FLOOD, LineBuffer, ProgressTail
 
 GUEST = Path(sys.modules[SandboxSpec.__module__].__file__ or "").parent / "guest"
 START = (
@@ -247,6 +247,6 @@ class FakeRun:
             if text and not was_over:
                 yield LogChunk(buffer.stream, text)
                 if self._log_bytes > limit:
-                    yield LogChunk("platform", limit_texts.log_truncated(limit))
+                    yield LogChunk("platform", endings.log_truncated(limit))
             if not data or self._log_bytes > FLOOD * limit:
                 return

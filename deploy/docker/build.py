@@ -24,8 +24,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mecapy_platform.sandbox.docker_daemon import Daemon
-from mecapy_platform.sandbox.docker_image import image_config, root_image
+from mecapy_platform.sandbox.docker.daemon import Daemon
+from mecapy_platform.sandbox.docker.root_image import image_config, root_image
 
 HERE = Path(__file__).parent
 DIGESTS = HERE / "digests.json"

@@ -30,9 +30,9 @@ from mecapy_platform.embedded import interpreters, programs
 from mecapy_platform.events.doorbell import Doorbell
 from mecapy_platform.queue.relay import Relay
 from mecapy_platform.queue.sender import HintSender, connect
-from mecapy_platform.sandbox.docker_options import DockerOptions
+from mecapy_platform.sandbox.bubblewrap.zygote_pool import WarmLimits
+from mecapy_platform.sandbox.docker.options import DockerOptions
 from mecapy_platform.sandbox.registry import make_sandbox
-from mecapy_platform.sandbox.warm_pool import WarmLimits
 from mecapy_platform.services.checks import effective
 from mecapy_platform.services.claims import Worker
 from mecapy_platform.settings import Settings

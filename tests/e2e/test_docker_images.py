@@ -7,7 +7,7 @@ import pytest
 from checks_corpus.hostile import HOSTILE
 from docker_daemon import TestDaemon, daemon
 from docker_images import load_bare_image, load_shell_image, need_busybox
-from mecapy_platform.sandbox.docker_daemon import Daemon
+from mecapy_platform.sandbox.docker.daemon import Daemon
 from running_platform import Running, archive, deploy, platform
 
 FUNCTION = """

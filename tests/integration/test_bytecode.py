@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from integration.sandbox_contract import Bench, follow
-from mecapy_platform.sandbox.bubblewrap import BubblewrapSandbox
+from mecapy_platform.sandbox.bubblewrap.backend import BubblewrapSandbox
 from mecapy_platform.worker.bytecode import Compiler, ensure_bytecode
 
 SHIPPED = f"sizes.{sys.implementation.cache_tag}.pyc"

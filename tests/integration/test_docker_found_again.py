@@ -20,15 +20,15 @@ import pytest
 from docker_daemon import TestDaemon, daemon
 from integration.sandbox_contract import LIMITS, PACKAGE, Outcome, follow, wait_until
 from mecapy_platform.sandbox.base import EndReason, LogChunk, ProgressLine, Seen, StopReason
-from mecapy_platform.sandbox.docker import DockerSandbox
-from mecapy_platform.sandbox.docker_options import DockerOptions
+from mecapy_platform.sandbox.docker.backend import DockerSandbox
+from mecapy_platform.sandbox.docker.options import DockerOptions
 
 WORKER = """
 import json, sys
 from pathlib import Path
 from mecapy_platform.sandbox.base import Environment, Limits, SandboxSpec
-from mecapy_platform.sandbox.docker import DockerSandbox
-from mecapy_platform.sandbox.docker_options import DockerOptions
+from mecapy_platform.sandbox.docker.backend import DockerSandbox
+from mecapy_platform.sandbox.docker.options import DockerOptions
 order = json.loads(sys.argv[1])
 sandbox = DockerSandbox(DockerOptions(Path(order["home"]), order["host"], platform=order["platform"]))
 spec = SandboxSpec("task", 1, Path(order["package"]), Path(order["inputs"]), Limits(**order["limits"]),

@@ -18,10 +18,10 @@ from docker_images import load_bare_image, load_shell_image, need_busybox
 from integration.sandbox_contract import LIMITS, Outcome, follow
 from mecapy_platform.core.errors import InvalidInputError, SandboxError
 from mecapy_platform.sandbox.base import EndReason, LogChunk, SandboxSpec, StopReason
-from mecapy_platform.sandbox.docker import DockerSandbox
-from mecapy_platform.sandbox.docker_daemon import Daemon
-from mecapy_platform.sandbox.docker_images import DockerImages
-from mecapy_platform.sandbox.docker_options import DockerOptions
+from mecapy_platform.sandbox.docker.backend import DockerSandbox
+from mecapy_platform.sandbox.docker.daemon import Daemon
+from mecapy_platform.sandbox.docker.images import DockerImages
+from mecapy_platform.sandbox.docker.options import DockerOptions
 from mecapy_platform.sandbox.images import BuildOrder
 
 

@@ -14,9 +14,9 @@ import pytest
 from docker_daemon import TestDaemon, daemon
 from integration.sandbox_contract import PACKAGE, Bench, ConfinementContract, SandboxContract, follow, wait_until
 from mecapy_platform.sandbox.base import SandboxSpec
-from mecapy_platform.sandbox.docker import DockerSandbox
-from mecapy_platform.sandbox.docker_options import DockerOptions
-from mecapy_platform.sandbox.docker_warm import key_of
+from mecapy_platform.sandbox.docker.backend import DockerSandbox
+from mecapy_platform.sandbox.docker.options import DockerOptions
+from mecapy_platform.sandbox.docker.waiting_containers import key_of
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,8 @@ import pytest
 from integration.sandbox_contract import PACKAGE, Bench, ConfinementContract, SandboxContract, follow, wait_until
 from mecapy_platform.core.errors import SandboxError
 from mecapy_platform.sandbox.base import EndReason, Sandbox, StopReason
-from mecapy_platform.sandbox.bubblewrap import BubblewrapSandbox, LocalSpawner
+from mecapy_platform.sandbox.bubblewrap.backend import BubblewrapSandbox
+from mecapy_platform.sandbox.bubblewrap.local_spawner import LocalSpawner
 
 PYENV = Path.home() / ".pyenv" / "versions"
 

@@ -11,8 +11,8 @@ import pytest
 from docker_daemon import TestDaemon, daemon
 from integration.sandbox_contract import PACKAGE, Bench, ConfinementContract, SandboxContract, follow
 from mecapy_platform.core.errors import SandboxError
-from mecapy_platform.sandbox.docker import DockerSandbox
-from mecapy_platform.sandbox.docker_options import DockerOptions
+from mecapy_platform.sandbox.docker.backend import DockerSandbox
+from mecapy_platform.sandbox.docker.options import DockerOptions
 
 PYENV = Path.home() / ".pyenv" / "versions"
 

@@ -4,7 +4,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from mecapy_platform.sandbox.spawner.etc import write_etc
+from mecapy_platform.sandbox.root.etc import write_etc
 
 WRITERS = 4
 

@@ -24,7 +24,7 @@ sys.path.insert(0, sys.argv[1])
 from mecapy_platform.sandbox.spawner import system
 system.private_mounts(with_user_namespace=True)
 open("/proc/sys/user/max_user_namespaces", "w").write("0")
-from mecapy_platform.sandbox.bubblewrap import BubblewrapSandbox
+from mecapy_platform.sandbox.bubblewrap.backend import BubblewrapSandbox
 sandbox = BubblewrapSandbox()
 test = sandbox.self_test()
 print(json.dumps({"holds": test.holds, "details": [check.detail for check in test.checks]}))

@@ -11,7 +11,7 @@ import pytest
 
 from integration.sandbox_contract import PACKAGE, Bench, ConfinementContract, SandboxContract
 from mecapy_platform.sandbox.base import EndReason, Sandbox
-from mecapy_platform.sandbox.bubblewrap import SPAWNER, LocalSpawner
+from mecapy_platform.sandbox.bubblewrap.local_spawner import SPAWNER, LocalSpawner
 from mecapy_platform.sandbox.registry import make_sandbox
 
 NOBODY = 65534

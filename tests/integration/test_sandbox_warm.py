@@ -15,10 +15,11 @@ import pytest
 
 from integration.sandbox_contract import PACKAGE, Bench, ConfinementContract, SandboxContract, follow, wait_until
 from mecapy_platform.sandbox.base import NOTHING_SEEN, Run, SandboxSpec, Seen, SelfTest
-from mecapy_platform.sandbox.bubblewrap import SPAWNER, BubblewrapSandbox, LocalSpawner
-from mecapy_platform.sandbox.run import BubblewrapRun
-from mecapy_platform.sandbox.warm import WarmRun
-from mecapy_platform.sandbox.warm_pool import WarmLimits
+from mecapy_platform.sandbox.bubblewrap.backend import BubblewrapSandbox
+from mecapy_platform.sandbox.bubblewrap.local_spawner import SPAWNER, LocalSpawner
+from mecapy_platform.sandbox.bubblewrap.run import BubblewrapRun
+from mecapy_platform.sandbox.bubblewrap.warm_run import WarmRun
+from mecapy_platform.sandbox.bubblewrap.zygote_pool import WarmLimits
 
 
 class WarmAlone:

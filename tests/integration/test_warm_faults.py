@@ -13,9 +13,10 @@ import pytest
 
 from integration.sandbox_contract import PACKAGE, Bench, Outcome, follow, wait_until
 from mecapy_platform.sandbox.base import EndReason, LogChunk, Run
-from mecapy_platform.sandbox.bubblewrap import BubblewrapSandbox
-from mecapy_platform.sandbox.warm import Slot, WarmRun, Zygote
-from mecapy_platform.sandbox.warm_pool import WarmLimits, WarmPool
+from mecapy_platform.sandbox.bubblewrap.backend import BubblewrapSandbox
+from mecapy_platform.sandbox.bubblewrap.warm_run import WarmRun
+from mecapy_platform.sandbox.bubblewrap.zygote import Slot, Zygote
+from mecapy_platform.sandbox.bubblewrap.zygote_pool import WarmLimits, WarmPool
 
 
 @pytest.fixture

@@ -20,11 +20,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mecapy_platform.sandbox import seccomp
-from mecapy_platform.sandbox.bubblewrap import find_bwrap
+from mecapy_platform.sandbox.bubblewrap.local_spawner import find_bwrap
+from mecapy_platform.sandbox.root import folders
+from mecapy_platform.sandbox.root.etc import USER_ID, write_etc
 from mecapy_platform.sandbox.spawner import cgroups, command, system, workspace
 from mecapy_platform.sandbox.spawner.config import Request, RunLimits
-from mecapy_platform.sandbox.spawner.etc import USER_ID, write_etc
+from mecapy_platform.sandbox.syscalls import bpf
 
 ATTACKS = Path(__file__).parent / "attacks"
 UID = 210_500
@@ -205,12 +206,12 @@ def make_request(
     top = place.make_files(limits, UID)
     changed = GUEST.get(removed)
     if changed is not None:
-        shutil.copytree(command.GUEST_FOLDER, folder / "guest", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(folders.GUEST_FOLDER, folder / "guest", ignore=shutil.ignore_patterns("__pycache__"))
         with (folder / "guest" / "confine.py").open("a") as file:
             file.write(changed)
 
     def reach(path: str) -> str:
-        return place.reach(str(folder / "guest") if changed is not None and path == str(command.GUEST_FOLDER) else path)
+        return place.reach(str(folder / "guest") if changed is not None and path == str(folders.GUEST_FOLDER) else path)
 
     return (
         request,
@@ -222,7 +223,7 @@ def make_request(
 def run(argv: list[str], removed: str, group: cgroups.RunCgroup | None) -> int:
     control, _keep = os.pipe()
     status_read, status = os.pipe()
-    filter_fd = seccomp.filter_descriptor(seccomp.PROGRAM)
+    filter_fd = bpf.filter_descriptor(bpf.PROGRAM)
     pid = os.fork()
     if pid == 0:
         try:

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from mecapy_platform.sandbox import seccomp, seccomp_tables
-from mecapy_platform.sandbox.docker_seccomp import all_but, profile, profile_json
+from mecapy_platform.sandbox.syscalls import bpf, tables
+from mecapy_platform.sandbox.syscalls.docker_profile import all_but, profile, profile_json
 
 
 def matches(rules: list[tuple[int, int]], number: int) -> bool:
@@ -26,7 +26,7 @@ def test_an_excluded_number_is_not_matched_whatever_lies_in_its_high_half(number
 def test_the_profile_allows_what_the_filter_of_bubblewrap_allows_and_nothing_else(machine: str) -> None:
     made = profile(machine)
     allowed = {name for rule in made["syscalls"] if rule["action"] == "SCMP_ACT_ALLOW" for name in rule["names"]}
-    assert allowed == set(seccomp_tables.numbers(seccomp.ARCHITECTURES[machine].table))
+    assert allowed == set(tables.numbers(bpf.ARCHITECTURES[machine].table))
     assert made["defaultAction"] == "SCMP_ACT_ERRNO"
 
 

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 import pytest
 
 from mecapy_platform.core.errors import InvalidInputError
-from mecapy_platform.sandbox.images import base_images
+from mecapy_platform.sandbox.dockerfile import base_images
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from mecapy_platform.core.json_text import has_bad_text
 from mecapy_platform.sandbox.base import LogChunk, ProgressLine
-from mecapy_platform.sandbox.run import _parse_progress
+from mecapy_platform.sandbox.output_streams import _parse_progress
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from functools import cache
 
 import pytest
 
-from mecapy_platform.sandbox import seccomp, seccomp_tables
-from mecapy_platform.sandbox.seccomp import (
+from mecapy_platform.sandbox.syscalls import bpf, tables
+from mecapy_platform.sandbox.syscalls.bpf import (
     ALLOW,
     ARCHITECTURES,
     DENY,
@@ -18,7 +18,7 @@ from mecapy_platform.sandbox.seccomp import (
     assemble_last,
 )
 
-TABLES = {machine: seccomp_tables.numbers(one.table) for machine, one in ARCHITECTURES.items()}
+TABLES = {machine: tables.numbers(one.table) for machine, one in ARCHITECTURES.items()}
 INSTRUCTIONS_MAX = 4096  # the kernel's limit
 
 
@@ -29,7 +29,7 @@ def program(machine: str) -> list[tuple[int, ...]]:
 
 @cache
 def zygote_programs(machine: str) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
-    first = assemble(machine, seccomp_tables.SETUP[machine])
+    first = assemble(machine, tables.SETUP[machine])
     return list(struct.iter_unpack("<HBBI", first)), list(struct.iter_unpack("<HBBI", assemble_last(machine)))
 
 
@@ -44,17 +44,17 @@ def verdict(
     while True:
         operation, yes, no, operand = code[at]
         at += 1
-        if operation == seccomp.RETURN:
+        if operation == bpf.RETURN:
             return int(operand)
-        if operation == seccomp.LOAD:
+        if operation == bpf.LOAD:
             (value,) = struct.unpack_from("<I", data, operand)
-        elif operation == seccomp.JUMP:
+        elif operation == bpf.JUMP:
             at += operand
         else:
             holds = {
-                seccomp.EQUAL: value == operand,
-                seccomp.AT_LEAST: value >= operand,
-                seccomp.SOME_BITS: bool(value & operand),
+                bpf.EQUAL: value == operand,
+                bpf.AT_LEAST: value >= operand,
+                bpf.SOME_BITS: bool(value & operand),
             }
             at += yes if holds[operation] else no
 
@@ -134,7 +134,7 @@ def test_dangerous_calls_are_in_no_table_and_the_program_fits(machine: str) -> N
 def test_the_two_filters_of_a_warm_call_together_answer_as_the_cold_one(machine: str) -> None:
     """The kernel takes the strictest answer: of two errors the first filter's, and either error before "allow"."""
     first, last = zygote_programs(machine)
-    setup = seccomp_tables.numbers(seccomp_tables.SETUP[machine]).values()
+    setup = tables.numbers(tables.SETUP[machine]).values()
     arguments = [(0, 0), (0x7E020080, 0x5412), (16, 0x541C), (40, 1), (1, 0x5401), (0x10000000, 0)]
     for number in (*range(max(TABLES[machine].values()) + 3), 0x40000001):
         for some in arguments:

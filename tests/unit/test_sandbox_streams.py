@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mecapy_platform.sandbox.base import LogChunk, ProgressLine
-from mecapy_platform.sandbox.run import LINE_MAX, LineBuffer, ProgressTail
+from mecapy_platform.sandbox.output_streams import LINE_MAX, LineBuffer, ProgressTail
 
 
 def test_lines_are_whole_whatever_the_pieces() -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mecapy_platform.sandbox.fairness import PUSH_OUT_SECONDS, Held, choose_victim
-from mecapy_platform.sandbox.warm import Key
+from mecapy_platform.sandbox.bubblewrap.zygote import Key
+from mecapy_platform.sandbox.eviction import PUSH_OUT_SECONDS, Held, choose_victim
 
 NOW = 1000.0
 

@@ -20,8 +20,8 @@ from mecapy_platform.embedded.durability import check_durability
 from mecapy_platform.embedded.layout import Layout
 from mecapy_platform.embedded.lock import holder
 from mecapy_platform.sandbox.base import Check
-from mecapy_platform.sandbox.docker import DockerSandbox
-from mecapy_platform.sandbox.docker_options import DockerOptions
+from mecapy_platform.sandbox.docker.backend import DockerSandbox
+from mecapy_platform.sandbox.docker.options import DockerOptions
 from mecapy_platform.sandbox.registry import make_sandbox
 from mecapy_platform.settings import Settings
 

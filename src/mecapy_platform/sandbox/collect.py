@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from mecapy_platform.core.errors import SandboxError
-from mecapy_platform.sandbox import limits as limit_texts
+from mecapy_platform.sandbox import endings
 from mecapy_platform.sandbox.base import Collected, Limits, OutputFile, Refusal
 
 MAX_DEPTH = 16
@@ -134,9 +134,9 @@ def _add(file: OutputFile, count: Count) -> None:
     count.files += 1
     count.size_bytes += file.size_bytes
     if count.files > count.limits.output_files:
-        count.over = limit_texts.over_output_files(count.limits, count.files)
+        count.over = endings.over_output_files(count.limits, count.files)
     elif count.size_bytes > count.limits.output_bytes:
-        count.over = limit_texts.over_output_bytes(count.limits, count.size_bytes)
+        count.over = endings.over_output_bytes(count.limits, count.size_bytes)
     else:
         count.found.append(file)
 
@@ -167,7 +167,7 @@ def _read_result(out: int, limits: Limits, count: Count) -> tuple[bytes | None, 
     with os.fdopen(inner, "rb") as file:
         text = file.read(limits.result_bytes + 1)
         if len(text) > limits.result_bytes:
-            return None, limit_texts.over_result_bytes(limits, os.fstat(file.fileno()).st_size)
+            return None, endings.over_result_bytes(limits, os.fstat(file.fileno()).st_size)
         return text, ""
 
 

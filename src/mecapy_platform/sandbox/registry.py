@@ -4,10 +4,10 @@ from pathlib import Path
 
 from mecapy_platform.core.errors import ConfigurationError
 from mecapy_platform.sandbox.base import Sandbox
-from mecapy_platform.sandbox.bubblewrap import BubblewrapSandbox
-from mecapy_platform.sandbox.docker import DockerSandbox
-from mecapy_platform.sandbox.docker_options import DockerOptions
-from mecapy_platform.sandbox.warm_pool import WarmLimits
+from mecapy_platform.sandbox.bubblewrap.backend import BubblewrapSandbox
+from mecapy_platform.sandbox.bubblewrap.zygote_pool import WarmLimits
+from mecapy_platform.sandbox.docker.backend import DockerSandbox
+from mecapy_platform.sandbox.docker.options import DockerOptions
 
 
 def make_sandbox(

@@ -1,21 +1,24 @@
 """The bwrap command line of one run, built by a pure function: the whole confinement can be read here."""
 
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mecapy_platform.sandbox.root.etc import TELLING_FILES, TELLING_FOLDERS, USER_ID
+from mecapy_platform.sandbox.root.folders import (
+    GUEST_FOLDER,
+    LIBRARY_FOLDERS,
+    PYTHON_OPTIONS,
+    TOP_LINKS,
+    call_environment,
+    interpreter_parts,
+)
 from mecapy_platform.sandbox.spawner.config import Request, WarmRequest
-from mecapy_platform.sandbox.spawner.etc import TELLING_FILES, TELLING_FOLDERS, USER_ID
 
-GUEST_FOLDER = Path(__file__).resolve().parents[1] / "guest"
 CONTROL_FD = 3  # read end: the guest's init is told to stop
 STATUS_FD = 4  # write end: it reports the exit status
 SECCOMP_FD = 5
-LIBRARY_FOLDERS = ("/usr/lib", "/usr/lib64", "/usr/libexec/coreutils")
-PYTHON_OPTIONS = ("-I", "-S", "-B", "-u", "-X", "frozen_modules=on")
 ZYGOTE_CAPABILITIES = ("CAP_SYS_ADMIN", "CAP_SETPCAP", "CAP_NET_ADMIN")
-TOP_LINKS = ("/lib", "/lib64", "/lib32", "/libx32")
 
 
 @dataclass(frozen=True)
@@ -25,14 +28,6 @@ class Places:
     bwrap: str
     files: str
     etc: str
-
-
-def interpreter_parts(interpreter: str) -> list[str]:
-    """The binary and the library folders below its prefix; what lies below /usr/lib is shown anyway."""
-    binary = Path(interpreter)
-    prefix = binary.parent.parent
-    folders = [] if str(prefix) == "/usr" else [str(prefix / "lib")]
-    return [str(binary), *(folder for folder in folders if Path(folder).is_dir())]
 
 
 def bwrap_command(request: Request, places: Places, reach: Callable[[str], str]) -> list[str]:
@@ -144,10 +139,3 @@ def _libraries() -> list[str]:
     if Path("/usr/share/zoneinfo").is_dir():
         command += _ro("/usr/share/zoneinfo", "/usr/share/zoneinfo")
     return command
-
-
-def call_environment(interpreter: str, tools: Sequence[str], asked: Mapping[str, str]) -> dict[str, str]:
-    """All that a call sees of an environment."""
-    search = dict.fromkeys(os.path.dirname(path) for path in (interpreter, *tools))  # noqa: PTH120 - joined as text
-    fixed = {"PATH": ":".join(search), "HOME": "/workspace/scratch", "TMPDIR": "/tmp", "LANG": "C.UTF-8", "TZ": "UTC"}  # noqa: S108 - inside
-    return {**fixed, **asked}

@@ -12,10 +12,10 @@ import sys
 import time
 from pathlib import Path
 
+from mecapy_platform.sandbox.root.etc import write_etc
 from mecapy_platform.sandbox.spawner import cgroups, system
 from mecapy_platform.sandbox.spawner.config import SpawnerConfig
-from mecapy_platform.sandbox.spawner.etc import write_etc
-from mecapy_platform.sandbox.spawner.supervisor import TAKEN, Supervisor
+from mecapy_platform.sandbox.spawner.run_supervisor import TAKEN, Supervisor
 
 RETRY_SECONDS = 1.0
 END_SECONDS = 5.0  # then a supervisor is killed, and its run with it

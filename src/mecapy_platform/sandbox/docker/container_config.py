@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from mecapy_platform.sandbox.base import Limits, SandboxSpec
-from mecapy_platform.sandbox.bubblewrap import guest_order
-from mecapy_platform.sandbox.docker_options import DockerOptions
-from mecapy_platform.sandbox.docker_seccomp import profile_json
+from mecapy_platform.sandbox.docker.options import DockerOptions
+from mecapy_platform.sandbox.guest_order import guest_order
 from mecapy_platform.sandbox.limits import thread_environment
-from mecapy_platform.sandbox.spawner.etc import TELLING_FILES, TELLING_FOLDERS
+from mecapy_platform.sandbox.root.etc import TELLING_FILES, TELLING_FOLDERS
+from mecapy_platform.sandbox.syscalls.docker_profile import profile_json
 
 GUEST = "/mecapy/_mecapy_guest"
 INIT = f"{GUEST}/container.py"

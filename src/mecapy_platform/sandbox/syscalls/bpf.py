@@ -11,7 +11,7 @@ import platform
 import struct
 from dataclasses import dataclass
 
-from mecapy_platform.sandbox import seccomp_tables
+from mecapy_platform.sandbox.syscalls import tables
 
 LOAD, JUMP, EQUAL, AT_LEAST, SOME_BITS, RETURN = 0x20, 0x05, 0x15, 0x35, 0x45, 0x06
 NUMBER_AT, ARCHITECTURE_AT = 0, 4
@@ -42,8 +42,8 @@ class Architecture:
 
 
 ARCHITECTURES = {
-    "x86_64": Architecture(0xC000003E, seccomp_tables.X86_64, 435),
-    "aarch64": Architecture(0xC00000B7, seccomp_tables.AARCH64, 435),
+    "x86_64": Architecture(0xC000003E, tables.X86_64, 435),
+    "aarch64": Architecture(0xC00000B7, tables.AARCH64, 435),
 }
 
 
@@ -57,7 +57,7 @@ def assemble(machine: str, extra: str = "") -> bytes:
     A table of more allowed calls.
     """
     architecture = ARCHITECTURES[machine]
-    allowed = seccomp_tables.numbers(architecture.table) | seccomp_tables.numbers(extra)
+    allowed = tables.numbers(architecture.table) | tables.numbers(extra)
     program = _op(LOAD, ARCHITECTURE_AT) + _op(EQUAL, architecture.audit, 1, 0) + _op(RETURN, KILL)
     program += _op(LOAD, NUMBER_AT)
     program += _op(EQUAL, architecture.clone3, 0, 1) + _op(
@@ -79,7 +79,7 @@ def assemble_last(machine: str) -> bytes:
         + _op(RETURN, KILL)
         + _op(LOAD, NUMBER_AT)
     )
-    for number in sorted(seccomp_tables.numbers(seccomp_tables.SETUP[machine]).values()):
+    for number in sorted(tables.numbers(tables.SETUP[machine]).values()):
         program += _op(EQUAL, number, 0, 1) + _op(RETURN, DENY)
     return program + _op(RETURN, ALLOW)
 
@@ -153,5 +153,5 @@ def _tree(ranges: list[tuple[int, int]]) -> bytes:
 _MACHINE = platform.machine()
 _IS_KNOWN = _MACHINE in ARCHITECTURES
 PROGRAM = assemble(_MACHINE) if _IS_KNOWN else b""  # of a sandbox for one run
-ZYGOTE_PROGRAM = assemble(_MACHINE, seccomp_tables.SETUP[_MACHINE]) if _IS_KNOWN else b""  # of what confines warm calls
+ZYGOTE_PROGRAM = assemble(_MACHINE, tables.SETUP[_MACHINE]) if _IS_KNOWN else b""  # of what confines warm calls
 LAST_PROGRAM = assemble_last(_MACHINE) if _IS_KNOWN else b""  # and of the calls, on top of it

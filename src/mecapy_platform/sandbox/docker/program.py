@@ -12,11 +12,11 @@ from typing import Any
 
 from mecapy_platform.core.errors import SandboxError
 from mecapy_platform.sandbox.base import SandboxSpec
-from mecapy_platform.sandbox.bubblewrap import allow_root_tools
-from mecapy_platform.sandbox.docker_config import GUEST, PYTHON_FLAGS, SCRATCH, Program, search_path
-from mecapy_platform.sandbox.spawner.command import LIBRARY_FOLDERS, TOP_LINKS, interpreter_parts
+from mecapy_platform.sandbox.docker.container_config import GUEST, PYTHON_FLAGS, SCRATCH, Program, search_path
+from mecapy_platform.sandbox.root.folders import LIBRARY_FOLDERS, TOP_LINKS, interpreter_parts
+from mecapy_platform.sandbox.tools import allow_root_tools
 
-GUEST_FOLDER = Path(__file__).parent / "guest"
+GUEST_FOLDER = Path(__file__).parents[1] / "guest"
 OWN = "/mecapy"  # below it lies what is ours in modes B and C
 ZONES = "/usr/share/zoneinfo"
 LOADERS = {"x86_64": "/lib64/ld-linux-x86-64.so.2", "aarch64": "/lib/ld-linux-aarch64.so.1"}

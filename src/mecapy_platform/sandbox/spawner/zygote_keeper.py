@@ -15,8 +15,8 @@ import struct
 from dataclasses import dataclass, field
 from typing import Any
 
-from mecapy_platform.sandbox import seccomp
 from mecapy_platform.sandbox.spawner import cgroups, command, workspace
+from mecapy_platform.sandbox.spawner.bwrap_child import Order, Stem
 from mecapy_platform.sandbox.spawner.config import (
     RequestError,
     RunLimits,
@@ -25,7 +25,7 @@ from mecapy_platform.sandbox.spawner.config import (
     checked_path,
     parse_limits,
 )
-from mecapy_platform.sandbox.spawner.stem import Order, Stem
+from mecapy_platform.sandbox.syscalls import bpf
 
 HELLO_SECONDS = 20.0
 ZYGOTE_PROCESSES = 64
@@ -95,7 +95,7 @@ class Keeper:
         places = command.Places(reach_program(parts.config.bwrap), parts.place.make_packages(), parts.etc)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         null = os.open("/dev/null", os.O_WRONLY)
-        filter_fd = seccomp.filter_descriptor(seccomp.ZYGOTE_PROGRAM)
+        filter_fd = bpf.filter_descriptor(bpf.ZYGOTE_PROGRAM)
         argv = command.zygote_command(request, places, reach)
         order = Order(argv, parts.uid, processes=1 << 16, open_files=OPEN_FILES, file_bytes=1 << 50)
         parts.stem.start(order, [null, os.dup(2), theirs.fileno(), theirs.fileno(), filter_fd])

@@ -11,18 +11,15 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from mecapy_platform.core.errors import SandboxError
-from mecapy_platform.core.states import Usage
-from mecapy_platform.sandbox.base import Collected, Ended, EndReason, Limits, SandboxSpec
+from mecapy_platform.sandbox.base import Limits
 from mecapy_platform.sandbox.limits import thread_environment
-from mecapy_platform.sandbox.run import BubblewrapRun, Streams
-from mecapy_platform.sandbox.spawner.command import call_environment
+from mecapy_platform.sandbox.output_streams import Streams
+from mecapy_platform.sandbox.root.folders import call_environment
 
 READY = b"ready"
 MESSAGE_BYTES = 65536
@@ -217,166 +214,6 @@ class Zygote:
         if "error" in answer:
             raise SandboxError("warm_sandbox_lost", f"A warm sandbox refused: {answer['error']}.")
         return answer, descriptors
-
-
-@dataclass(frozen=True)
-class WarmInputs:
-    """The text of in/data.json and the input files of a call that can be warm."""
-
-    text: str
-    files: tuple[Path, ...] = ()
-
-
-def inputs_of(spec: SandboxSpec) -> WarmInputs | None:
-    """The inputs, or None when they are too large to be handed over."""
-    if spec.inputs_text is not None:
-        return WarmInputs(spec.inputs_text) if len(spec.inputs_text) <= ORDER_BYTES else None
-    text = (spec.inputs / "data.json").read_text("utf-8")
-    folder = spec.inputs / "files"
-    files = tuple(sorted(folder.iterdir())) if folder.is_dir() else ()
-    if len(text) > ORDER_BYTES or len(files) > FILES_MAX or sum(file.stat().st_size for file in files) > FILES_BYTES:
-        return None
-    return WarmInputs(text, files)
-
-
-class WarmRun(BubblewrapRun):
-    """A call in a slot. `give_back` gets the slot when it is over, and whether it may be used again."""
-
-    def __init__(self, slot: Slot, spec: SandboxSpec, give_back: Callable[[Slot, bool], None]) -> None:
-        ends = slot.worker()
-        slot.ends = None
-        super().__init__(slot.channel, ends.streams, spec, ends.top, b"")
-        self._slot = slot
-        self._orders = ends.orders
-        self._give_back = give_back
-        self._slot_is_lost = False
-        self._was_ahead = slot.ahead is not None
-        self._left: bytes | None = None  # the result, where the stem saw that nothing else was left
-
-    def collect(self) -> Collected:
-        if self._left is None or len(self._left) > self._spec.limits.result_bytes:
-            return super().collect()
-        return Collected(self._left, None)
-
-    def begin(self, function: Function, inputs: WarmInputs) -> None:
-        """Send the call, then its time limit; the worker and the stem act at once, side by side."""
-        slot, limits = self._slot, self._spec.limits
-        if slot.ahead is not None:
-            self._orders.send(inputs.text.encode())
-        else:
-            order = {
-                **slot.zygote.order(function),
-                "inputs": inputs.text,
-                "names": [file.name for file in inputs.files],
-            }
-            descriptors = [os.open(file, os.O_RDONLY | os.O_CLOEXEC) for file in inputs.files]
-            try:
-                socket.send_fds(self._orders, [json.dumps(order).encode()], descriptors)
-            finally:
-                for descriptor in descriptors:
-                    os.close(descriptor)
-        self._connection.send(b"run %d %f %f" % (slot.serial, limits.timeout_seconds, limits.grace_seconds))
-
-    def close(self) -> None:
-        with self._lock:
-            if self._is_closed:
-                return
-            self._is_closed = True
-        is_clean = (
-            self._ended is not None
-            and self._ended.exit_code is not None
-            and self._ended.stop is None
-            and not self._slot_is_lost
-        )
-        self._orders.close()
-        for fd in (*self._streams, self._top):
-            os.close(fd)
-        self._give_back(self._slot, is_clean)
-
-    def _has_progress(self) -> bool:
-        return self._left is None
-
-    def _tell(self, word: bytes) -> None:
-        with suppress(OSError):
-            self._connection.send(b"%b %d" % (word.strip(), self._slot.serial))
-
-    def _hear(self) -> None:
-        try:
-            said = self._connection.recv(MESSAGE_BYTES)
-        except BlockingIOError:
-            return
-        except OSError:
-            said = b""
-        if not said:
-            self._ended = self._lost()
-            return
-        head, _, rest = said.partition(b"\n")
-        told = json.loads(head)
-        if told["is_all"]:
-            self._left = rest
-        self._ended = self._explained(self._read_end(told["ended"]))
-
-    def _explained(self, ended: Ended) -> Ended:
-        """A run that failed may have met a limit: ask which."""
-        if ended.reason is not EndReason.EXITED or ended.exit_code == 0:
-            return ended
-        if not self._was_ahead and (fault := self._fault()):
-            self._slot_is_lost = True
-            return _changed(ended, EndReason.MACHINE, fault)
-        said = self._slot.zygote.why(self._slot)
-        return self._out_of_memory(ended.usage, said) if said["oom_kills"] else self._with_limit(ended, said)
-
-    def _with_limit(self, ended: Ended, said: Mapping[str, Any]) -> Ended:
-        """The disk or the processes, where one of them ran out."""
-        seen, limits = os.fstatvfs(self._top), self._spec.limits
-        if seen.f_bavail * seen.f_frsize < 1 << 16:
-            return _changed(ended, EndReason.DISK_LIMIT, f"disk limit of {limits.disk_bytes >> 20} MiB reached")
-        if seen.f_favail == 0:
-            return _changed(ended, EndReason.DISK_LIMIT, f"disk limit of {limits.disk_files} files reached")
-        if said["pids_refused"]:
-            detail = f"process limit of {limits.processes} reached ({said['pids_refused']} more were refused)"
-            return _changed(ended, EndReason.PROCESS_LIMIT, detail)
-        return ended
-
-    def _fault(self) -> str:
-        """What our own code in the worker could not do, told before any of the tenant's ran.
-
-        The channel was closed before that.
-        """
-        self._orders.setblocking(False)
-        with suppress(OSError):
-            return self._orders.recv(MESSAGE_BYTES).decode("utf-8", "replace")
-        return ""
-
-    def _lost(self) -> Ended:
-        """The stem is gone: killed with its whole group when memory ended, or for a reason nobody knows."""
-        self._slot_is_lost = True
-        usage = Usage(time.monotonic() - self._started_at, None, None)
-        try:
-            said = self._slot.zygote.why(self._slot)
-        except SandboxError as error:
-            return Ended(EndReason.MACHINE, None, None, usage, self._stop_reason, error.message)
-        if said["oom_kills"] or said["was_killed"]:
-            return self._out_of_memory(usage, said)
-        return Ended(
-            EndReason.MACHINE,
-            None,
-            None,
-            usage,
-            self._stop_reason,
-            "the warm slot of this run died, and the run with it",
-        )
-
-    def _out_of_memory(self, usage: Usage, said: Mapping[str, Any]) -> Ended:
-        self._slot_is_lost = True
-        used_mb = said["peak_bytes"] / (1 << 20)
-        detail = f"memory limit of {self._spec.limits.memory_mb} MiB reached ({used_mb:.0f} MiB used, files in out, scratch and /tmp included)"
-        peak = Usage(usage.wall_seconds, usage.cpu_seconds, used_mb)
-        return Ended(EndReason.OUT_OF_MEMORY, None, None, peak, self._stop_reason, detail)
-
-
-def _changed(ended: Ended, reason: EndReason, detail: str) -> Ended:
-    return Ended(reason, ended.exit_code, ended.signal, ended.usage, ended.stop, detail)
 
 
 def _spawner_limits(limits: Limits) -> Mapping[str, float]:

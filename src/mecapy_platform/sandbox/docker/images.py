@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mecapy_platform.core.errors import InvalidInputError, SandboxError
-from mecapy_platform.sandbox.docker_daemon import Daemon
-from mecapy_platform.sandbox.images import BuildOrder, base_images
+from mecapy_platform.sandbox.docker.daemon import Daemon
+from mecapy_platform.sandbox.dockerfile import base_images
+from mecapy_platform.sandbox.images import BuildOrder
 
 OWNER_LABEL = "mecapy.organization"
 RUNNING = re.compile(r"---> Running in ([0-9a-f]{12})")

@@ -17,9 +17,10 @@ from functools import lru_cache
 
 from mecapy_platform.core.errors import MecapyError, SandboxError
 from mecapy_platform.sandbox.base import Limits, Run, SandboxSpec
-from mecapy_platform.sandbox.fairness import Held, choose_victim
+from mecapy_platform.sandbox.bubblewrap.warm_run import WarmInputs, WarmRun, inputs_of
+from mecapy_platform.sandbox.bubblewrap.zygote import Function, Key, Slot, Zygote
+from mecapy_platform.sandbox.eviction import Held, choose_victim
 from mecapy_platform.sandbox.limits import thread_environment
-from mecapy_platform.sandbox.warm import Function, Key, Slot, WarmInputs, WarmRun, Zygote, inputs_of
 
 log = logging.getLogger(__name__)
 USUAL = Limits(cpu=1, memory_mb=512, timeout_seconds=60, disk_bytes=0)

@@ -29,10 +29,10 @@ from mecapy_platform.sandbox.base import (
     Tick,
 )
 from mecapy_platform.sandbox.collect import collect_from, open_output_from
-from mecapy_platform.sandbox.docker_groups import Groups
-from mecapy_platform.sandbox.docker_link import Hello, Link
-from mecapy_platform.sandbox.docker_log import LogTail, Unseen
-from mecapy_platform.sandbox.run import ProgressTail
+from mecapy_platform.sandbox.docker.control_groups import Groups
+from mecapy_platform.sandbox.docker.link import Hello, Link
+from mecapy_platform.sandbox.docker.log import LogTail, Unseen
+from mecapy_platform.sandbox.output_streams import ProgressTail
 
 LATE_SECONDS = 30.0  # beyond limit and grace; then the container is killed from outside
 LOOK_SECONDS = 1.0  # between two questions to the daemon about a container whose first process is silent

@@ -4,9 +4,9 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from mecapy_platform.sandbox import limits as limit_texts
+from mecapy_platform.sandbox import endings
 from mecapy_platform.sandbox.base import LogChunk, ProgressLine, Seen
-from mecapy_platform.sandbox.run import LineBuffer
+from mecapy_platform.sandbox.output_streams import LineBuffer
 
 STREAMS = {1: "stdout", 2: "stderr"}
 HEAD = 5  # one byte of stream, four of length
@@ -41,7 +41,7 @@ class LogTail:
         yield from self._tell(stream, self._buffers[stream].feed(body))
         if self._size > self.log_bytes and not self._is_cut:
             self._is_cut = True
-            yield LogChunk("platform", limit_texts.log_truncated(self.log_bytes))
+            yield LogChunk("platform", endings.log_truncated(self.log_bytes))
 
     def _tell(self, stream: int, text: str) -> Iterator[LogChunk]:
         if text and not self._is_cut:

@@ -1,4 +1,4 @@
-"""The same system call rules as seccomp.py, in the form that Docker takes: never the daemon's own default.
+"""The same system call rules as bpf.py, in the form that Docker takes: never the daemon's own default.
 
 Docker compares whole 64-bit arguments while the kernel looks at the low half of an `int`, so every rule that forbids a
 value is written with a mask over that half.
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mecapy_platform.sandbox import seccomp, seccomp_tables
+from mecapy_platform.sandbox.syscalls import bpf, tables
 
 Rule = dict[str, Any]
 LOW_HALF = 0xFFFFFFFF
@@ -21,7 +21,7 @@ NAMES = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}
 
 def profile(machine: str) -> dict[str, Any]:
     """Docker's JSON for `machine`. Newer calls than the table's newest answer ENOSYS: runc adds that by itself."""
-    allowed = seccomp_tables.numbers(seccomp.ARCHITECTURES[machine].table)
+    allowed = tables.numbers(bpf.ARCHITECTURES[machine].table)
     looked_at = {name: rules for name, rules in _closer_looks().items() if name in allowed}
     plain = sorted(name for name in allowed if name not in looked_at)
     return {
@@ -41,15 +41,15 @@ def profile_json() -> str:
 
 
 def _closer_looks() -> dict[str, list[Rule]]:
-    families = [family for family in range(HIGHEST_FAMILY) if family not in seccomp.FAMILIES]
-    pair_families = [family for family in range(HIGHEST_FAMILY) if family != seccomp.FAMILIES[0]]
+    families = [family for family in range(HIGHEST_FAMILY) if family not in bpf.FAMILIES]
+    pair_families = [family for family in range(HIGHEST_FAMILY) if family != bpf.FAMILIES[0]]
     return {
-        "clone": [_allow("clone", _masked(0, seccomp.NEW_NAMESPACES & ~0x80, 0))],
+        "clone": [_allow("clone", _masked(0, bpf.NEW_NAMESPACES & ~0x80, 0))],
         "socket": [*_sockets(), *_no_family("socket", families)],
-        "socketpair": [*_values("socketpair", seccomp.FAMILIES[:1]), *_no_family("socketpair", pair_families)],
-        "fcntl": [_allow("fcntl", _masked(1, mask, value)) for mask, value in all_but(seccomp.TELLING_OF_OTHERS)],
-        "ioctl": [_allow("ioctl", _masked(1, mask, value)) for mask, value in all_but(seccomp.TERMINAL_INJECTION)],
-        "personality": _values("personality", seccomp.PERSONALITIES),
+        "socketpair": [*_values("socketpair", bpf.FAMILIES[:1]), *_no_family("socketpair", pair_families)],
+        "fcntl": [_allow("fcntl", _masked(1, mask, value)) for mask, value in all_but(bpf.TELLING_OF_OTHERS)],
+        "ioctl": [_allow("ioctl", _masked(1, mask, value)) for mask, value in all_but(bpf.TERMINAL_INJECTION)],
+        "personality": _values("personality", bpf.PERSONALITIES),
     }
 
 
@@ -76,7 +76,7 @@ def _values(name: str, values: Sequence[int]) -> list[Rule]:
 
 def _sockets() -> list[Rule]:
     """Each allowed family with each allowed protocol."""
-    pairs = [(family, protocol) for family in seccomp.FAMILIES for protocol in seccomp.PROTOCOLS]
+    pairs = [(family, protocol) for family in bpf.FAMILIES for protocol in bpf.PROTOCOLS]
     families = [{"index": 0, "value": family, "valueTwo": 0, "op": "SCMP_CMP_EQ"} for family, _protocol in pairs]
     protocols = [_masked(2, LOW_HALF, protocol) for _family, protocol in pairs]
     return [{**_allow("socket", one), "args": [one, other]} for one, other in zip(families, protocols, strict=True)]

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from mecapy_platform.core.errors import SandboxError
 from mecapy_platform.sandbox.base import SandboxSpec
-from mecapy_platform.sandbox.docker_config import LABEL, Program, make_order
-from mecapy_platform.sandbox.docker_run import DockerRun
-from mecapy_platform.sandbox.fairness import Held, choose_victim
+from mecapy_platform.sandbox.docker.container_config import LABEL, Program, make_order
+from mecapy_platform.sandbox.docker.run import DockerRun
+from mecapy_platform.sandbox.eviction import Held, choose_victim
 
 CLAIM = "claim.json"  # in the run's folder: whose attempt a container serves that was started for nobody
 IDLE_SECONDS = 60.0

@@ -11,9 +11,9 @@ import struct
 import time
 from dataclasses import dataclass, field
 
-from mecapy_platform.sandbox import seccomp
 from mecapy_platform.sandbox.guest.readable import open_to_reader
 from mecapy_platform.sandbox.spawner import cgroups, command, system, workspace
+from mecapy_platform.sandbox.spawner.bwrap_child import Order, Stem
 from mecapy_platform.sandbox.spawner.config import (
     MAX_REQUEST_BYTES,
     Request,
@@ -23,9 +23,9 @@ from mecapy_platform.sandbox.spawner.config import (
     WarmRequest,
     parse_any,
 )
-from mecapy_platform.sandbox.spawner.keeper import Keeper, Parts
-from mecapy_platform.sandbox.spawner.stem import Order, Stem
 from mecapy_platform.sandbox.spawner.tree import kill_below, tree_memory_bytes
+from mecapy_platform.sandbox.spawner.zygote_keeper import Keeper, Parts
+from mecapy_platform.sandbox.syscalls import bpf
 
 SAMPLE_SECONDS = 0.1
 TAKEN = b"\0"  # to the server: this supervisor has a run
@@ -156,7 +156,7 @@ class Supervisor:
             file_bytes=limits.disk_bytes + (1 << 20),  # a full disk answers first, and says what it is
         )
         self._oom = self._group.watch_oom()
-        filter_fd = seccomp.filter_descriptor(seccomp.PROGRAM)
+        filter_fd = bpf.filter_descriptor(bpf.PROGRAM)
         self._watch.started_at = time.monotonic()
         self._stem.start(order, [*descriptors, control_read, status_write, filter_fd])
         for fd in (*descriptors, control_read, status_write, filter_fd):
