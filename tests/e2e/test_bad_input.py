@@ -11,10 +11,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from bad_packages import SOURCE, encrypted_archive, manifest, member, small_manifest, zipped
-from embedded_process import wait_for
-from left_behind import traces
-from running_platform import Running, archive, deploy, platform
+from support.bad_packages import SOURCE, encrypted_archive, manifest, member, small_manifest, zipped
+from support.left_behind import traces
+from support.platform.embedded_process import wait_for
+from support.platform.running_platform import Running, archive, deploy, platform
 
 LIMITS = {
     "MECAPY_OUTPUT_BYTES": str(1 << 20),

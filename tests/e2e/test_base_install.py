@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from running_platform import Running, platform
+from support.platform.running_platform import Running, platform
 
 ROOT = Path(__file__).parents[2]
 UV = Path(sys.executable).with_name("uv")

@@ -11,7 +11,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from calculix_values import (
+from mecapy_platform.client.archive import write_zip
+from support.calculix_values import (
     DECKS,
     Comparison,
     Deck,
@@ -23,8 +24,7 @@ from calculix_values import (
     excluded,
     run_plain,
 )
-from mecapy_platform.client.archive import write_zip
-from running_platform import deploy, platform
+from support.platform.running_platform import deploy, platform
 
 PACKAGE = Path(__file__).parents[2] / "examples" / "calculix"
 PLAIN_AT_ONCE = 2

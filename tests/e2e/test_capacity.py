@@ -15,10 +15,10 @@ import psutil
 import psycopg
 import pytest
 
-from embedded_process import wait_for
 from mecapy_platform.embedded import secrets
 from mecapy_platform.embedded.layout import Layout
-from running_platform import Running, archive, deploy, platform
+from support.platform.embedded_process import wait_for
+from support.platform.running_platform import Running, archive, deploy, platform
 
 TASKS = 300
 TASK_MIB = 2048

@@ -9,10 +9,10 @@ from typing import Any
 import httpx2
 import pytest
 
-import factories
 from checks_corpus.honest import HONEST
 from checks_corpus.hostile import HOSTILE
-from running_platform import Running, platform
+from support import factories
+from support.platform.running_platform import Running, platform
 
 MANIFEST = """
 version: "1"

@@ -13,9 +13,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from bad_packages import SOURCE, manifest, small_manifest
-from embedded_process import Started, wait_for
-from running_platform import MECAPY, archive, deploy, launch, platform
+from support.bad_packages import SOURCE, manifest, small_manifest
+from support.platform.embedded_process import Started, wait_for
+from support.platform.running_platform import MECAPY, archive, deploy, launch, platform
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0, reason="root's platform is the one that must not run code unconfined"

@@ -17,9 +17,9 @@ from uuid import UUID
 import httpx2
 import pytest
 
-from docker_daemon import TestDaemon, daemon
-from embedded_process import wait_for
-from running_platform import Running, archive, deploy, launch, platform
+from support.backends.docker_daemon import TestDaemon, daemon
+from support.platform.embedded_process import wait_for
+from support.platform.running_platform import Running, archive, deploy, launch, platform
 
 MANIFEST = """
 version: "1"

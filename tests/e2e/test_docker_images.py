@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import pytest
 
 from checks_corpus.hostile import HOSTILE
-from docker_daemon import TestDaemon, daemon
-from docker_images import load_bare_image, load_shell_image, need_busybox
 from mecapy_platform.sandbox.docker.daemon import Daemon
-from running_platform import Running, archive, deploy, platform
+from support.backends.docker_daemon import TestDaemon, daemon
+from support.backends.docker_images import load_bare_image, load_shell_image, need_busybox
+from support.platform.running_platform import Running, archive, deploy, platform
 
 FUNCTION = """
 functions:

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from embedded_process import wait_for
-from fault_platform import Faulty, faulty_platform
-from fault_waves import IN_FLIGHT, assert_ended_well, fill, kill, outstanding
+from support.faults.platform import Faulty, faulty_platform
+from support.faults.waves import IN_FLIGHT, assert_ended_well, fill, kill, outstanding
+from support.platform.embedded_process import wait_for
 
 WAIT_SECONDS = 60.0
 UNDISTURBED = 60

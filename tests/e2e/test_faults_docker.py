@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from docker_daemon import daemon
-from fault_platform import Faulty, faulty_platform
-from fault_waves import assert_ended_well, kill
+from support.backends.docker_daemon import daemon
+from support.faults.platform import Faulty, faulty_platform
+from support.faults.waves import assert_ended_well, kill
 
 KILLS = (
     "all workers",

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from embedded_process import code_paths, wait_for
-from fault_checker import Record, problems
-from fault_client import Accepted
-from fault_platform import Faulty, faulty_platform
 from mecapy_platform.embedded.private_view import Need, build
+from support.faults.checker import Record, problems
+from support.faults.client import Accepted
+from support.faults.platform import Faulty, faulty_platform
+from support.platform.embedded_process import code_paths, wait_for
 
 NONCE = 4242
 RUNS_SECONDS = 4.0

@@ -1,6 +1,6 @@
 """One platform, one package, one task: the shortest way through everything."""
 
-from running_platform import archive, deploy, platform
+from support.platform.running_platform import archive, deploy, platform
 
 MANIFEST = """
 version: "1"

@@ -17,10 +17,10 @@ import httpx2
 import psycopg
 import pytest
 
-from embedded_process import is_alive, wait_for
 from mecapy_platform.embedded import secrets
 from mecapy_platform.embedded.layout import Layout
-from running_platform import Running, archive, deploy, platform
+from support.platform.embedded_process import is_alive, wait_for
+from support.platform.running_platform import Running, archive, deploy, platform
 
 MIB = 1 << 20
 PAGE = 4096

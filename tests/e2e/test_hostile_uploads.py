@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from bad_packages import small_manifest, zipped
-from embedded_process import wait_for
-from raw_zip import Member, build, zip64_end
-from running_platform import Running, platform
+from support.bad_packages import small_manifest, zipped
+from support.platform.embedded_process import wait_for
+from support.platform.running_platform import Running, platform
+from support.raw_zip import Member, build, zip64_end
 
 MIB = 1 << 20
 ALLOWED_BYTES = 64 * MIB

@@ -17,9 +17,9 @@ import httpx2
 import pytest
 import yaml
 
-from embedded_process import wait_for
 from mecapy_platform.client.archive import package_files
-from real_backends import BACKENDS, Backend
+from support.backends.real_backends import BACKENDS, Backend
+from support.platform.embedded_process import wait_for
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PACKAGES = (

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis.generation import GenerationMode
 
 from mecapy_platform.api.openapi import document
-from running_platform import Running, archive, deploy, platform
+from support.platform.running_platform import Running, archive, deploy, platform
 
 EXAMPLES = 12
 SECONDS_OF_ONE_TEST = 60

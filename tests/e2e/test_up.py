@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from embedded_process import NOBODY, REAL, Started, is_alive, launched, open_directory, wait_for
+from support.platform.embedded_process import NOBODY, REAL, Started, is_alive, launched, open_directory, wait_for
 
 MECAPY = Path(sys.executable).with_name("mecapy")
 PSS_BYTES_MAX = 600 << 20

@@ -9,7 +9,6 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
-import factories
 from mecapy_platform.core.ids import uuid7
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.core.states import FailureKind, TaskState, Usage
@@ -24,7 +23,8 @@ from mecapy_platform.services.claims import Claim, Worker
 from mecapy_platform.services.finish import Outcome, finish, take_back_lost
 from mecapy_platform.services.logs import Line
 from mecapy_platform.settings import Settings
-from services import postgres
+from support import factories
+from support.platform.services import postgres
 
 SETTINGS = Settings(lease_seconds=15)
 AT_ONCE = Settings(lease_seconds=0)  # the server of a test is younger than a lease

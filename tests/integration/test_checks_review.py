@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from checking import Reviewer, reviewer, write_package
 from checks_corpus.hostile import HOSTILE
 from mecapy_platform.core.checks.findings import CheckName, Severity
 from mecapy_platform.worker.checks.tools import ensure_scanner
+from support.checking import Reviewer, reviewer, write_package
 
 LISTED = {"imports": {"libraries": "listed", "listed": ["numpy", "meshio"]}}
 

@@ -22,7 +22,7 @@ from mecapy_platform.services import claims
 from mecapy_platform.services.claim_all import ClaimAll
 from mecapy_platform.services.claims import Claim, Worker
 from mecapy_platform.settings import Settings
-from services import postgres
+from support.platform.services import postgres
 
 SETTINGS = Settings(organization_max_running=6)
 WORKER = Worker("node-1", "node-1-1", "fake")

@@ -17,11 +17,11 @@ from typing import Any
 
 import pytest
 
-from docker_daemon import TestDaemon, daemon
 from integration.sandbox_contract import LIMITS, PACKAGE, Outcome, follow, wait_until
 from mecapy_platform.sandbox.base import EndReason, LogChunk, ProgressLine, Seen, StopReason
 from mecapy_platform.sandbox.docker.backend import DockerSandbox
 from mecapy_platform.sandbox.docker.options import DockerOptions
+from support.backends.docker_daemon import TestDaemon, daemon
 
 WORKER = """
 import json, sys

@@ -13,8 +13,6 @@ from typing import Any
 
 import pytest
 
-from docker_daemon import TestDaemon, daemon
-from docker_images import load_bare_image, load_shell_image, need_busybox
 from integration.sandbox_contract import LIMITS, Outcome, follow
 from mecapy_platform.core.errors import InvalidInputError, SandboxError
 from mecapy_platform.sandbox.base import EndReason, LogChunk, SandboxSpec, StopReason
@@ -23,6 +21,8 @@ from mecapy_platform.sandbox.docker.daemon import Daemon
 from mecapy_platform.sandbox.docker.images import DockerImages
 from mecapy_platform.sandbox.docker.options import DockerOptions
 from mecapy_platform.sandbox.images import BuildOrder
+from support.backends.docker_daemon import TestDaemon, daemon
+from support.backends.docker_images import load_bare_image, load_shell_image, need_busybox
 
 
 @pytest.fixture(scope="module")

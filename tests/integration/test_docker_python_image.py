@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from docker_daemon import TestDaemon, daemon
 from integration.sandbox_contract import LIMITS, follow
 from mecapy_platform.sandbox.base import SandboxSpec
 from mecapy_platform.sandbox.docker.backend import DockerSandbox
 from mecapy_platform.sandbox.docker.options import DockerOptions
 from mecapy_platform.sandbox.images import BuildOrder
+from support.backends.docker_daemon import TestDaemon, daemon
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "docker"
 PROGRAM = """

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from docker_daemon import TestDaemon, daemon
 from integration.sandbox_contract import PACKAGE, Bench, ConfinementContract, SandboxContract, follow, wait_until
 from mecapy_platform.sandbox.base import SandboxSpec
 from mecapy_platform.sandbox.docker.backend import DockerSandbox
 from mecapy_platform.sandbox.docker.options import DockerOptions
 from mecapy_platform.sandbox.docker.waiting_containers import key_of
+from support.backends.docker_daemon import TestDaemon, daemon
 
 
 @pytest.fixture(scope="module")

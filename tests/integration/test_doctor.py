@@ -7,11 +7,11 @@ import pytest
 from typer import Typer
 from typer.testing import CliRunner, Result
 
-from docker_daemon import daemon
 from mecapy_platform.cli.doctor import doctor
 from mecapy_platform.embedded import interpreters
 from mecapy_platform.embedded.checks import check_sandbox
 from mecapy_platform.settings import Settings
+from support.backends.docker_daemon import daemon
 
 
 def run(*arguments: str) -> Result:

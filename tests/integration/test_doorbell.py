@@ -12,7 +12,7 @@ import pytest
 
 from mecapy_platform.embedded.postgres import Postgres
 from mecapy_platform.events.doorbell import Doorbell
-from services import postgres
+from support.platform.services import postgres
 
 LONG = 20.0
 

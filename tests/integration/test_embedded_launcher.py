@@ -11,7 +11,7 @@ from urllib.request import urlopen
 import psutil
 import pytest
 
-from embedded_process import NOBODY, Started, is_alive, launched, open_directory, wait_for
+from support.platform.embedded_process import NOBODY, Started, is_alive, launched, open_directory, wait_for
 
 PARTS = [
     "launcher",

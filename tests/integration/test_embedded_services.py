@@ -6,7 +6,7 @@ import psycopg
 import pytest
 import redis
 
-from services import postgres, valkey
+from support.platform.services import postgres, valkey
 
 
 def plain(url: str) -> str:

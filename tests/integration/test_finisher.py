@@ -16,7 +16,6 @@ import psycopg
 import pytest
 from sqlalchemy import select, text
 
-import factories
 from mecapy_platform.core.ids import uuid7
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.core.states import FailureKind, Usage
@@ -39,7 +38,8 @@ from mecapy_platform.worker.finisher import Finisher
 from mecapy_platform.worker.live import LiveAttempt, LiveAttempts
 from mecapy_platform.worker.pump import Pump
 from mecapy_platform.worker.report import Report
-from services import postgres
+from support import factories
+from support.platform.services import postgres
 
 SETTINGS = Settings(lease_seconds=15, organization_max_running=1000)
 USED = Usage(1.5, 1.0, 64.0)

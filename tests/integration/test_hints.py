@@ -14,7 +14,7 @@ from mecapy_platform.core.lanes import Lane
 from mecapy_platform.embedded.valkey import Valkey
 from mecapy_platform.queue.linger import LingerBell
 from mecapy_platform.queue.sender import HintSender, flag_key, linger_key, list_key
-from services import valkey
+from support.platform.services import valkey
 
 LANE = Lane.DEFAULT
 LONG = 20.0

@@ -8,9 +8,6 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-import factories
-from fault_checker import problems, read_records
-from fault_client import Accepted, expected
 from mecapy_platform.core.ids import uuid7
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.core.states import TaskState, Usage
@@ -24,7 +21,10 @@ from mecapy_platform.services.claims import Claim, Worker
 from mecapy_platform.services.finish import Guard, Outcome, finish, live_attempt, take_back_lost
 from mecapy_platform.services.logs import Line
 from mecapy_platform.settings import Settings
-from services import postgres
+from support import factories
+from support.faults.checker import problems, read_records
+from support.faults.client import Accepted, expected
+from support.platform.services import postgres
 
 SETTINGS = Settings(lease_seconds=15)
 AT_ONCE = Settings(lease_seconds=0)  # the server of a test is younger than a lease

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, create_engine, text
 from mecapy_platform.db.schema import migrate
 from mecapy_platform.db.tables import Base
 from mecapy_platform.embedded.postgres import Postgres
-from services import postgres
+from support.platform.services import postgres
 
 COLUMNS = text("""
 SELECT table_name, column_name, data_type, is_nullable, column_default, identity_generation

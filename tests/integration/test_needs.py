@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 import pytest
 from sqlalchemy import text, update
 
-import factories
-from api_platform import ApiPlatform, api_platform
 from mecapy_platform.db import queue
 from mecapy_platform.db.tables import Function
-from services import postgres
+from support import factories
+from support.platform.api_platform import ApiPlatform, api_platform
+from support.platform.services import postgres
 
 NODE = {"cpu": 8, "memory_mb": 8192, "disk_free_bytes": 1 << 40, "accepts_work": True, "refusal": None}
 

@@ -21,7 +21,7 @@ from mecapy_platform.services.finish import Outcome, finish
 from mecapy_platform.services.logs import Line
 from mecapy_platform.services.release import due_lanes
 from mecapy_platform.settings import Settings
-from services import postgres
+from support.platform.services import postgres
 
 SETTINGS = Settings(lease_seconds=15, organization_max_running=50)
 WORKER = Worker("node-1", "node-1-1", "fake")

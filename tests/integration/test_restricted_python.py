@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from checking import Reviewer, reviewer, write_package
 from mecapy_platform.sandbox.base import Collected, Environment, Limits, SandboxSpec
 from mecapy_platform.worker.checks.formulas import lay_guards
+from support.checking import Reviewer, reviewer, write_package
 
 ASKED = {"checks": {"restricted_python": True}}
 LIMITS = Limits(cpu=1, memory_mb=512, timeout_seconds=30, disk_bytes=16 << 20)

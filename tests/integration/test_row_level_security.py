@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import ProgrammingError
 
-import tenancy_world
-from api_platform import ApiPlatform, api_platform
 from mecapy_platform.db.session import Database, make_engine, widen_scope
 from mecapy_platform.db.tables import Base
-from services import postgres
+from support.platform.api_platform import ApiPlatform, api_platform
+from support.platform.services import postgres
+from support.tenancy import world as tenancy_world
 
 OWNED = sorted(name for name, table in Base.metadata.tables.items() if "organization_id" in table.columns)
 TENANT = [name for name in OWNED if name != "memberships"]

@@ -26,7 +26,7 @@ from mecapy_platform.sandbox.bubblewrap.warm_run import WarmRun
 from mecapy_platform.sandbox.bubblewrap.zygote_pool import WarmLimits
 from mecapy_platform.sandbox.registry import make_sandbox
 
-MACHINE = Path(__file__).parents[1] / "degraded_machine.py"
+MACHINE = Path(__file__).parents[1] / "support" / "backends" / "degraded_machine.py"
 MECAPY = Path(sys.executable).with_name("mecapy")
 
 pytestmark = pytest.mark.skipif(

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from docker_daemon import TestDaemon, daemon
 from integration.sandbox_contract import PACKAGE, Bench, ConfinementContract, SandboxContract, follow
 from mecapy_platform.core.errors import SandboxError
 from mecapy_platform.sandbox.docker.backend import DockerSandbox
 from mecapy_platform.sandbox.docker.options import DockerOptions
+from support.backends.docker_daemon import TestDaemon, daemon
 
 PYENV = Path.home() / ".pyenv" / "versions"
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from fakes import FakeSandbox, Misbehaviour
 from integration.sandbox_contract import PACKAGE, Bench, SandboxContract, follow
 from mecapy_platform.core.errors import SandboxError
 from mecapy_platform.sandbox.base import EndReason, StopReason
+from support.fakes import FakeSandbox, Misbehaviour
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 
-from api_platform import ApiPlatform
-from services import postgres
-from tenancy_routes import ABSENT, ROUTES, Ask, Shows, rows, status_of
-from tenancy_world import Fenced, World, fenced, make
+from support.platform.api_platform import ApiPlatform
+from support.platform.services import postgres
+from support.tenancy.routes import ABSENT, ROUTES, Ask, Shows, rows, status_of
+from support.tenancy.world import Fenced, World, fenced, make
 
 FENCES = ("both", "filters_alone", "security_alone")
 THINGS = [pytest.param(*route, id=" ".join(route)) for route in rows(Shows.THING)]

@@ -10,12 +10,12 @@ from uuid import UUID, uuid4
 import httpx2
 import pytest
 
-import factories
-from api_platform import ApiPlatform
 from mecapy_platform.core.errors import NotFoundError
 from mecapy_platform.services.tasks import read
-from services import postgres
-from tenancy_world import DECK, Fenced, World, fenced, make
+from support import factories
+from support.platform.api_platform import ApiPlatform
+from support.platform.services import postgres
+from support.tenancy.world import DECK, Fenced, World, fenced, make
 
 FENCES = ("both", "filters_alone", "security_alone")
 

@@ -13,7 +13,7 @@ import pytest
 
 from mecapy_platform.db.gate import Gate
 from mecapy_platform.db.wire import AsyncWire, Wire
-from services import postgres
+from support.platform.services import postgres
 
 STATEMENTS = {
     "slowly": (

@@ -16,12 +16,12 @@ from typing import Any
 
 import httpx2
 
-from left_behind import traces
 from mecapy_platform.core.checks.findings import CheckName
 from mecapy_platform.embedded.layout import Layout
-from running_platform import Running, archive, deploy, platform
 from security.backends import Backend
 from security.cases import CASES, Case
+from support.left_behind import traces
+from support.platform.running_platform import Running, archive, deploy, platform
 
 ATTACKS = Path(__file__).parent / "attacks"
 CASES_OF_A_BATCH = 6

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
-from docker_daemon import daemon
+from support.backends.docker_daemon import daemon
 
 Settings = Mapping[str, str]
 NAMESPACES = ("mnt", "net", "pid", "ipc", "uts")

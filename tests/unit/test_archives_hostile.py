@@ -15,7 +15,7 @@ import pytest
 
 from mecapy_platform.core.errors import MecapyError
 from mecapy_platform.storage.archives import ArchiveLimits, extract, read_manifest
-from raw_zip import MANIFEST, Member, build, end, extra_field, zip64_end
+from support.raw_zip import MANIFEST, Member, build, end, extra_field, zip64_end
 
 LINK = stat.S_IFLNK | 0o777
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from checking import write_package
 from mecapy_platform.core.checks.findings import CheckName, Finding
 from mecapy_platform.scan.main import Order, read_file
 from mecapy_platform.worker.checks.review import SCANNED
+from support.checking import write_package
 
 CODE = base64.b64encode(b"import os; os.system('id')").decode()
 PAGE = Path(__file__).parents[2] / "docs/reference/checks.md"

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from checking import write_package
 from checks_corpus.honest import HONEST
 from checks_corpus.hostile import HOSTILE
 from mecapy_platform.core.checks.findings import Finding
 from mecapy_platform.core.checks.policy import DEFAULT_POLICY
 from mecapy_platform.scan.main import Order, read_file
 from mecapy_platform.worker.checks.review import SCANNED
+from support.checking import write_package
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*/mecapy.yml"))
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from fake_platform import PACKAGE, TOKEN, FakePlatform, problem, serve
 from mecapy_platform.cli.lazy import JSON_MODE
 from mecapy_platform.cli.main import app
+from support.platform.fake_platform import PACKAGE, TOKEN, FakePlatform, problem, serve
 
 Mecapy = Callable[..., Result]
 FOUND = {

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from fake_platform import FUNCTION, TASK_ID, TOKEN, FakePlatform, problem, result, serve, task
 from mecapy_platform.cli.lazy import JSON_MODE
 from mecapy_platform.cli.main import ENTRIES, app
+from support.platform.fake_platform import FUNCTION, TASK_ID, TOKEN, FakePlatform, problem, result, serve, task
 
 
 @pytest.fixture

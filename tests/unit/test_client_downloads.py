@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from fake_platform import TOKEN, FakePlatform, Seen, serve
 from mecapy_platform.client.artifacts import Artifact, DownloadError
 from mecapy_platform.client.client import Client
 from mecapy_platform.client.paths import Claimed, safe_parts, safe_target
 from mecapy_platform.core.errors import InvalidInputError
+from support.platform.fake_platform import TOKEN, FakePlatform, Seen, serve
 
 CONTENT = bytes(range(256)) * 4000
 

@@ -12,7 +12,6 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
-from fake_platform import TOKEN, FakePlatform, Seen, serve
 from mecapy_platform.client.client import Client
 from mecapy_platform.client.errors import LoginError
 from mecapy_platform.client.issuer import find_issuer
@@ -20,6 +19,7 @@ from mecapy_platform.client.loopback import PORTS, login_with_browser
 from mecapy_platform.client.oidc import Provider, discover, new_pkce, start_device, with_device
 from mecapy_platform.client.tokens import ClientCredentials
 from mecapy_platform.core.errors import UnavailableError
+from support.platform.fake_platform import TOKEN, FakePlatform, Seen, serve
 
 GRANTED = {"access_token": TOKEN, "refresh_token": "r", "expires_in": 60}
 

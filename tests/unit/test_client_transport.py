@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from fake_platform import TASK_ID, TOKEN, FakePlatform, Seen, problem, serve, task
 from mecapy_platform.client.client import Client
 from mecapy_platform.client.credentials import Credentials, CredentialsFile
 from mecapy_platform.client.errors import ServerFaultError, StillRunningError
@@ -27,6 +26,7 @@ from mecapy_platform.core.errors import (
     UnavailableError,
 )
 from mecapy_platform.core.states import TaskState
+from support.platform.fake_platform import TASK_ID, TOKEN, FakePlatform, Seen, problem, serve, task
 
 SUBMISSION = Submission("bolts", "size", {"diameter": "12 mm"})
 

@@ -4,9 +4,9 @@ import tracemalloc
 
 import pytest
 
-from bad_packages import small_manifest
 from mecapy_platform.core.errors import MecapyError
 from mecapy_platform.core.manifest import parse_manifest
+from support.bad_packages import small_manifest
 
 GOOD = small_manifest()
 OUTPUTS = "outputs: {}"

@@ -9,8 +9,8 @@ from contextlib import suppress
 
 import pytest
 
-from embedded_process import is_alive, wait_for
 from mecapy_platform.sandbox.spawner.tree import children, kill_below
+from support.platform.embedded_process import is_alive, wait_for
 
 NESTED = """
 import os, signal, sys

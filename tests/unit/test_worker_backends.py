@@ -7,13 +7,13 @@ from uuid import uuid4
 
 import pytest
 
-from fakes import FakeSandbox as Backend
-from fakes import Misbehaviour
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.services.claims import Claim, Worker
 from mecapy_platform.settings import Settings
 from mecapy_platform.worker.context import WorkerContext
 from mecapy_platform.worker.main import refusal_of, without_broken_images
+from support.fakes import FakeSandbox as Backend
+from support.fakes import Misbehaviour
 
 
 def context_with(usual: Backend, containers: Backend | None, **lanes: Backend) -> WorkerContext:

@@ -2,8 +2,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from api_platform import ApiPlatform, api_platform
-from services import postgres
+from support.platform.api_platform import ApiPlatform, api_platform
+from support.platform.services import postgres
 
 
 @pytest.fixture(scope="session")

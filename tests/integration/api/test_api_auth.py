@@ -12,10 +12,10 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-import factories
-from api_platform import ApiPlatform, api_platform
 from mecapy_platform.embedded.tokens import key_id
-from services import postgres
+from support import factories
+from support.platform.api_platform import ApiPlatform, api_platform
+from support.platform.services import postgres
 
 OTHER_KEY = rsa.generate_private_key(65537, 2048)
 

@@ -8,14 +8,14 @@ from uuid import uuid4
 import httpx2
 import pytest
 
-import factories
-from api_platform import ApiPlatform
 from mecapy_platform.core.checks.findings import CheckName, Finding, Severity
 from mecapy_platform.core.checks.policy import DEFAULT_POLICY
 from mecapy_platform.core.checks.report import Report
 from mecapy_platform.db.tables import PackageVersion
 from mecapy_platform.services import builds
 from mecapy_platform.services.builds import Built
+from support import factories
+from support.platform.api_platform import ApiPlatform
 
 FOUND = Finding(CheckName.HOSTILE, "miner", Severity.HIGH, "main.py", 3, "It mines.", "Do not.")
 

@@ -13,8 +13,6 @@ import httpx2
 import pytest
 from sqlalchemy import text
 
-import factories
-from api_platform import ApiPlatform
 from mecapy_platform.api import hot, hot_render
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.core.states import Usage
@@ -27,6 +25,8 @@ from mecapy_platform.services.claims import Claim, Worker
 from mecapy_platform.services.finish import Outcome
 from mecapy_platform.services.finish_many import Ended, finish_many
 from mecapy_platform.services.tasks.quick import Draft
+from support import factories
+from support.platform.api_platform import ApiPlatform
 
 BODY = {"package": "bolts", "function": "size", "inputs": {"diameter": "12 mm"}}
 READERS = 500

@@ -10,9 +10,9 @@ from uuid import uuid4
 import httpx2
 import pytest
 
-import factories
-from api_platform import ApiPlatform, api_platform
-from services import postgres
+from support import factories
+from support.platform.api_platform import ApiPlatform, api_platform
+from support.platform.services import postgres
 
 FIELDS = {"type", "title", "status", "code", "detail", "errors", "instance"}
 

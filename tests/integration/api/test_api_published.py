@@ -6,13 +6,13 @@ from uuid import UUID, uuid4
 import httpx2
 import pytest
 
-import factories
-from api_platform import ApiPlatform
 from mecapy_platform.core.states import TaskState
 from mecapy_platform.db.tables import PackageVersion
 from mecapy_platform.services import builds
 from mecapy_platform.services.builds import Built, Ports
-from published_contract import check, operations
+from support import factories
+from support.platform.api_platform import ApiPlatform
+from support.platform.published_contract import check, operations
 
 LATER = "/workflow"  # workflows and runs come with a later issue
 FROM_GIT = {("post", "/packages/from-git"), ("post", "/packages/{package_id}/versions/from-git")}

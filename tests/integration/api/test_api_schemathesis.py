@@ -14,9 +14,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-import factories
-from api_platform import ApiPlatform
 from mecapy_platform.api.openapi import document
+from support import factories
+from support.platform.api_platform import ApiPlatform
 
 EXAMPLES = 8
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]

@@ -7,9 +7,9 @@ from uuid import UUID, uuid4
 import httpx2
 import pytest
 
-import factories
-from api_platform import ApiPlatform
 from mecapy_platform.core.states import TaskState
+from support import factories
+from support.platform.api_platform import ApiPlatform
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DECKS = Path("/usr/share/doc/calculix-ccx-test/examples/test")
-EXCLUDED = Path(__file__).parents[1] / "examples" / "calculix" / "decks-excluded.json"
+EXCLUDED = Path(__file__).parents[2] / "examples" / "calculix" / "decks-excluded.json"
 
 # What a deck reads beside itself: the file's name, and where it comes from (a file of the package, or a file another
 # deck writes).

@@ -15,8 +15,6 @@ import httpx2
 from fastapi import FastAPI
 from sqlalchemy import func, select
 
-import factories
-from api_platform import ApiPlatform, api_platform
 from mecapy_platform.api.deps import get_filter
 from mecapy_platform.core.access import Membership, Role
 from mecapy_platform.db.session import Database
@@ -24,6 +22,8 @@ from mecapy_platform.db.tables import Attempt, LaneShare, Organization, Upload
 from mecapy_platform.embedded.postgres import Postgres
 from mecapy_platform.services.identity import Identity
 from mecapy_platform.storage.keys import output_key, upload_key
+from support import factories
+from support.platform.api_platform import ApiPlatform, api_platform
 
 DECK = b"*HEADING\nsecret of the owner\n"
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from embedded_process import wait_for
-from fault_checker import Record, problems
-from fault_platform import WORKERS, Faulty, Kill
+from support.faults.checker import Record, problems
+from support.faults.platform import WORKERS, Faulty, Kill
+from support.platform.embedded_process import wait_for
 
 IN_FLIGHT = 300  # accepted and not ended when a kill comes
 DURING = 40  # of them, submitted while it comes

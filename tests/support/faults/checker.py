@@ -12,8 +12,8 @@ from typing import Any
 
 from sqlalchemy import text
 
-from fault_client import Accepted, expected
 from mecapy_platform.db.session import Database
+from support.faults.client import Accepted, expected
 
 FINAL = ("completed", "failed", "timeout", "out_of_memory", "cancelled", "lost")
 READ = text("""

@@ -13,7 +13,7 @@ import pytest
 
 from mecapy_platform.sandbox.syscalls.docker_profile import profile_json
 
-SCRIPT = Path(__file__).parents[1] / "deploy" / "ci" / "dockerd.sh"
+SCRIPT = Path(__file__).parents[3] / "deploy" / "ci" / "dockerd.sh"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
-DOCUMENT = Path(__file__).parent / "contracts" / "mecapy-openapi-0.1.2.json"
+DOCUMENT = Path(__file__).parents[2] / "contracts" / "mecapy-openapi-0.1.2.json"
 METHODS = ("get", "post", "patch", "delete", "put")
 
 

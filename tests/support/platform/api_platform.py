@@ -15,7 +15,6 @@ import httpx2
 import uvicorn
 from fastapi import FastAPI
 
-import factories
 from mecapy_platform.api.app import ApiContext, create_app
 from mecapy_platform.core.access import Actor
 from mecapy_platform.db.schema import migrate
@@ -24,6 +23,7 @@ from mecapy_platform.embedded.postgres import Postgres
 from mecapy_platform.events.doorbell import Doorbell
 from mecapy_platform.settings import Settings
 from mecapy_platform.storage.filesystem import FilesystemStorage
+from support import factories
 
 JSON = Mapping[str, Any]
 

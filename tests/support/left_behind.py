@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from mecapy_platform.embedded.layout import Layout
-from running_platform import Running
+from support.platform.running_platform import Running
 
 CGROUPS = Path("/sys/fs/cgroup")
 GUEST = "_mecapy_guest"

@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-SOURCE = (Path(__file__).parent / "e2e/bad_handlers.py").read_text("utf-8")
+SOURCE = (Path(__file__).parents[1] / "e2e/bad_handlers.py").read_text("utf-8")
 HANDLERS = [
     node.name for node in ast.parse(SOURCE).body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
 ]

@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 
 import httpx2
 
-import factories
-from tenancy_world import World
+from support import factories
+from support.tenancy.world import World
 
 ABSENT = 404
 DECK = ("deck.inp", b"*HEADING\n", "text/plain")

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from docker_daemon import daemon
-from running_platform import Running, platform
+from support.backends.docker_daemon import daemon
+from support.platform.running_platform import Running, platform
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,6 @@ import psutil
 from redis import Redis
 from sqlalchemy import text
 
-from embedded_process import is_alive, wait_for
-from fault_checker import Record, read_ledger, read_records
-from fault_client import CODE, Ledger, Submitter, in_background, manifest
 from mecapy_platform.db.session import Database, make_engine
 from mecapy_platform.embedded import secrets
 from mecapy_platform.embedded.layout import Layout
@@ -28,7 +25,10 @@ from mecapy_platform.embedded.postgres import Postgres, PostgresPlace
 from mecapy_platform.embedded.program import embedded_settings
 from mecapy_platform.embedded.valkey import Valkey, ValkeyPlace
 from mecapy_platform.settings import Settings
-from running_platform import Running, archive, deploy, launch
+from support.faults.checker import Record, read_ledger, read_records
+from support.faults.client import CODE, Ledger, Submitter, in_background, manifest
+from support.platform.embedded_process import is_alive, wait_for
+from support.platform.running_platform import Running, archive, deploy, launch
 
 ORGANIZATIONS = ("alpha", "beta")
 WORKERS = ("worker-high_priority", "worker-default", "worker-long_running")
