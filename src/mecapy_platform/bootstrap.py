@@ -40,8 +40,8 @@ from mecapy_platform.storage.filesystem import FilesystemStorage
 from mecapy_platform.worker import main as worker_main
 from mecapy_platform.worker.adopter import process_name
 from mecapy_platform.worker.context import WorkerContext
+from mecapy_platform.worker.fault_points import make_probe
 from mecapy_platform.worker.fetcher import make_fetcher
-from mecapy_platform.worker.probe import make_probe
 
 log = logging.getLogger(__name__)
 READY_SECONDS = 60.0

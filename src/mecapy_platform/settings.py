@@ -92,7 +92,7 @@ class Settings(BaseSettings):
         0  # for workers that load a function before its call; 0: a sixteenth of what the machine has
     )
     fault_probe: Path | None = (
-        None  # for fault tests alone: a directory, see worker/probe.py and docs/reference/faults.md
+        None  # for fault tests alone: a directory, see worker/fault_points.py and docs/reference/faults.md
     )
 
     # checks of packages on deploy, see docs/reference/checks.md

@@ -169,9 +169,8 @@ def test_every_deck_that_ccx_completes_gives_the_same_values(
     with capsys.disabled():
         values = sum(one.values for one in completed)
         failed = sum(1 for one in verdicts if not one.plain_completes and one.failed_with_cause)
-        print(
-            f"\n{len(verdicts)} decks: {len(completed)} compared, {len(same)} equal, {values} values; {failed} fail as with plain ccx"
-        )  # noqa: T201 - the figures
+        compared = f"{len(completed)} compared, {len(same)} equal, {values} values"
+        print(f"\n{len(verdicts)} decks: {compared}; {failed} fail as with plain ccx")  # noqa: T201 - the figures
     assert len(verdicts) == len(decks()) - LEFT_OUT
     assert {one.deck: told(one) for one in completed if not one.is_same} == {}
     assert completed

@@ -127,8 +127,10 @@ def test_a_denied_module_is_found_however_it_is_named(checks: Reviewer, tmp_path
 @pytest.mark.parametrize(
     "source",
     [
-        "import importlib\nfor name in open(__file__.replace('main.py', 'names.txt')):\n    "
-        "importlib.import_module(name.strip())\n",
+        (
+            "import importlib\nfor name in open(__file__.replace('main.py', 'names.txt')):\n    "
+            "importlib.import_module(name.strip())\n"
+        ),
         "exec('im' + open(__file__.replace('main.py', 'names.txt')).read() and 'import pty')\n",
     ],
 )

@@ -31,7 +31,7 @@ from mecapy_platform.services import claims
 from mecapy_platform.services.claim_all import ClaimAll
 from mecapy_platform.services.claims import Claim, Worker
 from mecapy_platform.services.finish import Outcome, take_back_lost
-from mecapy_platform.services.finish_many import Ended, Finished, finish_many
+from mecapy_platform.services.finish_many import EndedAttempt, Finished, finish_many
 from mecapy_platform.services.logs import Line
 from mecapy_platform.settings import Settings
 from mecapy_platform.worker.finisher import Finisher
@@ -145,7 +145,7 @@ class Offered:
         self.finisher.close()
 
 
-def ended_now(wire: Wire, given: list[Ended]) -> Finished:
+def ended_now(wire: Wire, given: list[EndedAttempt]) -> Finished:
     with finish_many(wire, given) as finished:
         return finished
 
@@ -153,7 +153,8 @@ def ended_now(wire: Wire, given: list[Ended]) -> Finished:
 def test_many_ends_go_in_one_statement_with_their_results_usage_and_lines(database: Database, wire: Wire) -> None:
     running = claimed(database, 20)
     given = [
-        Ended(one.token, done(number), [Line(0, "stdout", f"line {number}\n")]) for number, one in enumerate(running)
+        EndedAttempt(one.token, done(number), [Line(0, "stdout", f"line {number}\n")])
+        for number, one in enumerate(running)
     ]
     finished = ended_now(wire, given)
     assert finished.tokens == {one.token for one in running}
@@ -179,11 +180,13 @@ def test_a_token_that_no_longer_counts_changes_nothing_among_ones_that_do(databa
         )
     with database.transaction() as session:
         assert take_back_lost(session, Settings(lease_seconds=0)) == 1
-    finished = ended_now(wire, [Ended(late.token, done(1)), Ended(good.token, done(2)), Ended(uuid4(), done(3))])
+    finished = ended_now(
+        wire, [EndedAttempt(late.token, done(1)), EndedAttempt(good.token, done(2)), EndedAttempt(uuid4(), done(3))]
+    )
     assert finished.tokens == {good.token}
     assert (task_of(database, late.task_id).state, task_of(database, good.task_id).state) == ("queued", "completed")
     assert finished.lanes == (Lane.DEFAULT,), "the one that was taken back waits again"
-    assert ended_now(wire, [Ended(good.token, done(4))]).tokens == frozenset()
+    assert ended_now(wire, [EndedAttempt(good.token, done(4))]).tokens == frozenset()
     assert (task_of(database, good.task_id).result, ends(database)) == ({"value": 2}, 1)
 
 
@@ -191,8 +194,10 @@ def test_a_row_that_somebody_holds_is_passed_over_and_waits_for_nobody(database:
     held, free = claimed(database, 2)
     with database.transaction() as session:
         session.execute(text("SELECT FROM tasks WHERE id = :id FOR UPDATE"), {"id": held.task_id})
-        assert ended_now(wire, [Ended(held.token, done()), Ended(free.token, done())]).tokens == {free.token}
-    assert ended_now(wire, [Ended(held.token, done())]).tokens == {held.token}
+        assert ended_now(wire, [EndedAttempt(held.token, done()), EndedAttempt(free.token, done())]).tokens == {
+            free.token
+        }
+    assert ended_now(wire, [EndedAttempt(held.token, done())]).tokens == {held.token}
 
 
 def test_all_who_wait_are_woken_by_the_transaction_that_ends_their_tasks(
@@ -201,7 +206,7 @@ def test_all_who_wait_are_woken_by_the_transaction_that_ends_their_tasks(
     running = claimed(database, 100)
     with psycopg.connect(server.worker_url.replace("+psycopg", ""), autocommit=True) as listener:
         listener.execute("LISTEN mecapy_ended")
-        ended_now(wire, [Ended(one.token, done()) for one in running])
+        ended_now(wire, [EndedAttempt(one.token, done()) for one in running])
         payloads = [notice.payload for notice in listener.notifies(timeout=LONG, stop_after=100)]
     assert {payload.partition(" ")[0] for payload in payloads} == {f"task:{one.task_id}" for one in running}
 
@@ -211,10 +216,10 @@ def test_a_small_end_comes_with_the_ring_and_a_large_one_does_not(
 ) -> None:
     small, large, stored, odd = claimed(database, 4)
     given = [
-        Ended(small.token, done(7)),
-        Ended(large.token, done(result={"value": "x" * 7900})),
-        Ended(stored.token, done(result=None, result_key="results/key")),
-        Ended(odd.token, done(result={"value": "Ω" * 3600})),  # 7,200 bytes, and the rest does not fit any more
+        EndedAttempt(small.token, done(7)),
+        EndedAttempt(large.token, done(result={"value": "x" * 7900})),
+        EndedAttempt(stored.token, done(result=None, result_key="results/key")),
+        EndedAttempt(odd.token, done(result={"value": "Ω" * 3600})),  # 7,200 bytes, and the rest does not fit any more
     ]
     with psycopg.connect(server.worker_url.replace("+psycopg", ""), autocommit=True) as listener:
         listener.execute("LISTEN mecapy_ended")
@@ -245,7 +250,7 @@ class SomeSlots:
         self.begun += started
         return started
 
-    def settle(self, started: Sequence[LiveAttempt], *, is_committed: bool) -> None:
+    def confirm_claims(self, started: Sequence[LiveAttempt], *, is_committed: bool) -> None:
         self.committed = is_committed
         for live in started:
             live.recorded.set()
@@ -393,13 +398,13 @@ def test_ends_wait_for_a_database_that_is_away(tmp_path: Path) -> None:
 def test_a_result_of_a_quarter_megabyte_fits_the_short_way(database: Database, wire: Wire) -> None:
     (one,) = claimed(database, 1)
     large = {"values": [0.1234567890123] * 15_000, "text": "Ω" * 10_000}
-    assert ended_now(wire, [Ended(one.token, done(result=large))]).tokens == {one.token}
+    assert ended_now(wire, [EndedAttempt(one.token, done(result=large))]).tokens == {one.token}
     assert task_of(database, one.task_id).result == large
 
 
 def test_a_stored_result_is_named_on_its_task(database: Database, wire: Wire) -> None:
     (one,) = claimed(database, 1)
-    ended_now(wire, [Ended(one.token, done(result=None, result_key="results/key"))])
+    ended_now(wire, [EndedAttempt(one.token, done(result=None, result_key="results/key"))])
     task = task_of(database, one.task_id)
     assert (task.result, task.result_s3_key) == (None, "results/key")
 

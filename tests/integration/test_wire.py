@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from mecapy_platform.db.gate import Gate
+from mecapy_platform.db.statement_batcher import StatementBatcher
 from mecapy_platform.db.wire import AsyncWire, Wire
 from support.platform.services import postgres
 
@@ -28,8 +28,8 @@ def url() -> Iterator[str]:
         yield running.owner_url
 
 
-def make_gate(wire: AsyncWire) -> Gate[str]:
-    return Gate(
+def make_gate(wire: AsyncWire) -> StatementBatcher[str]:
+    return StatementBatcher(
         wire,
         "slowly",
         write=lambda questions: [question["milliseconds"] for question in questions],
@@ -66,7 +66,7 @@ def test_a_lost_connection_fails_its_questions_and_the_next_one_is_answered(url:
 
 def test_a_question_larger_than_the_socket_s_buffer_is_sent_whole(url: str) -> None:
     async def ask() -> str | None:
-        gate = Gate[str](
+        gate = StatementBatcher[str](
             AsyncWire(url, {"length": "SELECT length($1)::text"}),
             "length",
             write=lambda questions: [question["text"] for question in questions],
@@ -81,7 +81,7 @@ def test_a_question_larger_than_the_socket_s_buffer_is_sent_whole(url: str) -> N
 
 def test_large_parameters_reach_a_statement_that_answers_early(url: str) -> None:
     wire = Wire(url, {"length": "SELECT length($1)::text"})
-    with wire.early("length", b"x" * 8_000_000) as rows:
+    with wire.rows_before_commit("length", b"x" * 8_000_000) as rows:
         assert rows == [(b"8000000",)]
     assert wire.call("length", b"x") == [(b"1",)]
     wire.close()
@@ -89,9 +89,9 @@ def test_large_parameters_reach_a_statement_that_answers_early(url: str) -> None
 
 def test_a_statement_that_fails_early_leaves_the_wire_usable(url: str) -> None:
     wire = Wire(url, {"number": "SELECT $1::int::text"})
-    with pytest.raises(psycopg.DataError), wire.early("number", b"seven"):
+    with pytest.raises(psycopg.DataError), wire.rows_before_commit("number", b"seven"):
         pytest.fail("there were no rows")
-    with wire.early("number", b"7") as rows:
+    with wire.rows_before_commit("number", b"7") as rows:
         assert rows == [(b"7",)]
     wire.close()
 
@@ -102,7 +102,7 @@ def test_a_commit_that_fails_is_told_when_the_block_is_left(url: str) -> None:
         session.execute("CREATE TABLE children (parent int REFERENCES parents DEFERRABLE INITIALLY DEFERRED)")
     wire = Wire(url, {"adopt": "INSERT INTO children VALUES ($1::int) RETURNING parent::text"})
     seen = []
-    with pytest.raises(psycopg.IntegrityError), wire.early("adopt", b"1") as rows:
+    with pytest.raises(psycopg.IntegrityError), wire.rows_before_commit("adopt", b"1") as rows:
         seen += rows
     assert seen == [(b"1",)]
     wire.close()
@@ -114,9 +114,9 @@ def test_a_connection_lost_before_the_commit_is_told_and_the_next_statement_is_a
         ((pid, _),) = wire.call("pid", b"0")
         killer = threading.Timer(0.2, other.execute, ("SELECT pg_terminate_backend(%s)", [int(pid or 0)]))
         killer.start()
-        with pytest.raises(psycopg.OperationalError), wire.early("pid", b"20"):
+        with pytest.raises(psycopg.OperationalError), wire.rows_before_commit("pid", b"20"):
             pytest.fail("there were no rows")
         killer.join()
-    with wire.early("pid", b"0") as rows:
+    with wire.rows_before_commit("pid", b"0") as rows:
         assert len(rows) == 1
     wire.close()

@@ -20,7 +20,7 @@ from mecapy_platform.db import queue
 from mecapy_platform.db.session import Database
 from mecapy_platform.db.tables import Artifact, Event, Function, Package, PackageVersion, Task, TaskLog, User
 from mecapy_platform.embedded.tokens import Person, issue
-from mecapy_platform.services.identity import Claims, sign_in
+from mecapy_platform.services.identity import TokenClaims, sign_in
 
 LENGTH = {"type": "Length", "description": "Nominal diameter", "required": True}
 FORCE = {"type": "Force", "description": None, "required": False}
@@ -56,7 +56,9 @@ def actor(
 ) -> Actor:
     """A signed-in user (role mecapy_app), acting in the first organization or the personal one."""
     person = Person(name, organizations, roles)
-    claims = Claims(issuer, str(person.subject), name, f"{name}@localhost.localdomain", roles, tuple(organizations))
+    claims = TokenClaims(
+        issuer, str(person.subject), name, f"{name}@localhost.localdomain", roles, tuple(organizations)
+    )
     identity = sign_in(database, claims)
     chosen = next((one for one in identity.memberships if one.slug in organizations), identity.personal)
     return Actor(identity.user_id, identity.username, claims.email, roles, chosen, identity.memberships)

@@ -3,13 +3,19 @@ from pathlib import Path
 from typing import Any
 
 from mecapy_platform.sandbox.base import Environment, Limits, SandboxSpec
-from mecapy_platform.sandbox.docker.container_config import Identity, Program, container_config, labels_of, limits_from
+from mecapy_platform.sandbox.docker.container_config import (
+    ContainerProgram,
+    Identity,
+    container_config,
+    labels_of,
+    limits_from,
+)
 from mecapy_platform.sandbox.docker.options import DockerOptions
 from mecapy_platform.sandbox.docker.root_image import root_image
 
 LIMITS = Limits(cpu=2, memory_mb=512, timeout_seconds=60, disk_bytes=64 << 20, processes=100)
 SPEC = SandboxSpec("task-1", 3, Path("/p"), Path("/i"), LIMITS, Environment(Path("/usr/bin/python3")), "bolts:size")
-PROGRAM = Program("sha256:abc", ("/usr/bin/python3", "-I"), (("/p", "/package"),), cleared=("LD_PRELOAD",))
+PROGRAM = ContainerProgram("sha256:abc", ("/usr/bin/python3", "-I"), (("/p", "/package"),), cleared=("LD_PRELOAD",))
 OPTIONS = DockerOptions(Path("/runs"), platform="test", node="n1")
 
 

@@ -17,7 +17,7 @@ from starlette.datastructures import Headers
 from mecapy_platform.core.errors import UnauthenticatedError, UnavailableError
 from mecapy_platform.db.session import Database
 from mecapy_platform.embedded.tokens import REALM_PATH, key_set, load_key
-from mecapy_platform.services.identity import Claims, Identity, sign_in
+from mecapy_platform.services.identity import Identity, TokenClaims, sign_in
 from mecapy_platform.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -110,10 +110,10 @@ class Authenticator:
         self._database = database
         self._audience = settings.audience
         self._issuers = {issuer: _keys_of(issuer, settings) for issuer in settings.issuers}
-        self._claims: ExpiringCache[Claims] = ExpiringCache(CACHED_TOKENS)
+        self._claims: ExpiringCache[TokenClaims] = ExpiringCache(CACHED_TOKENS)
         self._identities: ExpiringCache[Identity] = ExpiringCache(CACHED_TOKENS)
 
-    async def claims(self, headers: Headers) -> Claims:
+    async def claims(self, headers: Headers) -> TokenClaims:
         """Verify the token. A token seen before costs a look into a map."""
         token = _bearer(headers)
         key = hashlib.sha256(token.encode()).digest()
@@ -124,18 +124,18 @@ class Authenticator:
         self._claims.put(key, claims, until)
         return claims
 
-    async def identity(self, claims: Claims) -> Identity:
+    async def identity(self, claims: TokenClaims) -> Identity:
         found = self._identities.get(claims)
         if found is None:
             found = await run_in_threadpool(sign_in, self._database, claims)
             self._identities.put(claims, found, time.time() + IDENTITY_SECONDS)
         return found
 
-    def forget(self, claims: Claims) -> None:
+    def forget(self, claims: TokenClaims) -> None:
         """Memberships of this user have changed: read them again at once."""
         self._identities.forget(claims)
 
-    def verify(self, token: str) -> tuple[Claims, float]:
+    def verify(self, token: str) -> tuple[TokenClaims, float]:
         """Raises UnauthenticatedError with the reason; returns the claims and when they end."""
         try:
             header = jwt.get_unverified_header(token)
@@ -187,13 +187,13 @@ def _silent_issuer() -> UnavailableError:
     return UnavailableError("issuer_unreachable", "The identity provider does not answer right now; try again.")
 
 
-def _claims(payload: Mapping[str, Any]) -> Claims:
+def _claims(payload: Mapping[str, Any]) -> TokenClaims:
     access = payload.get("realm_access")
     roles = access.get("roles") if isinstance(access, dict) else None
     subject = _text(payload.get("sub"))
     if not subject:
         raise _untrusted("it names nobody")
-    return Claims(
+    return TokenClaims(
         issuer=str(payload["iss"]),
         subject=subject,
         username=_text(payload.get("preferred_username")) or subject,

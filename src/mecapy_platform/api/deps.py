@@ -13,7 +13,7 @@ from mecapy_platform.api.auth import Authenticator
 from mecapy_platform.api.context import ApiContext
 from mecapy_platform.core.access import Actor, Membership
 from mecapy_platform.core.errors import NotFoundError
-from mecapy_platform.services.identity import Claims, Identity
+from mecapy_platform.services.identity import Identity, TokenClaims
 from mecapy_platform.services.work import Session, unit
 
 bearer = HTTPBearer(auto_error=False, description="A token of a trusted issuer.")
@@ -31,7 +31,7 @@ class Caller:
 
     actor: Actor
     scope: tuple[UUID, ...]
-    claims: Claims
+    claims: TokenClaims
     context: ApiContext
 
     @contextmanager
@@ -112,19 +112,21 @@ async def own_caller(
     return _caller(request, claims, identity, _actor(claims, identity, named, (named,)), only=named.organization_id)
 
 
-async def _who(request: Request) -> tuple[Claims, Identity]:
+async def _who(request: Request) -> tuple[TokenClaims, Identity]:
     authenticator = get_authenticator(request)
     claims = await authenticator.claims(request.headers)
     return claims, await authenticator.identity(claims)
 
 
-def _caller(request: Request, claims: Claims, identity: Identity, actor: Actor, *, only: UUID | None = None) -> Caller:
+def _caller(
+    request: Request, claims: TokenClaims, identity: Identity, actor: Actor, *, only: UUID | None = None
+) -> Caller:
     ids = [one.organization_id for one in identity.memberships]
     scope = tuple(one for one in ids if only is None or one == only)
     return Caller(actor, scope, claims, get_context(request))
 
 
-def _actor(claims: Claims, identity: Identity, organization: Membership, visible: tuple[Membership, ...]) -> Actor:
+def _actor(claims: TokenClaims, identity: Identity, organization: Membership, visible: tuple[Membership, ...]) -> Actor:
     return Actor(identity.user_id, identity.username, claims.email, claims.roles, organization, visible)
 
 

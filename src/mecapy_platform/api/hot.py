@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mecapy_platform.api.deps import Caller, get_filter, own_caller, own_memberships
 from mecapy_platform.api.guards import BODY_STEP_SECONDS, TOO_SLOW, ErrorGuard
-from mecapy_platform.api.hot_render import render_draft, render_ended, render_told
+from mecapy_platform.api.hot_render import render_draft, render_end_notice, render_ended
 from mecapy_platform.api.problems import error_response
 from mecapy_platform.api.task_models import TaskBody
 from mecapy_platform.api.tasks import one_task
@@ -116,7 +116,12 @@ class HotTasks:
             seconds = min(wait, caller.context.settings.wait_seconds_max)
             # who has just been allowed to submit it may read how it ended
             found = await _until_ended(
-                scope, caller, draft.id, ring, seconds, lambda told: render_told(draft, created_at, told)
+                scope,
+                caller,
+                draft.id,
+                ring,
+                seconds,
+                lambda end_notice: render_end_notice(draft, created_at, end_notice),
             )
         await _answer(send, 201, found if found is not None else await _slowly(caller, draft.id))
 
@@ -145,7 +150,7 @@ class _Body:
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._read: Message | None = None
-        self._refusal: HTTPException | None = None  # of a body that is too slow; told by the ordinary route
+        self._refusal: HTTPException | None = None  # of a body that is too slow; end_notice by the ordinary route
 
     async def first(self) -> bytes | None:
         """The whole body, where it is small and came in one piece."""
@@ -208,8 +213,8 @@ async def _until_ended(
     deadline, look_seconds = time.monotonic() + seconds, FIRST_LOOK_SECONDS
     while (left := deadline - time.monotonic()) > 0:
         await ring.wait(min(left, look_seconds))
-        if render is not None and ring.told is not None:
-            return render(ring.told)
+        if render is not None and ring.end_notice is not None:
+            return render(ring.end_notice)
         look_seconds = min(LAST_LOOK_SECONDS, look_seconds * 1.5)
         found = await _ended(scope, caller, task_id)
         if found is not None:

@@ -18,9 +18,9 @@ def render_draft(draft: Draft, created_at: datetime) -> bytes:
     return _text(_task(draft, created_at))
 
 
-def render_told(draft: Draft, created_at: datetime, told: str) -> bytes:
-    """The same once it has completed; `told` is what db's mecapy_finish said of its end."""
-    return _text({**_task(draft, created_at), "state": "completed", **json.loads(told)})
+def render_end_notice(draft: Draft, created_at: datetime, end_notice: str) -> bytes:
+    """The same once it has completed; `end_notice` is what db's mecapy_finish said of its end."""
+    return _text({**_task(draft, created_at), "state": "completed", **json.loads(end_notice)})
 
 
 def _task(draft: Draft, created_at: datetime) -> dict[str, Any]:

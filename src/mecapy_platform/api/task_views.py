@@ -17,14 +17,14 @@ from mecapy_platform.api.task_models import (
     UsageAnswer,
 )
 from mecapy_platform.db.tables import Artifact, Attempt, Task
-from mecapy_platform.services.tasks.read import LogPage, TaskView, Waiting
+from mecapy_platform.services.tasks.read import LogPage, TaskView, WaitReason
 from mecapy_platform.storage.base import Storage
 
 URL_SECONDS = 15 * 60
 
 
 def render_task(
-    view: TaskView, *, attempts: Sequence[Attempt] = (), waiting: Waiting | None = None, with_result: bool = False
+    view: TaskView, *, attempts: Sequence[Attempt] = (), waiting: WaitReason | None = None, with_result: bool = False
 ) -> TaskAnswer:
     task = view.task
     return TaskAnswer(

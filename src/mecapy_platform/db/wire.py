@@ -81,7 +81,7 @@ class Wire:
             return checked(result)
 
     @contextmanager
-    def early(self, name: str, *parameters: bytes) -> Iterator[list[Row]]:
+    def rows_before_commit(self, name: str, *parameters: bytes) -> Iterator[list[Row]]:
         """The rows before they are committed; leaving the block waits for the commit.
 
         Raises psycopg.Error, at the rows or at the commit.

@@ -26,10 +26,10 @@ class Ring:
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
-        self.told: str | None = None  # JSON of how the task ended, see mecapy_finish
+        self.end_notice: str | None = None  # JSON of how the task ended, see mecapy_finish
 
-    def ring(self, told: str | None) -> None:
-        self.told = told or self.told
+    def ring(self, end_notice: str | None) -> None:
+        self.end_notice = end_notice or self.end_notice
         self._event.set()
 
     async def wait(self, seconds: float) -> None:
@@ -128,10 +128,10 @@ class Doorbell:
 
         None, after a reconnect: wake everybody, anything may have ended.
         """
-        name, _, told = (key or "").partition(" ")
+        name, _, end_notice = (key or "").partition(" ")
         for one in tuple(self._rings) if key is None else (name,):
             for ring in tuple(self._rings.get(one, ())):
-                ring.ring(told or None)
+                ring.ring(end_notice or None)
 
 
 def _first_line(error: psycopg.Error) -> str:

@@ -38,9 +38,9 @@ class Relay:
         self._duties = [
             Periodic("sweep", settings.sweep_seconds, lambda: sweeps.sweep(database, settings)),
             Periodic("release", settings.sweep_seconds, lambda: release(database, send)),
-            Periodic("count", settings.sweep_seconds, lambda: sweeps.count(database)),
-            Periodic("learn", LEARN_EVERY_SECONDS, lambda: sweeps.learn(database)),
-            Periodic("clean", CLEAN_EVERY_SECONDS, lambda: sweeps.clean(database, storage)),
+            Periodic("count", settings.sweep_seconds, lambda: sweeps.count_queued(database)),
+            Periodic("learn", LEARN_EVERY_SECONDS, lambda: sweeps.learn_durations(database)),
+            Periodic("clean", CLEAN_EVERY_SECONDS, lambda: sweeps.delete_leftovers(database, storage)),
         ]
 
     def run(self) -> None:

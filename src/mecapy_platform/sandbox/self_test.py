@@ -1,4 +1,4 @@
-"""The self-test of a confinement: guest/probe.py is run for real, and what it could do is judged here."""
+"""The self-test of a confinement: guest/self_test_handler.py is run for real, and what it could do is judged here."""
 
 import json
 import sys
@@ -100,5 +100,5 @@ def _spec(function: str, inputs: str) -> SandboxSpec:
         HERE / "probe_inputs" / inputs,
         LIMITS,
         Environment(interpreter),
-        f"probe:{function}",
+        f"self_test_handler:{function}",
     )

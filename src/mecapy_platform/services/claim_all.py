@@ -15,7 +15,7 @@ from mecapy_platform.core.lanes import Lane
 from mecapy_platform.db import queue
 from mecapy_platform.db.session import Database
 from mecapy_platform.db.wire import Wire
-from mecapy_platform.services.claims import KEPT_FOR_SHORT_MB, Claim, Worker
+from mecapy_platform.services.claims import RESERVED_FOR_HIGH_PRIORITY_MB, Claim, Worker
 from mecapy_platform.settings import Settings
 
 KNOWN_FUNCTIONS = 500
@@ -44,7 +44,7 @@ class ClaimAll:
         if not self.is_possible:
             yield None
             return
-        with self._wire.early("claim_all", *self.asked(slots)) as ((verdict, claims),):
+        with self._wire.rows_before_commit("claim_all", *self.asked(slots)) as ((verdict, claims),):
             yield None if verdict == b"pick" else self.read(claims)
 
     def asked(self, slots: int) -> tuple[bytes, ...]:
@@ -58,7 +58,7 @@ class ClaimAll:
             worker.process.encode(),
             worker.backend.encode(),
             str(settings.lease_seconds).encode(),
-            str(KEPT_FOR_SHORT_MB).encode(),
+            str(RESERVED_FOR_HIGH_PRIORITY_MB).encode(),
             b"t" if self._lane is Lane.HIGH_PRIORITY else b"f",
             str(settings.organization_max_running).encode(),
         )

@@ -17,7 +17,7 @@ from mecapy_platform.db import queue
 from mecapy_platform.settings import Settings
 
 UNLIMITED = 1_000_000
-KEPT_FOR_SHORT_MB = 2048
+RESERVED_FOR_HIGH_PRIORITY_MB = 2048
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _rooms_for(lane: Lane, node: Row[Any], slots: int) -> list[Room]:
     """
     if lane is Lane.HIGH_PRIORITY:
         return [Room(UNLIMITED, node.memory_mb, slots)]
-    kept_mb = min(KEPT_FOR_SHORT_MB, node.all_memory_mb // 8)
+    kept_mb = min(RESERVED_FOR_HIGH_PRIORITY_MB, node.all_memory_mb // 8)
     rooms = [Room(node.cpu, node.memory_mb - kept_mb, slots)]
     if node.is_idle:
         rooms.append(Room(node.cpu, node.memory_mb, min(1, slots)))

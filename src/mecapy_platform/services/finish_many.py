@@ -21,12 +21,12 @@ from mecapy_platform.services.claims import Claim
 from mecapy_platform.services.finish import Outcome
 from mecapy_platform.services.logs import Line
 
-__all__ = ["FINISH_MOST", "Ended", "Finished", "finish_many", "is_common"]
+__all__ = ["FINISH_MOST", "EndedAttempt", "Finished", "finish_many", "is_common"]
 NOTHING_ASKED = (b"default", b"0", b"{}", b"", b"", b"", b"0", b"0", b"f", b"0")
 
 
 @dataclass(frozen=True)
-class Ended:
+class EndedAttempt:
     """A completed attempt with the lines that are not stored yet."""
 
     token: UUID
@@ -53,7 +53,7 @@ def is_common(outcome: Outcome) -> bool:
 
 @contextmanager
 def finish_many(
-    wire: Wire, ended: Sequence[Ended], claim_all: ClaimAll | None = None, slots: int = 0
+    wire: Wire, ended: Sequence[EndedAttempt], claim_all: ClaimAll | None = None, slots: int = 0
 ) -> Iterator[Finished]:
     """End up to FINISH_MOST attempts, each guarded by its token as in services/finish, and claim up to `slots` tasks with it.
 
@@ -62,7 +62,7 @@ def finish_many(
     """
     text = json.dumps([_record(one) for one in ended], separators=(",", ":"))
     asked = NOTHING_ASKED if claim_all is None or not slots else claim_all.asked(slots)
-    with wire.early("finish_many", text.encode(), *asked) as ((tokens, lanes, claims),):
+    with wire.rows_before_commit("finish_many", text.encode(), *asked) as ((tokens, lanes, claims),):
         yield Finished(
             frozenset(UUID(token) for token in (tokens or b"").decode().split(",") if token),
             tuple(Lane(lane) for lane in (lanes or b"").decode().split(",") if lane),
@@ -70,7 +70,7 @@ def finish_many(
         )
 
 
-def _record(one: Ended) -> dict[str, Any]:
+def _record(one: EndedAttempt) -> dict[str, Any]:
     usage = one.outcome.usage
     lines = [
         {"index": line.index, "kind": line.kind, "text": storable(line.text, len(line.text))} for line in one.lines

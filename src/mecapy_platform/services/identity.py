@@ -19,7 +19,7 @@ SIGN_IN = text("SELECT mecapy_sign_in(:issuer, :subject, :username, :email, :org
 
 
 @dataclass(frozen=True)
-class Claims:
+class TokenClaims:
     """What a verified token says; `organizations` None: it makes no statement about them."""
 
     issuer: str
@@ -49,7 +49,7 @@ class Identity:
         return next(one for one in self.memberships if one.is_personal)
 
 
-def sign_in(database: Database, claims: Claims) -> Identity:
+def sign_in(database: Database, claims: TokenClaims) -> Identity:
     """Make the user and the memberships that the token names, then read them."""
     with unit(database, [], NOBODY) as session:
         values = {

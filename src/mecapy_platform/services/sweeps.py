@@ -27,20 +27,20 @@ def sweep(database: Database, settings: Settings) -> int:
         return take_back_lost(session, settings)
 
 
-def count(database: Database) -> None:
+def count_queued(database: Database) -> None:
     """Figures that submits read instead of counting themselves."""
     with database.transaction() as session:
         session.execute(queue.COUNT_QUEUED)
         session.execute(queue.COUNT_NONE_QUEUED)
 
 
-def learn(database: Database) -> None:
+def learn_durations(database: Database) -> None:
     """How long functions take, for choosing a lane."""
     with database.transaction() as session:
         session.execute(queue.LEARN_DURATIONS)
 
 
-def clean(database: Database, storage: Storage) -> None:
+def delete_leftovers(database: Database, storage: Storage) -> None:
     """Leftovers of attempts that do not count, old idempotency keys, uploads that no task uses."""
     with database.transaction() as session:
         session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < func.now() - KEPT_KEYS))

@@ -13,8 +13,8 @@ from mecapy_platform.services.release import Sender
 from mecapy_platform.settings import Settings
 from mecapy_platform.storage.base import Storage
 from mecapy_platform.worker.bytecode import Compiler
+from mecapy_platform.worker.fault_points import Probe, nothing
 from mecapy_platform.worker.fetcher import Fetcher
-from mecapy_platform.worker.probe import Probe, nothing
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Claims tasks for the free slots of one lane and runs each in a slot.
 
-A hint, a freed slot or a slow clock wakes it.
+A hint, a wake_if_room slot or a slow clock wakes it.
 """
 
 import logging
@@ -77,7 +77,7 @@ class Engine(threading.Thread):
         self._hinted = True
         self._bell.ring()
 
-    def freed(self) -> None:
+    def wake_if_room(self) -> None:
         """Room may be free, and there is work for it. What is only reserved is: its claim may have looked too early."""
         with self._lock:
             has_room = self._counted_now() - self._reserved < self._slots
@@ -92,7 +92,7 @@ class Engine(threading.Thread):
     def begin(self, claims: Sequence[Claim], reserved: int = 0, *, is_recorded: bool = True) -> Sequence[LiveAttempt]:
         """Run them, each in a slot.
 
-        Who says that they are not recorded calls `settle` once the claim is committed, or may be.
+        Who says that they are not recorded calls `confirm_claims` once the claim is committed, or may be.
         """
         started = [self._live.add(claim, is_recorded=is_recorded) for claim in claims]
         now = time.monotonic()
@@ -117,10 +117,10 @@ class Engine(threading.Thread):
                     self._started_at.pop(id(live), None)
                     self._open.discard(id(live))
         if is_recorded:
-            self.settle(started, is_committed=True)
+            self.confirm_claims(started, is_committed=True)
         return started
 
-    def settle(self, started: Sequence[LiveAttempt], *, is_committed: bool) -> None:
+    def confirm_claims(self, started: Sequence[LiveAttempt], *, is_committed: bool) -> None:
         """Their claim is committed; or nobody knows, and they are stopped.
 
         No row may speak for them, and another may run the same.
@@ -212,7 +212,7 @@ class Engine(threading.Thread):
             return len(self.begin(claimed, reserved))
         finally:
             self.begin((), free)
-            self.settle(started, is_committed=is_committed)
+            self.confirm_claims(started, is_committed=is_committed)
 
     def _run_slot(self, live: LiveAttempt) -> None:
         claim, key = live.claim, id(live)
@@ -234,7 +234,7 @@ class Engine(threading.Thread):
             self._started_at.pop(key, None)
         if report is None:
             done()
-            self.freed()
+            self.wake_if_room()
         else:
             self._finisher.offer(report, done, self)
 

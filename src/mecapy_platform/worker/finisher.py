@@ -20,7 +20,7 @@ from mecapy_platform.db.quick import WORKER_STATEMENTS
 from mecapy_platform.db.wire import Wire
 from mecapy_platform.services.claim_all import ClaimAll
 from mecapy_platform.services.claims import Claim
-from mecapy_platform.services.finish_many import FINISH_MOST, Ended, Finished, finish_many, is_common
+from mecapy_platform.services.finish_many import FINISH_MOST, EndedAttempt, Finished, finish_many, is_common
 from mecapy_platform.services.release import release
 from mecapy_platform.worker.context import WorkerContext
 from mecapy_platform.worker.live import LiveAttempt
@@ -32,7 +32,7 @@ Done = Callable[[], None]
 Tell = Callable[[Sequence[Lane]], None]
 
 
-class Seats(Protocol):
+class SlotOwner(Protocol):
     """Whose slots become free with an end: an engine."""
 
     claim_all: ClaimAll
@@ -43,18 +43,18 @@ class Seats(Protocol):
     def begin(self, claims: Sequence[Claim], reserved: int = 0, *, is_recorded: bool = True) -> Sequence[LiveAttempt]:
         """Run them in the slots that were kept."""
 
-    def settle(self, started: Sequence[LiveAttempt], *, is_committed: bool) -> None:
+    def confirm_claims(self, started: Sequence[LiveAttempt], *, is_committed: bool) -> None:
         """The claim of those that were begun unrecorded is committed, or nobody knows."""
 
 
 @dataclass(frozen=True)
-class Waiting:
+class PendingEnd:
     """An end that was brought; `done` is called when nothing more is to be done about it."""
 
     report: Report
-    ended: Ended
+    ended: EndedAttempt
     done: Done
-    seats: Seats | None
+    seats: SlotOwner | None
 
 
 class Finisher:
@@ -69,20 +69,20 @@ class Finisher:
         self._context = context
         self._ring, self._pass_on = ring, pass_on
         self._wire = Wire(context.settings.database_worker_url, WORKER_STATEMENTS)
-        self._waiting: deque[Waiting] = deque()
+        self._waiting: deque[PendingEnd] = deque()
         self._at_work = threading.Lock()
         self._alone = ThreadPoolExecutor(ALONE_THREADS, thread_name_prefix="finish-alone")
 
-    def offer(self, report: Report, done: Done, seats: Seats | None = None) -> None:
+    def offer(self, report: Report, done: Done, seats: SlotOwner | None = None) -> None:
         """Bring an end; `done` is called when nothing more is to be done about it, from any thread.
 
         `seats`: who may run another now.
         """
-        lines = report.pump.few_lines() if is_common(report.outcome) else None
+        lines = report.pump.unsent_lines_if_few() if is_common(report.outcome) else None
         if lines is None:
             self._go_alone(report, done)
             return
-        self._waiting.append(Waiting(report, Ended(report.claim.token, report.outcome, lines), done, seats))
+        self._waiting.append(PendingEnd(report, EndedAttempt(report.claim.token, report.outcome, lines), done, seats))
         while self._waiting and self._at_work.acquire(blocking=False):
             try:
                 self._finish_waiting()
@@ -102,7 +102,7 @@ class Finisher:
                 log.exception("a batch of %s ends goes one by one", len(batch))
                 self._apart(batch)
 
-    def _finish(self, batch: Sequence[Waiting]) -> None:
+    def _finish(self, batch: Sequence[PendingEnd]) -> None:
         """All that can go together; those that were not ended are looked at alone.
 
         Late ones, and ones that the batch could not hold.
@@ -133,8 +133,8 @@ class Finisher:
         self._pass_on(finished.lanes)
         self._apart(left)
 
-    def _finish_and_claim(self, batch: Sequence[Waiting]) -> Finished:
-        """What is claimed starts while the commit is on its way; should that fail, `settle` stops it."""
+    def _finish_and_claim(self, batch: Sequence[PendingEnd]) -> Finished:
+        """What is claimed starts while the commit is on its way; should that fail, `confirm_claims` stops it."""
         seats = next((one.seats for one in batch if one.seats is not None and one.seats.claim_all.is_possible), None)
         reserved = 0 if seats is None else seats.reserve(sum(one.seats is seats for one in batch))
         started: Sequence[LiveAttempt] = ()
@@ -150,9 +150,9 @@ class Finisher:
         finally:
             if seats is not None:
                 seats.begin((), reserved)
-                seats.settle(started, is_committed=is_committed)
+                seats.confirm_claims(started, is_committed=is_committed)
 
-    def _apart(self, batch: Sequence[Waiting]) -> None:
+    def _apart(self, batch: Sequence[PendingEnd]) -> None:
         for one in batch:
             self._alone.submit(self._go_alone, one.report, one.done)
 

@@ -44,7 +44,7 @@ def serve(context: WorkerContext, lanes: Sequence[Lane]) -> None:
     def ring(found: Sequence[Lane]) -> None:
         for engine in engines:
             if engine.lane in found:
-                engine.freed()
+                engine.wake_if_room()
 
     finisher = Finisher(context, ring, pass_on(context.send))
     engines += [] if heartbeat.refusal else _engines(context, lanes, live, finisher)

@@ -78,7 +78,7 @@ class Pump:
         logs.append(session, self._claim.task_id, self._claim.token, lines)
         return self._next + len(lines)
 
-    def few_lines(self) -> Sequence[Line] | None:
+    def unsent_lines_if_few(self) -> Sequence[Line] | None:
         """What is pending, numbered, when it may ride with the end of the attempt.
 
         None when it is much or its numbers are not known.

@@ -23,7 +23,7 @@ from mecapy_platform.services import claims
 from mecapy_platform.services.claim_all import ClaimAll
 from mecapy_platform.services.claims import Claim, Worker
 from mecapy_platform.services.finish import Outcome
-from mecapy_platform.services.finish_many import Ended, finish_many
+from mecapy_platform.services.finish_many import EndedAttempt, finish_many
 from mecapy_platform.services.tasks.quick import Draft
 from support import factories
 from support.platform.api_platform import ApiPlatform
@@ -100,11 +100,11 @@ def test_who_waits_with_the_submit_is_told_what_a_look_would_show(
 ) -> None:
     rings: list[str] = []
 
-    def render_told(draft: Draft, created_at: datetime, told: str) -> bytes:
+    def render_end_notice(draft: Draft, created_at: datetime, told: str) -> bytes:
         rings.append(told)
-        return hot_render.render_told(draft, created_at, told)
+        return hot_render.render_end_notice(draft, created_at, told)
 
-    monkeypatch.setattr(hot, "render_told", render_told)
+    monkeypatch.setattr(hot, "render_end_notice", render_end_notice)
     assert client.post("/tasks", json=BODY).status_code == 201  # from here on the short way knows the name
     with platform.worker_database.transaction() as session:
         node = {
@@ -131,7 +131,9 @@ def test_who_waits_with_the_submit_is_told_what_a_look_would_show(
             if found is None:  # the first of its lane
                 with platform.worker_database.transaction() as session:
                     claimed += claims.claim(session, Worker("hot", "hot-1", "fake"), Lane.DEFAULT, 1, platform.settings)
-        with finish_many(wire, [Ended(claimed[0].token, Outcome(None, Usage(0.25, 0.125, 32.5), result=result))]):
+        with finish_many(
+            wire, [EndedAttempt(claimed[0].token, Outcome(None, Usage(0.25, 0.125, 32.5), result=result))]
+        ):
             pass
         told = waiting.result(60)
     wire.close()

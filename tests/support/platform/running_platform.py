@@ -76,7 +76,11 @@ def launch(
 ) -> Started:
     """Start `mecapy up`; used again on the same directory to see it recover."""
     environment = {**os.environ, "MECAPY_ALLOW_NEWER_PYTHON": "1", **(settings or {})}
-    machine = [] if lack is None else [sys.executable, str(Path(__file__).parents[1] / "backends" / "degraded_machine.py"), lack]
+    machine = (
+        []
+        if lack is None
+        else [sys.executable, str(Path(__file__).parents[1] / "backends" / "degraded_machine.py"), lack]
+    )
     command = [*machine, MECAPY, "up", "--data", str(data), "--ready-file", str(ready_file), *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
     return Started(process, ready_file)

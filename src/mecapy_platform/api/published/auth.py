@@ -6,7 +6,7 @@ from mecapy_platform.api.answers import problems
 from mecapy_platform.api.deps import PublishedCaller
 from mecapy_platform.api.published.models import AdminAnswer, ProtectedAnswer, UserInfo
 from mecapy_platform.core.errors import ForbiddenError
-from mecapy_platform.services.identity import Claims
+from mecapy_platform.services.identity import TokenClaims
 
 router = APIRouter(prefix="/auth", tags=["authentication"])
 
@@ -37,7 +37,7 @@ async def get_admin(caller: PublishedCaller) -> AdminAnswer:
     )
 
 
-def _info(claims: Claims) -> UserInfo:
+def _info(claims: TokenClaims) -> UserInfo:
     return UserInfo(
         sub=claims.subject,
         preferred_username=claims.username,

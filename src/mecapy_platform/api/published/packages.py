@@ -183,7 +183,7 @@ async def _deploy(
         settings = caller.context.settings
         new = await run_in_threadpool(_read, file, settings.archive_bytes, tier_cap, runs_images=settings.runs_images)
     if names is not None:
-        new = deploy.selected(new, names)
+        new = deploy.narrow_to(new, names)
     return await run_in_threadpool(_store, caller, file, new, organization_id, package_id)
 
 
@@ -196,13 +196,13 @@ def _tier_cap(caller: Caller, organization_id: UUID, package_id: UUID | None) ->
 
 def _store(caller: Caller, file: BinaryIO, new: NewVersion, organization_id: UUID, package_id: UUID | None) -> Deployed:
     with caller.session() as session:
-        target = deploy.aim(session, caller.actor, new, organization_id=organization_id, package_id=package_id)
+        target = deploy.plan(session, caller.actor, new, organization_id=organization_id, package_id=package_id)
     storage = caller.context.storage
     file.seek(0)
     storage.put(target.archive_key, file)
     try:
         with caller.session() as session:
-            deployed = deploy.write(session, caller.actor, new, target)
+            deployed = deploy.insert(session, caller.actor, new, target)
     except BaseException:
         storage.delete(target.archive_key)
         raise

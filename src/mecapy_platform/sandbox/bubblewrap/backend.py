@@ -39,7 +39,7 @@ class BubblewrapSandbox:
         self._lock = threading.Lock()
 
     def self_test(self) -> SelfTest:
-        """Run a probe inside the real confinement; see probe.py.
+        """Run a probe inside the real confinement; see self_test.py.
 
         Warm calls that do not hold as well are given up, and that is said.
         """

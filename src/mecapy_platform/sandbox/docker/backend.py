@@ -17,8 +17,8 @@ from mecapy_platform.core.errors import SandboxError
 from mecapy_platform.sandbox.base import NOTHING_SEEN, Kept, Limits, Run, SandboxSpec, Seen, SelfTest
 from mecapy_platform.sandbox.docker.container_config import (
     LABEL,
+    ContainerProgram,
     Identity,
-    Program,
     container_config,
     labels_of,
     limits_from,
@@ -31,7 +31,7 @@ from mecapy_platform.sandbox.docker.options import DockerOptions
 from mecapy_platform.sandbox.docker.program import image_program, managed_program
 from mecapy_platform.sandbox.docker.root_image import root_image
 from mecapy_platform.sandbox.docker.run import Container, DockerRun
-from mecapy_platform.sandbox.docker.waiting_containers import Waiting, WarmContainers, claimed_labels, may_wait
+from mecapy_platform.sandbox.docker.waiting_containers import WaitingContainer, WarmContainers, claimed_labels, may_wait
 from mecapy_platform.sandbox.root.etc import write_etc
 from mecapy_platform.sandbox.self_test import run_self_test
 
@@ -56,7 +56,7 @@ class DockerSandbox:
         self._remover: threading.Thread | None = None
 
     def self_test(self) -> SelfTest:
-        """Run a probe inside the real confinement; see probe.py."""
+        """Run a probe inside the real confinement; see self_test.py."""
         return run_self_test(self)
 
     def start(self, spec: SandboxSpec) -> Run:
@@ -72,7 +72,7 @@ class DockerSandbox:
         """Whether a container waits for such a task."""
         return self._warm is not None and self._warm.has(spec)
 
-    def _make(self, spec: SandboxSpec, *, waits: bool) -> Waiting:
+    def _make(self, spec: SandboxSpec, *, waits: bool) -> WaitingContainer:
         """Start a container. `waits`: its order, and what it reads, come later."""
         daemon = self._daemon()
         name = f"mecapy-{self._options.platform}-{secrets.token_hex(8)}"
@@ -101,7 +101,7 @@ class DockerSandbox:
         except SandboxError:
             run.close()
             raise
-        return Waiting(run, program, folder, spec.organization)
+        return WaitingContainer(run, program, folder, spec.organization)
 
     def find(self, reference: str, seen: Seen = NOTHING_SEEN) -> Run | None:
         """The run of a container that lives, or one that has died and can still say how."""
@@ -157,7 +157,7 @@ class DockerSandbox:
             self._daemon_made.close()
             self._daemon_made = None
 
-    def _program(self, spec: SandboxSpec, folder: Path) -> Program:
+    def _program(self, spec: SandboxSpec, folder: Path) -> ContainerProgram:
         if spec.image is not None:
             image = self._daemon().image(spec.image)
             if image is None:

@@ -28,7 +28,7 @@ READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-tri
 
 
 @dataclass(frozen=True)
-class Program:
+class ContainerProgram:
     """What a container starts as its first process: our init, by an interpreter that its mounts bring along."""
 
     image: str
@@ -49,7 +49,7 @@ class Identity:
 
 
 def container_config(
-    spec: SandboxSpec, program: Program, identity: Identity, options: DockerOptions, *, waits: bool = False
+    spec: SandboxSpec, program: ContainerProgram, identity: Identity, options: DockerOptions, *, waits: bool = False
 ) -> dict[str, Any]:
     """The body of the request that creates the container. `waits`: its order comes later, over the socket."""
     order = json.dumps(make_order(spec, program, waits=waits))
@@ -68,7 +68,7 @@ def container_config(
     }
 
 
-def make_order(spec: SandboxSpec, program: Program, *, waits: bool) -> dict[str, Any]:
+def make_order(spec: SandboxSpec, program: ContainerProgram, *, waits: bool) -> dict[str, Any]:
     """What guest/container.py is told."""
     limits = {
         name: getattr(spec.limits, name)
@@ -111,7 +111,7 @@ def limits_from(labels: Mapping[str, str]) -> Limits:
     return Limits(**json.loads(labels[f"{LABEL}.limits"]))
 
 
-def _host_config(limits: Limits, program: Program, uid: int, options: DockerOptions) -> dict[str, Any]:
+def _host_config(limits: Limits, program: ContainerProgram, uid: int, options: DockerOptions) -> dict[str, Any]:
     memory_bytes = limits.memory_mb << 20
     return {
         "NetworkMode": "none",

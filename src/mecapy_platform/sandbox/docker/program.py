@@ -12,7 +12,7 @@ from typing import Any
 
 from mecapy_platform.core.errors import SandboxError
 from mecapy_platform.sandbox.base import SandboxSpec
-from mecapy_platform.sandbox.docker.container_config import GUEST, PYTHON_FLAGS, SCRATCH, Program, search_path
+from mecapy_platform.sandbox.docker.container_config import GUEST, PYTHON_FLAGS, SCRATCH, ContainerProgram, search_path
 from mecapy_platform.sandbox.root.folders import LIBRARY_FOLDERS, TOP_LINKS, interpreter_parts
 from mecapy_platform.sandbox.tools import allow_root_tools
 
@@ -20,12 +20,11 @@ GUEST_FOLDER = Path(__file__).parents[1] / "guest"
 OWN = "/mecapy"  # below it lies what is ours in modes B and C
 ZONES = "/usr/share/zoneinfo"
 LOADERS = {"x86_64": "/lib64/ld-linux-x86-64.so.2", "aarch64": "/lib/ld-linux-aarch64.so.1"}
-RUN_PARTS = (("port", "/mecapy/port"),)
 
 Mounts = tuple[tuple[str, str], ...]
 
 
-def managed_program(spec: SandboxSpec, folder: Path, etc: Path, image: str) -> Program:
+def managed_program(spec: SandboxSpec, folder: Path, etc: Path, image: str) -> ContainerProgram:
     """Mode A: an empty root, with the interpreter that the environment was built for at its own path."""
     assert spec.environment is not None
     interpreter = os.path.realpath(spec.environment.interpreter)
@@ -37,10 +36,10 @@ def managed_program(spec: SandboxSpec, folder: Path, etc: Path, image: str) -> P
     if spec.environment.site_packages is not None:
         mounts.append((str(spec.environment.site_packages), "/site-packages"))
     environment = {"PATH": search_path((interpreter, *tools))}
-    return Program(image, (interpreter, *PYTHON_FLAGS), (*mounts, *_every_run(spec, folder)), environment)
+    return ContainerProgram(image, (interpreter, *PYTHON_FLAGS), (*mounts, *_every_run(spec, folder)), environment)
 
 
-def image_program(spec: SandboxSpec, folder: Path, image: Mapping[str, Any]) -> Program:
+def image_program(spec: SandboxSpec, folder: Path, image: Mapping[str, Any]) -> ContainerProgram:
     """Modes B and C: the image as it is, and our init with an interpreter of the node in a corner of its own.
 
     The image may lack a shell, a C library and Python: the loader is called by name, and finds libraries only where we
@@ -56,7 +55,7 @@ def image_program(spec: SandboxSpec, folder: Path, image: Mapping[str, Any]) -> 
     declared = dict(word.partition("=")[::2] for word in config.get("Env") or ())
     interpreter = os.path.realpath(sys.executable)
     mounts, argv = _own_interpreter(interpreter)
-    return Program(
+    return ContainerProgram(
         image=str(image["Id"]),
         argv=argv,
         mounts=(*mounts, *_every_run(spec, folder)),

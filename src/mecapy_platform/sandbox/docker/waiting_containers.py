@@ -19,7 +19,7 @@ from pathlib import Path
 
 from mecapy_platform.core.errors import SandboxError
 from mecapy_platform.sandbox.base import SandboxSpec
-from mecapy_platform.sandbox.docker.container_config import LABEL, Program, make_order
+from mecapy_platform.sandbox.docker.container_config import LABEL, ContainerProgram, make_order
 from mecapy_platform.sandbox.docker.run import DockerRun
 from mecapy_platform.sandbox.eviction import Held, choose_victim
 
@@ -31,11 +31,11 @@ Key = tuple[object, ...]
 
 
 @dataclass(frozen=True)
-class Waiting:
+class WaitingContainer:
     """A container that waits for its order."""
 
     run: DockerRun
-    program: Program
+    program: ContainerProgram
     folder: Path
     organization: str
     made_at: float = field(default_factory=time.monotonic)
@@ -60,10 +60,10 @@ def may_wait(spec: SandboxSpec) -> bool:
 class WarmContainers:
     """At most `most` of them, shared fairly between organizations. `make` starts one that waits."""
 
-    def __init__(self, most: int, make: Callable[[SandboxSpec], Waiting]) -> None:
+    def __init__(self, most: int, make: Callable[[SandboxSpec], WaitingContainer]) -> None:
         self._most = most
         self._make = make
-        self._waiting: dict[Key, Waiting] = {}
+        self._waiting: dict[Key, WaitingContainer] = {}
         self._wished: set[Key] = set()
         self._making: Key | None = None
         self._lock = threading.Condition()
@@ -137,7 +137,7 @@ class WarmContainers:
         self.clear()
 
     def _fulfil(self, key: Key, spec: SandboxSpec) -> None:
-        gone: list[Waiting] = []
+        gone: list[WaitingContainer] = []
         try:
             with self._lock:
                 if len(self._waiting) >= self._most and self._victim(spec.organization, key) == key:

@@ -114,7 +114,7 @@ def _line(message: dict[str, Any]) -> bytes:
     return text.encode() + b"\n"
 
 
-class Watch:
+class ContainerRun:
     """One run: the user's process, its output, its limits."""
 
     def __init__(self, order: dict[str, Any], link: Link, log: int) -> None:
@@ -289,14 +289,14 @@ def main() -> NoReturn:
     log = os.memfd_create("log")
     link = Link(os.open(OUT, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), log)
     order = quickjson.loads(sys.argv[1])
-    watch = Watch(order, link, log)
+    watch = ContainerRun(order, link, log)
     if not order["wait"]:
         watch.start(confine)
     link.look(watch.state())
     _serve(watch, confine, wake_read)
 
 
-def _serve(watch: Watch, confine: ModuleType, wake_read: int) -> NoReturn:
+def _serve(watch: ContainerRun, confine: ModuleType, wake_read: int) -> NoReturn:
     from select import POLLHUP, POLLIN, poll
 
     while True:
@@ -315,7 +315,7 @@ def _serve(watch: Watch, confine: ModuleType, wake_read: int) -> NoReturn:
         watch.link.look(watch.state())
 
 
-def _obey(watch: Watch, confine: ModuleType, message: dict[str, Any]) -> None:
+def _obey(watch: ContainerRun, confine: ModuleType, message: dict[str, Any]) -> None:
     if "bye" in message:
         signal_all(signal.SIGKILL)
         os._exit(0)

@@ -24,7 +24,7 @@ def answer(mode: str, question: dict[str, Any], *, has_site: bool) -> str:
         from _mecapy_guest import describe, runner
 
         runner.set_paths(has_site=has_site)
-        watch = Watch()
+        watch = ImportListener()
         described: dict[str, Any] = {name: describe.describe(handler) for name, handler in question.items()}
         return json.dumps({**described, "": watch.loaded()})
     sys.path[:] = [path for path in sys.path if path != "/mecapy"]
@@ -109,7 +109,7 @@ def _licence(about: Any) -> str:
     return lines[0][:200] if lines else ""
 
 
-class Watch:
+class ImportListener:
     """Hears every import that the package itself asks for, with the line that asked.
 
     As the first finder, which sees importlib too, and by an audit hook, which cannot be taken out again.

@@ -22,7 +22,7 @@ MESSAGE_BYTES = 256
 FIRST_NOT_INHERITED, FIRST_FREE_FD = 3, 5
 
 
-class Worker:
+class CallProcess:
     """A worker that waits for its order, or runs it: its process, the first process of its namespace, its workspace."""
 
     def __init__(self, pid: int, init: int, init_pidfd: int, top: int) -> None:
@@ -41,7 +41,7 @@ class Worker:
             os.close(descriptor)
 
 
-class Watch:
+class CallRequests:
     """What was asked of the running call: its time limit, a stop, an end."""
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ def serve_slot(descriptor: int) -> bool:
         if worker is None:
             return True
         serial += 1
-        watch = Watch()
+        watch = CallRequests()
         goes_on = follow(channel, worker, watch, serial)
         end = finish(worker, watch)
         if goes_on:
@@ -72,7 +72,7 @@ def serve_slot(descriptor: int) -> bool:
     return False
 
 
-def prepare(channel: socket.socket, home: int) -> Worker | None:
+def prepare(channel: socket.socket, home: int) -> CallProcess | None:
     """Fork a worker and hand its ends to the platform: order channel, stdout, stderr, workspace. None in the worker."""
     order_ours, order_theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     report_ours, report_theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -96,7 +96,7 @@ def prepare(channel: socket.socket, home: int) -> Worker | None:
         socket.send_fds(channel, [READY], [order_ours.fileno(), out_read, err_read, tops[0]])
     os.close(out_read)
     os.close(err_read)
-    return Worker(pid, init, init_pidfd, tops[0])
+    return CallProcess(pid, init, init_pidfd, tops[0])
 
 
 def _become_worker(report: socket.socket, *outer: int) -> None:
@@ -118,7 +118,7 @@ def _become_worker(report: socket.socket, *outer: int) -> None:
     os.closerange(FIRST_FREE_FD, 4096)
 
 
-def follow(channel: socket.socket, worker: Worker, watch: Watch, serial: int) -> bool:
+def follow(channel: socket.socket, worker: CallProcess, watch: CallRequests, serial: int) -> bool:
     """Return when the worker has ended or must; False when nobody listens any more."""
     poller = select.poll()
     poller.register(channel.fileno(), select.POLLIN)
@@ -143,7 +143,7 @@ def follow(channel: socket.socket, worker: Worker, watch: Watch, serial: int) ->
             return True
 
 
-def finish(worker: Worker, watch: Watch) -> dict[str, object]:
+def finish(worker: CallProcess, watch: CallRequests) -> dict[str, object]:
     """Kill what is left, wait for all of it, then make the outputs readable."""
     worker.kill()
     _pid, status, used = os.wait4(worker.pid, 0)
@@ -163,7 +163,7 @@ def finish(worker: Worker, watch: Watch) -> dict[str, object]:
     }
 
 
-def _obey(words: list[bytes], worker: Worker, watch: Watch, serial: int) -> bool:
+def _obey(words: list[bytes], worker: CallProcess, watch: CallRequests, serial: int) -> bool:
     """`run N LIMIT GRACE`, `stop N`, `kill N`, each meant for the call number N; False: it must end now."""
     if int(words[1]) != serial:
         return True
@@ -180,7 +180,7 @@ def _obey(words: list[bytes], worker: Worker, watch: Watch, serial: int) -> bool
     return True
 
 
-def _ask_to_stop(worker: Worker, watch: Watch) -> None:
+def _ask_to_stop(worker: CallProcess, watch: CallRequests) -> None:
     """SIGTERM to all of it: the first process passes it on."""
     if watch.kill_at is None:
         watch.kill_at = time.monotonic() + watch.grace_seconds

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from _mecapy_guest import call
 
 CONTROL_FD = 3
-NULL_FD = 0
 
 
 def main() -> NoReturn:

@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass
 
 from mecapy_platform.sandbox.spawner import command, system
 
-MAX_ORDER_BYTES = 1 << 20
-
 
 @dataclass(frozen=True)
 class Order:
@@ -23,7 +21,7 @@ class Order:
     file_bytes: int
 
 
-class Stem:
+class BwrapChild:
     """The parent's side: `start` hands over the order and the descriptors the run will have as 0 to 5."""
 
     def __init__(self) -> None:

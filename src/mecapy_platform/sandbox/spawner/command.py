@@ -52,10 +52,10 @@ def bwrap_command(request: Request, places: Places, reach: Callable[[str], str])
         "/dev",
         "--bind",
         f"{places.files}/shm",
-        "/dev/shm",
+        "/dev/shm",  # noqa: S108 - inside
         "--remount-ro",
         "/dev",
-    ]  # noqa: S108 - inside
+    ]
     command += _libraries()
     for path in (*interpreter_parts(request.interpreter), *request.tools):
         command += _ro(reach(path), path)

@@ -74,7 +74,7 @@ class WarmRequest:
     memory_mb: int
 
 
-def parse_any(raw: bytes, roots: tuple[str, ...]) -> Request | WarmRequest:
+def parse_order(raw: bytes, roots: tuple[str, ...]) -> Request | WarmRequest:
     """A request for one run, or, with the member `warm`, for a warm sandbox."""
     try:
         values = json.loads(raw)

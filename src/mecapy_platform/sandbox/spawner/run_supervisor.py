@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from mecapy_platform.sandbox.guest.readable import open_to_reader
 from mecapy_platform.sandbox.spawner import cgroups, command, system, workspace
-from mecapy_platform.sandbox.spawner.bwrap_child import Order, Stem
+from mecapy_platform.sandbox.spawner.bwrap_child import BwrapChild, Order
 from mecapy_platform.sandbox.spawner.config import (
     MAX_REQUEST_BYTES,
     Request,
@@ -21,7 +21,7 @@ from mecapy_platform.sandbox.spawner.config import (
     RunLimits,
     SpawnerConfig,
     WarmRequest,
-    parse_any,
+    parse_order,
 )
 from mecapy_platform.sandbox.spawner.tree import kill_below, tree_memory_bytes
 from mecapy_platform.sandbox.spawner.zygote_keeper import Keeper, Parts
@@ -34,7 +34,7 @@ GENERATIONS = 1 + OWN_PROCESSES  # of ours above the user's: the stem before the
 
 
 @dataclass
-class Watch:
+class RunWatch:
     """What is known of the run so far."""
 
     started_at: float = 0.0
@@ -49,13 +49,13 @@ class Watch:
     left: int = 0  # processes and threads that still were when the user's own one had failed
 
 
-class Supervisor:
+class RunSupervisor:
     """Prepared ahead (groups joined, namespace entered, stem forked), used for one connection."""
 
     def __init__(self, config: SpawnerConfig, base: cgroups.CgroupBase, name: str, uid: int | None) -> None:
         self._config = config
         self._uid = uid
-        self._watch = Watch()
+        self._watch = RunWatch()
         self._stem_is_dead = False
         self._control: int | None = None
         self._status = -1
@@ -70,7 +70,7 @@ class Supervisor:
         system.private_mounts(with_user_namespace=uid is None)
         self._base, self._name = base, name
         self._group = cgroups.RunCgroup(base, name)
-        self._stem = Stem()
+        self._stem = BwrapChild()
         self._group.join(self._stem.pid)
 
     def serve(self, listener: socket.socket, taken_fd: int, point: str, etc: str) -> None:
@@ -105,7 +105,7 @@ class Supervisor:
             _check_peer(connection, self._config.owner_uid)
             connection.settimeout(10)
             raw, descriptors = _receive(connection)
-            request = parse_any(raw, self._config.roots)
+            request = parse_order(raw, self._config.roots)
             if isinstance(request, WarmRequest):
                 self._keep(connection, request, place, etc)
                 return

@@ -15,7 +15,7 @@ from pathlib import Path
 from mecapy_platform.sandbox.root.etc import write_etc
 from mecapy_platform.sandbox.spawner import cgroups, system
 from mecapy_platform.sandbox.spawner.config import SpawnerConfig
-from mecapy_platform.sandbox.spawner.run_supervisor import TAKEN, Supervisor
+from mecapy_platform.sandbox.spawner.run_supervisor import TAKEN, RunSupervisor
 
 RETRY_SECONDS = 1.0
 END_SECONDS = 5.0  # then a supervisor is killed, and its run with it
@@ -129,7 +129,7 @@ class Server:
                 self._selector.close()
                 system.die_with(parent)
                 uid = self._config.slot_uid_base + slot if self._is_root else None
-                supervisor = Supervisor(self._config, self._base, name, uid)
+                supervisor = RunSupervisor(self._config, self._base, name, uid)
                 supervisor.serve(self._listener, taken_write, self._point, self._etc)
                 code = 0
             except Exception as error:  # noqa: BLE001 - the child's last words, then it ends

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mecapy_platform.sandbox.spawner import cgroups, command, workspace
-from mecapy_platform.sandbox.spawner.bwrap_child import Order, Stem
+from mecapy_platform.sandbox.spawner.bwrap_child import BwrapChild, Order
 from mecapy_platform.sandbox.spawner.config import (
     RequestError,
     RunLimits,
@@ -44,7 +44,7 @@ class Parts:
     name: str
     uid: int | None
     group: cgroups.RunCgroup
-    stem: Stem
+    stem: BwrapChild
     place: workspace.Workspace
     etc: str
     wake: int

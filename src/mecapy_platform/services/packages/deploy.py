@@ -119,7 +119,7 @@ def tier_cap(session: Session, actor: Actor, organization_id: UUID, package_id: 
     return str(_organization(session, organization_id).limits.get("tier_cap", default))
 
 
-def selected(new: NewVersion, names: Sequence[str]) -> NewVersion:
+def narrow_to(new: NewVersion, names: Sequence[str]) -> NewVersion:
     """Only the named functions; every name must be one of the manifest's."""
     known = {function.name for function in new.functions}
     problems = [
@@ -135,8 +135,8 @@ def selected(new: NewVersion, names: Sequence[str]) -> NewVersion:
     return NewVersion(new.name, new.version, new.visibility, new.runtime, new.manifest, kept, new.archive_sha256)
 
 
-def aim(session: Session, actor: Actor, new: NewVersion, *, organization_id: UUID, package_id: UUID | None) -> Target:
-    """Check that this version may be deployed here. Nothing is written; `write` checks again."""
+def plan(session: Session, actor: Actor, new: NewVersion, *, organization_id: UUID, package_id: UUID | None) -> Target:
+    """Check that this version may be deployed here. Nothing is written; `insert` checks again."""
     package = _package(session, actor, new, organization_id, package_id)
     organization = organization_id if package is None else package.organization_id
     require_submit(actor, organization)
@@ -148,7 +148,7 @@ def aim(session: Session, actor: Actor, new: NewVersion, *, organization_id: UUI
     return Target(organization, package.id, new_id(), is_new_package=False)
 
 
-def write(session: Session, actor: Actor, new: NewVersion, target: Target) -> Deployed:
+def insert(session: Session, actor: Actor, new: NewVersion, target: Target) -> Deployed:
     """Insert everything. Of two at once with one version, the second waits here and gets ConflictError."""
     session.execute(LOCK, {"name": f"deploy:{target.organization_id}:{new.name}"})
     package = session.scalars(

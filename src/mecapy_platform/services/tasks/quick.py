@@ -22,8 +22,8 @@ from sqlalchemy.orm import Session
 from mecapy_platform.core.access import Actor, require_submit
 from mecapy_platform.core.ids import new_id
 from mecapy_platform.core.states import VersionStatus
-from mecapy_platform.db.gate import Gate
 from mecapy_platform.db.quick import APP_STATEMENTS
+from mecapy_platform.db.statement_batcher import StatementBatcher
 from mecapy_platform.db.tables import Organization
 from mecapy_platform.db.wire import AsyncWire, Row
 from mecapy_platform.services.tasks.read import TaskView
@@ -63,10 +63,10 @@ class QuickTasks:
     def __init__(self, database_url: str, settings: Settings) -> None:
         self._known: OrderedDict[object, Known] = OrderedDict()
         limit = str(settings.organization_max_queued).encode()
-        self._submits = Gate[datetime](
+        self._submits = StatementBatcher[datetime](
             AsyncWire(database_url, APP_STATEMENTS), "submit", write=_groups, read=_created, parameters=(limit,)
         )
-        self._looks = Gate[dict[str, Any]](
+        self._looks = StatementBatcher[dict[str, Any]](
             AsyncWire(database_url, APP_STATEMENTS), "tasks", write=_questions, read=_found
         )
 

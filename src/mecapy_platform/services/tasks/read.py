@@ -59,7 +59,7 @@ class LogPage:
 
 
 @dataclass(frozen=True)
-class Waiting:
+class WaitReason:
     """Why a queued task has not started."""
 
     code: str
@@ -133,37 +133,39 @@ def logs(session: Session, actor: Actor, task_id: UUID, *, after: int = 0, limit
     return LogPage(entries, entries[-1].index + 1 if entries else after, TaskState(task.state).is_final and is_last)
 
 
-def waiting(session: Session, task: Task) -> Waiting | None:
+def waiting(session: Session, task: Task) -> WaitReason | None:
     """Why a queued task waits, said for the person who waits; None for a task that does not."""
     if task.state != TaskState.QUEUED:
         return None
     if task.held == "building":
-        return _without_worker(session, task) or Waiting("building", "Its package version is still being built.")
+        return _without_worker(session, task) or WaitReason("building", "Its package version is still being built.")
     return _held(task) or _without_worker(session, task) or _behind(session, task)
 
 
-def _held(task: Task) -> Waiting | None:
+def _held(task: Task) -> WaitReason | None:
     if task.held == "backoff" and task.not_before is not None:
-        return Waiting("backoff", f"The last attempt failed; the next one starts after {task.not_before:%H:%M:%S} UTC.")
+        return WaitReason(
+            "backoff", f"The last attempt failed; the next one starts after {task.not_before:%H:%M:%S} UTC."
+        )
     return None
 
 
-def _without_worker(session: Session, task: Task) -> Waiting | None:
+def _without_worker(session: Session, task: Task) -> WaitReason | None:
     nodes = session.scalars(select(Node).where(Node.seen_at > func.now() - NODE_SEEN)).all()
     if not nodes:
-        return Waiting("no_worker", "No worker is running; an operator must start one.")
+        return WaitReason("no_worker", "No worker is running; an operator must start one.")
     if not any(node.accepts_work for node in nodes):
-        return Waiting("workers_refuse", f"No worker takes work: {nodes[0].refusal}")
+        return WaitReason("workers_refuse", f"No worker takes work: {nodes[0].refusal}")
     options = session.scalar(select(Function.options).where(Function.id == task.function_id)) or {}
     needs = set(options.get("needs") or ())
     if not any(needs <= set(node.tools) for node in nodes):
-        return Waiting("tool_missing", f"It needs {', '.join(sorted(needs))}, which no worker has now.")
+        return WaitReason("tool_missing", f"It needs {', '.join(sorted(needs))}, which no worker has now.")
     if not any(node.cpu >= task.cpu and node.memory_mb >= task.memory_mb for node in nodes):
-        return Waiting("never_fits", f"No worker has {task.cpu} CPU and {task.memory_mb} MiB.")
+        return WaitReason("never_fits", f"No worker has {task.cpu} CPU and {task.memory_mb} MiB.")
     return None
 
 
-def _behind(session: Session, task: Task) -> Waiting:
+def _behind(session: Session, task: Task) -> WaitReason:
     earlier = (
         select(Task.id)
         .where(
@@ -177,8 +179,8 @@ def _behind(session: Session, task: Task) -> Waiting:
     ahead = session.scalar(select(func.count()).select_from(earlier.subquery())) or 0
     if ahead:
         more = " or more" if ahead == COUNTED_AHEAD else ""
-        return Waiting("behind_others", f"{ahead}{more} tasks of your organization are ahead of it in {task.lane}.")
-    return Waiting("capacity", "It is next of your organization; it starts as soon as a worker has room for it.")
+        return WaitReason("behind_others", f"{ahead}{more} tasks of your organization are ahead of it in {task.lane}.")
+    return WaitReason("capacity", "It is next of your organization; it starts as soon as a worker has room for it.")
 
 
 def _views(actor: Actor) -> Select[Task, Function, PackageVersion, Package, str]:

@@ -58,7 +58,7 @@ def submit(
     actor: Actor,
     request: TaskRequest,
     *,
-    limits: Settings,
+    settings: Settings,
     idempotency_key: str | None = None,
     looked: _Looked | None = None,
 ) -> Submitted:
@@ -77,7 +77,7 @@ def submit(
         if existing is not None:
             return Submitted(existing, replayed=True)
     if organization_id not in looked.with_room:
-        _check_queue(session, organization_id, limits)
+        _check_queue(session, organization_id, settings)
         looked.with_room.add(organization_id)
     if resolved[0].id not in looked.fitting:
         _check_fits(session, resolved[0])
@@ -92,7 +92,7 @@ def submit(
 
 
 def submit_many(
-    session: Session, actor: Actor, requests: Sequence[tuple[TaskRequest, str | None]], *, limits: Settings
+    session: Session, actor: Actor, requests: Sequence[tuple[TaskRequest, str | None]], *, settings: Settings
 ) -> list[Submitted | MecapyError]:
     """Each request with its own verdict: one refused leaves the others as they are."""
     verdicts: list[Submitted | MecapyError] = []
@@ -100,20 +100,20 @@ def submit_many(
     for request, key in requests:
         try:
             with session.begin_nested() if key is not None or request.files else nullcontext():
-                verdicts.append(submit(session, actor, request, limits=limits, idempotency_key=key, looked=looked))
+                verdicts.append(submit(session, actor, request, settings=settings, idempotency_key=key, looked=looked))
         except MecapyError as error:
             verdicts.append(error)
     session.flush()
     return verdicts
 
 
-def retry(session: Session, actor: Actor, task_id: UUID, *, limits: Settings) -> Task:
+def retry(session: Session, actor: Actor, task_id: UUID, *, settings: Settings) -> Task:
     """A new task with the version and inputs of an ended one."""
     old = get_task(session, actor, task_id)
     require_submit(actor, old.organization_id)
     if not TaskState(old.state).is_final:
         raise ConflictError("task_not_finished", "The task has not ended; cancel it first, or wait.")
-    _check_queue(session, old.organization_id, limits)
+    _check_queue(session, old.organization_id, settings)
     copied: dict[str, Any] = {name: getattr(old, name) for name in COPIED}
     task = Task(**copied, user_id=actor.user_id, retry_of=old.id, claimable=True, state=TaskState.QUEUED, **UNTRIED)
     task.id = uuid7(time.time_ns() // 1_000_000)
@@ -205,16 +205,16 @@ def _claim_key(
     return get_task(session, actor, found.task_id)
 
 
-def _check_queue(session: Session, organization_id: UUID, limits: Settings) -> None:
+def _check_queue(session: Session, organization_id: UUID, settings: Settings) -> None:
     """Refuse above the limit on queued tasks.
 
     The count is the sweep's, a few seconds old, so a burst may pass it a little.
     """
     queued = session.scalar(select(func.sum(LaneShare.queued)).where(LaneShare.organization_id == organization_id)) or 0
-    if queued >= limits.organization_max_queued:
+    if queued >= settings.organization_max_queued:
         raise QuotaExceededError(
             "queue_full",
-            f"{queued} tasks of your organization are waiting, the limit is {limits.organization_max_queued}; wait or cancel some.",
+            f"{queued} tasks of your organization are waiting, the limit is {settings.organization_max_queued}; wait or cancel some.",
         )
 
 

@@ -21,7 +21,7 @@ class _Asked(Generic[Answer]):
     answer: "asyncio.Future[Answer | None]"
 
 
-class Gate(Generic[Answer]):
+class StatementBatcher(Generic[Answer]):
     """Questions of one kind over one connection.
 
     `statement` takes one JSON array and further fixed parameters; `write` makes the array of several questions, `read`
