@@ -8,6 +8,7 @@ import hashlib
 import http.client
 import threading
 from collections.abc import Iterator
+from functools import partial
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
@@ -70,6 +71,10 @@ def in_browser(address: str, *, error: str = "", stranger: bool = False) -> thre
     return thread
 
 
+def _open_in_browser(threads: list[threading.Thread], address: str) -> None:
+    threads.append(in_browser(address))
+
+
 @pytest.mark.parametrize("stranger", [False, True])
 def test_the_browser_brings_a_code_that_only_we_can_exchange(
     issuer: FakePlatform, provider: Provider, stranger: bool
@@ -104,6 +109,16 @@ def test_a_login_that_is_refused_says_so(provider: Provider) -> None:
             wait_seconds=20,
         )
     threads[0].join()
+
+
+def test_logins_that_follow_each_other_closely_find_a_free_port(issuer: FakePlatform, provider: Provider) -> None:
+    issuer.on("POST /realms/mecapy/token", (200, GRANTED))
+    for _ in range(2 * len(PORTS)):
+        threads: list[threading.Thread] = []
+        show = partial(_open_in_browser, threads)
+        grant = login_with_browser(provider, "public", show, wait_seconds=20)
+        threads[0].join()
+        assert grant.access_token
 
 
 def test_nobody_logging_in_ends_with_advice(provider: Provider) -> None:

@@ -1,5 +1,6 @@
 """Login through the browser: listens on a loopback port for the redirect that brings the authorization code."""
 
+import os
 import secrets
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ PAGE = "<!doctype html><title>MecaPy</title><p>{text} You can close this page an
 
 
 class _Listener(HTTPServer):
-    allow_reuse_address = False
+    allow_reuse_address = os.name == "posix"  # elsewhere two programs would share it
 
     def __init__(self, port: int) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
