@@ -77,7 +77,8 @@ def idle(report: Report, platform: Platform) -> None:
     after = used_by(platform.process.pid)
     report.say(f"{'mecapy up: ready after':<44} {platform.seconds_to_ready:6.1f} s   target <= 8")
     report.say(
-        f"{'idle: proportional memory (PSS)':<44} {after.pss_mib:6.0f} MiB in {after.processes} processes   target <= 600"
+        f"{'idle: proportional memory (PSS)':<44} {after.pss_mib:6.0f} MiB in {after.processes} processes   target <= "
+        f"600"
     )
     report.say(f"{'idle: CPU':<44} {(after.cpu_seconds - before.cpu_seconds) / 5 * 100:6.1f} % of one core")
 

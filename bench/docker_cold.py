@@ -180,12 +180,14 @@ def say_cold(say: Callable[[str], None], ours: list[float], theirs: list[float])
     low, high = interval(ratios)
     middle = statistics.median(ratios)
     say(
-        f"cold call in a container   {statistics.median(ours) * 1000:6.0f} ms median of {len(ours)}, {os.cpu_count()} cores"
+        f"cold call in a container   {statistics.median(ours) * 1000:6.0f} ms median of {len(ours)}, {os.cpu_count()} "
+        f"cores"
     )
     say(f"the same docker run        {statistics.median(theirs) * 1000:6.0f} ms")
     verdict = "missed" if low > GOAL else "held"
     say(
-        f"ratio of pairs             {middle:6.2f}    95 % of the median {low:.2f} to {high:.2f}, goal <= {GOAL}: {verdict}"
+        f"ratio of pairs             {middle:6.2f}    95 % of the median {low:.2f} to {high:.2f}, goal <= {GOAL}: "
+        f"{verdict}"
     )
 
 

@@ -43,4 +43,7 @@ def machine() -> str:
         "?",
     )
     memory = psutil.virtual_memory().total / 2**30
-    return f"{psutil.cpu_count()} cores of {model}, {memory:.0f} GiB, Linux {platform.release()}, Python {platform.python_version()}"
+    return (
+        f"{psutil.cpu_count()} cores of {model}, {memory:.0f} GiB, Linux {platform.release()}, Python "
+        f"{platform.python_version()}"
+    )

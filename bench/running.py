@@ -115,7 +115,10 @@ class Api:
             target.writestr("mecapy.yml", MANIFEST % ".".join(str(part) for part in sys.version_info[:2]))
             target.writestr("nonce.py", CODE)
         mark = "benchmark-boundary"
-        head = f'--{mark}\r\nContent-Disposition: form-data; name="file"; filename="p.zip"\r\nContent-Type: application/zip\r\n\r\n'
+        head = (
+            f'--{mark}\r\nContent-Disposition: form-data; name="file"; filename="p.zip"\r\nContent-Type: '
+            f"application/zip\r\n\r\n"
+        )
         body = head.encode() + packed.getvalue() + f"\r\n--{mark}--\r\n".encode()
         headers = {**self._headers, "Content-Type": f"multipart/form-data; boundary={mark}"}
         began = time.perf_counter()

@@ -106,7 +106,10 @@ def frequencies(grid: Mesh, k: csc_array, free: np.ndarray, modes: int) -> list[
 
 
 def end_forces(grid: Mesh, u: np.ndarray) -> dict[str, list[float]]:
-    """For each member the 12 forces (N) and moments (N·m) on its two ends in local axes, in the order of `DIRECTIONS`."""
+    """For each member the 12 forces (N) and moments (N·m) on its two ends.
+
+    In local axes, in the order of `DIRECTIONS`.
+    """
     found = {}
     for element in grid.elements:
         local = np.kron(np.eye(4), element.axes) @ u[element.dofs]

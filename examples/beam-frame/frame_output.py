@@ -61,5 +61,11 @@ def drawing(grid: Mesh, u: np.ndarray) -> str:
             lines.append(
                 f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" stroke-width="2"/>'
             )
-    title = f'<text x="{MARGIN}" y="{height - 10:.0f}" font-family="sans-serif" font-size="14">displacements x {scale:.3g}</text>'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH:.0f}" height="{height:.0f}">{"".join(lines)}{title}</svg>\n'
+    title = (
+        f'<text x="{MARGIN}" y="{height - 10:.0f}" font-family="sans-serif" font-size="14">displacements x '
+        f"{scale:.3g}</text>"
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH:.0f}" '
+        f'height="{height:.0f}">{"".join(lines)}{title}</svg>\n'
+    )

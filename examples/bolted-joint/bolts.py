@@ -24,7 +24,7 @@ def size(
     embedding=11e-6,
     permitted_pressure=710e6,
 ):
-    """Steps R3 to R10 of VDI 2230 for one through bolt with hexagon head and nut under a load that pulsates from 0 to `load`.
+    """Steps R3 to R10 of VDI 2230 for one through bolt with hexagon head and nut; the load pulsates from 0 to `load`.
 
     The bolt is tightened by torque to `utilisation` of its yield strength; `tightening_factor` α_A is the scatter
     F_Mmax/F_Mmin (table A8: 1.4 .. 1.6 for a torque wrench), `embedding` f_Z the loss of length by settling (table 5: 3

@@ -54,7 +54,8 @@ def solve(deck, companions=None, job="deck", threads=1):
     scanned = decks.scan(workdir / f"{job}.inp", job)
     if scanned.missing:
         raise CalculixError(
-            f"The deck asks for files that are not there: {'; '.join(scanned.missing)}. Send them as a zip in `companions`."
+            f"The deck asks for files that are not there: {'; '.join(scanned.missing)}. Send them as a zip in "
+            f"`companions`."
         )
     log = run_ccx(workdir, job, scanned.steps, threads)
     keep_artifacts(workdir, job)
@@ -244,7 +245,8 @@ def note_displacement(extremes: Extremes, block: frd.Block, size: float) -> None
     value, node = largest(block, lambda row: math.hypot(*row[:3]))
     if 0 < ABSURD * size < value:
         raise CalculixError(
-            f"The model is singular: ccx exited with 0, but node {node} moves {value:.3g} in step {block.step} while the whole model "
+            f"The model is singular: ccx exited with 0, but node {node} moves {value:.3g} in step {block.step} while "
+            f"the whole model "
             f"measures {size:.3g}. Some part can move freely; check the supports (*BOUNDARY), contacts and ties."
         )
     extremes.last_displacement = value

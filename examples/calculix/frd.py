@@ -153,7 +153,10 @@ def _format(head: bytes) -> int:
 
 
 def _numbers(line: bytes, start: int) -> tuple[float, ...]:
-    """The values of a line, 12 places each; NaN for a line where one needed more (`-1.00000E+100`), which no sound model reaches."""
+    """The values of a line, 12 places each.
+
+    NaN for a line where one needed more (`-1.00000E+100`), which no sound model reaches.
+    """
     if (len(line) - start) % 12:
         return (math.nan,)
     return tuple(_number(line[at : at + 12]) for at in range(start, len(line), 12))

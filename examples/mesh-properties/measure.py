@@ -1,4 +1,7 @@
-"""Mass properties of a mesh: each tetrahedron (or cone from the origin to a triangle of the surface) in closed form, then summed."""
+"""Mass properties of a mesh, summed over its parts in closed form.
+
+A part is a tetrahedron, or the cone from the origin to a triangle of the surface.
+"""
 
 from collections import Counter
 from pathlib import Path

@@ -51,7 +51,7 @@ def baseline(running: Running, client: httpx2.Client) -> tuple[dict[str, list[in
 def _unharmed(
     running: Running, client: httpx2.Client, baseline: tuple[dict[str, list[int]], set[str]]
 ) -> Iterator[None]:
-    """After each bad thing a good one works, every process of the platform is the one it was, and nothing of the bad one is left."""
+    """After each bad thing a good one works, every process is the one it was, and nothing of the bad one is left."""
     yield
     assert run(client, "good", {"value": 2.5})["result"] == {"value": 2.5}
     ready = client.get("/ready")

@@ -1,4 +1,4 @@
-"""Every deck of Debian's calculix-ccx-test through the deployed package, value by value as plain `ccx` on the same machine."""
+"""Every deck of Debian's calculix-ccx-test through the deployed package, value by value as plain `ccx`."""
 
 import os
 import shutil

@@ -29,9 +29,15 @@ version: "1"
 package: {name: meshes, version: 1.0.0}
 runtime: {kind: python, version: "3.11"}
 functions:
-  quick: {handler: "meshes:fill", inputs: {mib: Integer, seconds: Float}, outputs: {mib: Integer}, resources: {tier: small, timeout: 5}}
-  usual: {handler: "meshes:fill", inputs: {mib: Integer, seconds: Float}, outputs: {mib: Integer}, resources: {tier: small, timeout: 60}}
-  long: {handler: "meshes:fill", inputs: {mib: Integer, seconds: Float}, outputs: {mib: Integer}, resources: {tier: small, timeout: 600}}
+  quick:
+    {handler: "meshes:fill", inputs: {mib: Integer, seconds: Float}, outputs: {mib: Integer},
+     resources: {tier: small, timeout: 5}}
+  usual:
+    {handler: "meshes:fill", inputs: {mib: Integer, seconds: Float}, outputs: {mib: Integer},
+     resources: {tier: small, timeout: 60}}
+  long:
+    {handler: "meshes:fill", inputs: {mib: Integer, seconds: Float}, outputs: {mib: Integer},
+     resources: {tier: small, timeout: 600}}
 platform:
   functions:
     quick: {retries: {max: 5, on: [timeout]}} # of a busy test machine
@@ -154,7 +160,10 @@ def test_three_hundred_tasks_of_two_gib_stay_within_what_the_worker_declared(
             ends = Counter(client.get(f"/tasks/{task_id}").json()["state"] for task_id in ids)
         peak = kernel_peak_mib(running)
     with capsys.disabled():
-        shown = f"at most {watch.at_once} at once, {watch.reserved} MiB reserved, {watch.used} MiB used, {peak} MiB by the kernel"
+        shown = (
+            f"at most {watch.at_once} at once, {watch.reserved} MiB reserved, {watch.used} MiB used, {peak} MiB "
+            f"by the kernel"
+        )
         print(f"\n{TASKS} tasks of {TASK_MIB} MiB on {DECLARED_MIB} MiB: {shown}; {watch.looks} looks")  # noqa: T201 - the figures
     assert set(ends) == {"completed"}
     assert waiting["code"] in {"behind_others", "capacity"}

@@ -231,7 +231,10 @@ def open_socket(running: Running, text: str, *, token: bool = True) -> socket.so
     return opened
 
 
-UPLOAD = f"POST /packages/from-zip HTTP/1.1\nHost: x\nAuthorization: Bearer TOKEN\nContent-Type: {FORM}\nContent-Length: 40000000\n\n"
+UPLOAD = (
+    f"POST /packages/from-zip HTTP/1.1\nHost: x\nAuthorization: Bearer TOKEN\nContent-Type: "
+    f"{FORM}\nContent-Length: 40000000\n\n"
+)
 PART = f'--{BOUNDARY}\nContent-Disposition: form-data; name="file"; filename="a.zip"\n\n'
 SLOW = {
     "head": ("GET /ready HTTP/1.1\nHost: x\nX-Slow: ", {b"", b"HTTP/1.1 400 Bad Request"}),

@@ -62,9 +62,11 @@ def claimed(database: Database) -> Claim:
     with database.transaction() as session:
         session.add(
             Task(
-                id=uuid7(1), organization_id=organization.id, user_id=uuid4(), name="t", lane="default", rank=4, inputs={},
+                id=uuid7(1), organization_id=organization.id, user_id=uuid4(), name="t", lane="default", rank=4,
+                inputs={},
                 inputs_digest="d",
-                function_id=package.functions["size"], package_version_id=package.version_id, cpu=1, memory_mb=512, timeout_seconds=60,
+                function_id=package.functions["size"], package_version_id=package.version_id, cpu=1, memory_mb=512,
+                timeout_seconds=60,
                 claimable=True,
             )
         )  # fmt: skip

@@ -86,7 +86,8 @@ def fill(database: Database, rng: random.Random, lane: Lane) -> None:
             session.add(package)
             session.flush()
             version = PackageVersion(
-                organization_id=made.id, package_id=package.id, version="1", manifest={}, archive_key="k", archive_sha256="s",
+                organization_id=made.id, package_id=package.id, version="1", manifest={}, archive_key="k",
+                archive_sha256="s",
                 created_by=uuid4(), status="ready", runtime="3.11",
             )  # fmt: skip
             session.add(version)
@@ -100,9 +101,12 @@ def fill(database: Database, rng: random.Random, lane: Lane) -> None:
             for place in range(rng.randint(0, 8)):
                 session.add(
                     Task(
-                        id=uuid7(number * 100 + place), organization_id=made.id, user_id=uuid4(), function_id=function.id,
-                        package_version_id=version.id, name="t", lane=lane, rank=rng.randint(0, 9), inputs={}, files={}, inputs_digest="d",
-                        cpu=rng.choice([1, 1, 2]), memory_mb=rng.choice([256, 256, 1024]), timeout_seconds=60, claimable=True, retries={},
+                        id=uuid7(number * 100 + place), organization_id=made.id, user_id=uuid4(),
+                        function_id=function.id,
+                        package_version_id=version.id, name="t", lane=lane, rank=rng.randint(0, 9), inputs={},
+                        files={}, inputs_digest="d",
+                        cpu=rng.choice([1, 1, 2]), memory_mb=rng.choice([256, 256, 1024]), timeout_seconds=60,
+                        claimable=True, retries={},
                     )
                 )  # fmt: skip
                 session.flush()

@@ -97,8 +97,10 @@ class TestRuns:
 
     def test_confinement_is_that_of_mode_a(self, shop: Shop) -> None:
         script = """
-            for place in / /bin /mecapy /workspace /workspace/in /dev /mecapy/usr; do touch $place/planted && echo "wrote $place"; done
-            for place in /workspace/out /workspace/scratch /tmp /dev/shm; do touch $place/own || echo "closed $place"; done
+            for place in / /bin /mecapy /workspace /workspace/in /dev /mecapy/usr; do
+                touch $place/planted && echo "wrote $place"; done
+            for place in /workspace/out /workspace/scratch /tmp /dev/shm; do
+                touch $place/own || echo "closed $place"; done
             cat /proc/self/status; ls /proc | grep '^[0-9]'
         """
         outcome = shop.run(shop.shell, "sh", "-c", script)

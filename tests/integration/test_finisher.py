@@ -90,8 +90,10 @@ def claimed(database: Database, count: int) -> list[Claim]:
         for number in range(count):
             session.add(
                 Task(
-                    id=uuid7(number), organization_id=organization.id, user_id=uuid4(), name="t", lane="default", rank=4,
-                    function_id=package.functions["size"], package_version_id=package.version_id, inputs={"nonce": number},
+                    id=uuid7(number), organization_id=organization.id, user_id=uuid4(), name="t", lane="default",
+                    rank=4,
+                    function_id=package.functions["size"], package_version_id=package.version_id,
+                    inputs={"nonce": number},
                     inputs_digest="d", cpu=1, memory_mb=512, timeout_seconds=60, claimable=True,
                 )
             )  # fmt: skip

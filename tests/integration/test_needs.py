@@ -1,4 +1,4 @@
-"""A function that needs a program which no worker has is refused when it is submitted, not tried and lost again and again."""
+"""A function that needs a program which no worker has is refused when it is submitted, not tried and lost."""
 
 import json
 from collections.abc import Iterator, Sequence

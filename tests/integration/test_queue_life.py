@@ -76,13 +76,15 @@ def function(server: Database, organization_id: UUID) -> UUID:
         session.add(package)
         session.flush()
         version = PackageVersion(
-            organization_id=organization_id, package_id=package.id, version="1.0.0", manifest={}, archive_key="k", archive_sha256="s",
+            organization_id=organization_id, package_id=package.id, version="1.0.0", manifest={}, archive_key="k",
+            archive_sha256="s",
             created_by=uuid4(), status="ready", runtime="3.11",
         )  # fmt: skip
         session.add(version)
         session.flush()
         made = Function(
-            organization_id=organization_id, package_version_id=version.id, name="size", handler="bolts:size", cpu=1, memory_mb=512,
+            organization_id=organization_id, package_version_id=version.id, name="size", handler="bolts:size", cpu=1,
+            memory_mb=512,
             timeout_seconds=60, options={}, checksum="c",
         )  # fmt: skip
         session.add(made)

@@ -29,7 +29,8 @@ def stress(force: float, diameter: float, grades: list) -> dict:
     table[0][1] = force
     label = f"{force:.1f} N over {area:.3g}"
     print(label)
-    return {"stress": force / area, "total": total, "largest": max(table[0]), "rows": len(table), "label": label.upper()}
+    largest = max(table[0])
+    return {"stress": force / area, "total": total, "largest": largest, "rows": len(table), "label": label.upper()}
 """
 
 

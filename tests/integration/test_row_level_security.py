@@ -147,7 +147,10 @@ def test_no_row_is_written_for_another(
     scope = [mine.organization_id] if has_scope else []
     assert row["organization_id" if "organization_id" in row else "id"]
     with refused(), app.scoped(scope, mine.user_id) as session:
-        copy = f"INSERT INTO {table} OVERRIDING SYSTEM VALUE SELECT * FROM json_populate_record(null::{table}, cast(:row AS json))"
+        copy = (
+            f"INSERT INTO {table} OVERRIDING SYSTEM VALUE SELECT * FROM json_populate_record(null::{table}, "
+            f"cast(:row AS json))"
+        )
         session.execute(text(copy), {"row": json.dumps(row)})
 
 
@@ -294,11 +297,13 @@ def a_group(world: tenancy_world.World, scope: UUID, catalog: int) -> dict[str, 
         "package_version_id": world.package.version_id,
     }
     task = {
-        "id": str(uuid4()), "name": "n", "lane": "default", "priority": 5, "rank": 4, "inputs": {}, "inputs_digest": "d",
+        "id": str(uuid4()), "name": "n", "lane": "default", "priority": 5, "rank": 4, "inputs": {},
+        "inputs_digest": "d",
         "timeout_seconds": 60,
     }  # fmt: skip
     return {
-        "scope": str(scope), "visible": [str(world.organization_id)], "catalog": catalog, "organization_id": str(world.organization_id),
+        "scope": str(scope), "visible": [str(world.organization_id)], "catalog": catalog,
+        "organization_id": str(world.organization_id),
         **{name: str(one) for name, one in ids.items()}, "cpu": 1, "memory_mb": 512, "retries": {}, "tasks": [task],
     }  # fmt: skip
 

@@ -38,7 +38,10 @@ class Table:
         """Write the whole to a file; give the short form."""
         head = f"{'case':48} {'tries':>5} {'escapes':>7}  {'end':30} answers"
         rows = list(self.rows.values())
-        total = f"{len(rows)} cases, {sum(len(row.tries) for row in rows)} tries, {sum(row.escapes for row in rows)} escapes"
+        total = (
+            f"{len(rows)} cases, {sum(len(row.tries) for row in rows)} tries, {sum(row.escapes for row in rows)} "
+            f"escapes"
+        )
         folder.mkdir(exist_ok=True)
         long = [line for row in rows for line in (row.short(), *row.lines())]
         (folder / f"attacks-{self.name}.txt").write_text("\n".join((head, *long, total)) + "\n")

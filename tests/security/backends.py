@@ -31,7 +31,10 @@ def _docker_warm() -> Iterator[Settings]:
 
 @dataclass(frozen=True)
 class Backend:
-    """How a platform with it is started (what it needs beside it lives as long), what its packages say, and whether it can be here."""
+    """How a platform with it is started, what its packages say, and whether it can be here.
+
+    What it needs beside it lives as long.
+    """
 
     name: str
     settings: Callable[[], AbstractContextManager[Settings]]

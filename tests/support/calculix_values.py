@@ -92,7 +92,7 @@ def excluded() -> dict[str, str]:
 
 
 def run_plain(deck: Deck, workdir: Path, *, timeout_seconds: float = 120.0, threads: int = 1) -> PlainResult:
-    """Run ccx in `workdir` (made if absent), the deck and its companion beside each other, as an engineer would in a shell."""
+    """Run ccx in `workdir` (made if absent), deck and companion beside each other, as an engineer would."""
     prepare(deck, workdir)
     log = workdir / "plain.log"
     environment = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": str(threads)}
@@ -135,7 +135,9 @@ def prepare(deck: Deck, workdir: Path) -> None:
 
 
 def companions_zip(deck: Deck, workdir: Path) -> Path | None:
-    """The companion of a deck as the package's `companions` input wants it, from a `workdir` that `run_plain` has filled; else None.
+    """The companion of a deck as the package's `companions` input wants it; else None.
+
+    From a `workdir` that `run_plain` has filled.
 
     Decks with a companion run under their own name: send `job=deck.name` too.
     """

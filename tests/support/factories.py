@@ -156,7 +156,8 @@ def end_task(worker: Database, task_id: UUID, end: End | None = None) -> None:
         for kind, name, filename, key, size_bytes in end.files:
             session.add(
                 Artifact(
-                    organization_id=task.organization_id, task_id=task.id, attempt=1, kind=kind, name=name, filename=filename,
+                    organization_id=task.organization_id, task_id=task.id, attempt=1, kind=kind, name=name,
+                    filename=filename,
                     key=key, size_bytes=size_bytes, sha256="0" * 64,
                 )
             )  # fmt: skip

@@ -243,7 +243,7 @@ def test_an_archive_that_reads_in_two_ways_is_refused(content: bytes, tmp_path: 
 
 
 def test_a_zip64_directory_does_not_stand_in_for_the_one_that_was_checked(tmp_path: Path) -> None:
-    """Python's reader takes a zip64 record wherever its locator stands, so its directory must not be one of millions."""
+    """Python's reader takes a zip64 record wherever its locator stands; its directory must not be one of millions."""
     many = b"".join(Member(f"f{index}".encode()).entry(0) for index in range(2000))
     head = MANIFEST.header() + MANIFEST.packed
     small = MANIFEST.entry(0)

@@ -1,4 +1,4 @@
-"""Every code that the source raises is explained in docs/reference/errors.md or errors-packages.md, and no page explains what is gone."""
+"""Every code that the source raises is explained in docs/reference/errors*.md, and no page explains what is gone."""
 
 import ast
 import re

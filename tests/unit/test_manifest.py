@@ -30,7 +30,8 @@ functions:
   size:
     handler: bolts:size
     description: sizes
-    inputs:  {diameter: {type: Length, required: true, description: d}, load: Force, part: "File[STEP, iges]", s: {F: Force3, M: Moment3}}
+    inputs:  {diameter: {type: Length, required: true, description: d}, load: Force,
+              part: "File[STEP, iges]", s: {F: Force3, M: Moment3}}
     outputs: {stress: {type: Stress}, report: {type: File, required: false}}
     resources: {tier: small, timeout: 120}
     testcases: tests/size.json

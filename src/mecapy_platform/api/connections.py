@@ -84,6 +84,9 @@ class BoundedProtocol(HttpToolsProtocol):
         """Before an answer began, 431; in the middle of one, nothing more can be said."""
         if self.cycle is None or self.cycle.response_complete:
             body = TOO_LARGE.encode()
-            head = f"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain\r\ncontent-length: {len(body)}\r\n"
+            head = (
+                f"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain\r\ncontent-length: "
+                f"{len(body)}\r\n"
+            )
             self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
         self.transport.close()

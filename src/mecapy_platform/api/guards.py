@@ -46,7 +46,7 @@ class ErrorGuard:
 
 
 class BodyGuard:
-    """Counts the body while it is read, whatever Content-Length says, and gives up on a sender that stalls or trickles."""
+    """Counts the body while it is read, whatever Content-Length says; gives up on a sender that stalls or trickles."""
 
     def __init__(self, app: ASGIApp, settings: Settings, identify: Identify) -> None:
         self._app, self._settings, self._identify = app, settings, identify

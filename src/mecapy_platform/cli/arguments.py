@@ -32,7 +32,10 @@ class Arguments:
 def parse_target(text: str) -> Target:
     match = TARGET.match(text)
     if match is None:
-        message = f"'{text}' does not name a function. It looks like package:function, owner/package:function or package@1.2.0:function."
+        message = (
+            f"'{text}' does not name a function. It looks like package:function, owner/package:function or "
+            f"package@1.2.0:function."
+        )
         raise ConfigurationError("target", message)
     return Target(match["package"], match["function"], match["version"])
 

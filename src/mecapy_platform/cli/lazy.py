@@ -56,7 +56,10 @@ def load(name: str, entry: Entry) -> Any:
     except ModuleNotFoundError as error:
         if not entry.needs_server or (error.name or "").startswith("mecapy_platform"):
             raise
-        message = f'`mecapy {name}` needs the platform itself, which is not installed here: pip install "mecapy-platform[server]"'
+        message = (
+            f"`mecapy {name}` needs the platform itself, which is not installed here: pip install "
+            f'"mecapy-platform[server]"'
+        )
         raise ConfigurationError("server_not_installed", message) from error
     if not isinstance(target, typer.Typer):
         app = typer.Typer(add_completion=False)
@@ -102,7 +105,10 @@ def _guarded(action: Callable[[], Any]) -> Any:
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, ImportError, AssertionError) as error:
         if os.environ.get("MECAPY_DEBUG"):
             raise
-        message = f"`mecapy` met something it does not understand ({type(error).__name__}: {error}). Is the platform of another version?"
+        message = (
+            f"`mecapy` met something it does not understand ({type(error).__name__}: {error}). Is the platform "
+            f"of another version?"
+        )
         show_error(MecapyError("client_fault", f"{message} MECAPY_DEBUG=1 shows where."))
         raise typer.Exit(ExitCode.UNREACHABLE) from error
     except BrokenPipeError:

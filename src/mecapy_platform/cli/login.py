@@ -119,7 +119,8 @@ def _grant(provider: Provider, client_id: str, *, use_device: bool) -> Grant:
         pkce = new_pkce()
         code = start_device(provider, client_id, pkce)
         hint(
-            f"Open {code.verification_uri_complete or code.verification_uri} on any device and enter the code {code.user_code}"
+            f"Open {code.verification_uri_complete or code.verification_uri} on any device and enter the code "
+            f"{code.user_code}"
         )
         return with_device(provider, client_id, code, pkce)
     if not provider.authorization_endpoint or use_device:

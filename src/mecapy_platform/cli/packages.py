@@ -139,7 +139,8 @@ def _show_cases(report: Mapping[str, Any] | None) -> None:
         hint(f"test case {case.get('function', '')} / {case.get('name', '')}: {verdict}")
     if found.get("failed"):
         hint(
-            f"{found['failed']} test cases failed; the package is usable all the same (quality.validation_testcases.fail_on_error: false)"
+            f"{found['failed']} test cases failed; the package is usable all the same "
+            f"(quality.validation_testcases.fail_on_error: false)"
         )
 
 

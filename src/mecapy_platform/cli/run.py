@@ -106,7 +106,10 @@ def _submit(client: Client, submission: Submission) -> Task:
 def _wait(client: Client, task: Task, wait: float | None, *, is_quiet: bool) -> Task:
     """Wait for the end; Ctrl-C and the end of patience leave the task running and say so."""
     is_live = sys.stderr.isatty() and not is_quiet
-    goes_on = f"Task {task.id} goes on. Watch: mecapy logs -f {task.id}   Look: mecapy task show {task.id}   Cancel: mecapy cancel {task.id}"
+    goes_on = (
+        f"Task {task.id} goes on. Watch: mecapy logs -f {task.id}   Look: mecapy task show {task.id}   Cancel: "
+        f"mecapy cancel {task.id}"
+    )
     try:
         with LiveLine(is_quiet=is_quiet) as line:
             line.look(task)

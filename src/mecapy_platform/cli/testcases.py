@@ -49,7 +49,8 @@ def _say_interpreter(package: LocalPackage) -> None:
     found, wanted = package.interpreter, package.manifest.runtime.version
     if not found.is_match:
         hint(
-            f"No Python {wanted} on this machine: testing with {found.version} ({found.program}), which the platform will not do."
+            f"No Python {wanted} on this machine: testing with {found.version} ({found.program}), which the platform "
+            f"will not do."
         )
 
 

@@ -107,7 +107,10 @@ def check_size(archive: Path, *, limit_bytes: int = LIMIT_BYTES) -> int:
     """The size of a zip made by somebody else; TooLargeError above the limit, before anything is sent."""
     size = archive.stat().st_size
     if size > limit_bytes:
-        message = f"{archive.name} has {size / 1e6:.1f} MB; a package has at most {limit_bytes / 1e6:.0f} MB. Pass large data as File inputs."
+        message = (
+            f"{archive.name} has {size / 1e6:.1f} MB; a package has at most {limit_bytes / 1e6:.0f} MB. Pass "
+            f"large data as File inputs."
+        )
         raise TooLargeError("archive_too_large", message)
     return size
 
@@ -209,4 +212,7 @@ def _match_parts(pattern: list[str], parts: list[str]) -> bool:
 def _too_large(folder: Path, files: list[Path], limit_bytes: int) -> str:
     largest = sorted(files, key=lambda path: path.stat().st_size, reverse=True)[:3]
     named = ", ".join(f"{path.relative_to(folder).as_posix()} ({path.stat().st_size / 1e6:.1f} MB)" for path in largest)
-    return f"The package is larger than {limit_bytes / 1e6:.0f} MB. Its largest files: {named}. List what to leave out in .mecapyignore."
+    return (
+        f"The package is larger than {limit_bytes / 1e6:.0f} MB. Its largest files: {named}. List what to leave "
+        f"out in .mecapyignore."
+    )

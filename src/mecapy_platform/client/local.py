@@ -53,7 +53,10 @@ def open_package(folder: Path) -> LocalPackage:
     """Parse the manifest (all problems at once) and look for a matching interpreter."""
     manifest = read_manifest(folder)
     if manifest.runtime.kind is not RuntimeKind.PYTHON:
-        message = f"`mecapy test` runs Python handlers; this package is built as {manifest.runtime.kind}. Deploy it to run its test cases."
+        message = (
+            f"`mecapy test` runs Python handlers; this package is built as {manifest.runtime.kind}. Deploy it "
+            f"to run its test cases."
+        )
         raise InvalidInputError("not_python", message)
     return LocalPackage(folder, manifest, find_interpreter(manifest.runtime.version, folder))
 

@@ -15,7 +15,10 @@ def write_package(folder: Path, name: str) -> list[Path]:
     """Write a package called `name` into `folder`, which must be empty or absent; gives the files written."""
     if not KEBAB.match(name):
         suggestion = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "my-package"
-        message = f"'{name}' is no package name: small letters, digits and single hyphens, a letter first. Try '{suggestion}'."
+        message = (
+            f"'{name}' is no package name: small letters, digits and single hyphens, a letter first. Try "
+            f"'{suggestion}'."
+        )
         raise InvalidInputError("package_name", message)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConflictError(

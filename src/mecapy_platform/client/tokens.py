@@ -56,7 +56,10 @@ def read_connection(path: Path) -> dict[str, str]:
         data = json.loads(path.read_text(encoding="utf-8"))
         return {name: str(data[name]) for name in ("url", "token", "organization")}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        message = f"Cannot read {path} ({type(error).__name__}). Is the platform up (mecapy up --data {path.parent}), and is the directory yours?"
+        message = (
+            f"Cannot read {path} ({type(error).__name__}). Is the platform up (mecapy up --data "
+            f"{path.parent}), and is the directory yours?"
+        )
         raise LoginError("connection_unreadable", message) from error
 
 

@@ -206,7 +206,8 @@ class Transport:
             )
         return UnavailableError(
             "platform_unreachable",
-            f"Cannot reach the platform at {self.url} ({cause}). Is it running (mecapy up), is the address right (--url)?",
+            f"Cannot reach the platform at {self.url} ({cause}). Is it running (mecapy up), is the address right "
+            f"(--url)?",
         )
 
 

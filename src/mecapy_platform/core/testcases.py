@@ -164,9 +164,8 @@ def _compare(expected: Any, actual: Any, tolerance: float, path: str) -> list[st
     if _is_number(expected) and _is_number(actual):
         if math.isclose(expected, actual, rel_tol=RELATIVE, abs_tol=tolerance):
             return []
-        return [
-            f"{path}: expected {expected}, got {actual} (difference {abs(expected - actual):.6g}, allowed {tolerance:.6g})"
-        ]
+        difference = f"difference {abs(expected - actual):.6g}, allowed {tolerance:.6g}"
+        return [f"{path}: expected {expected}, got {actual} ({difference})"]
     same = expected == actual and isinstance(expected, bool) == isinstance(actual, bool)
     return [] if same else [f"{path}: expected {said(expected)}, got {said(actual)}"]
 

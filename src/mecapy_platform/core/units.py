@@ -1,4 +1,4 @@
-"""Quantities as people write them ("12 mm", "20kN", "3/4 inch") become numbers in SI, or in the unit system of a package.
+"""Quantities as people write them ("12 mm", "20kN", "3/4 inch") become numbers in SI, or in a package's unit system.
 
 Only a number followed by products of known units is read; nothing is ever evaluated. Temperature: on a `Temperature`
 port "20 degC" and "68 degF" are points on a scale and become 293.15 K; a difference is written in K. An offset unit

@@ -1,4 +1,7 @@
-"""Checks values against ports: inputs as people and programs give them (units converted), outputs as handlers return them."""
+"""Checks values against ports.
+
+Inputs as people and programs give them (units converted), outputs as handlers return them.
+"""
 
 from collections.abc import Mapping
 from typing import Any

@@ -29,7 +29,9 @@ GROUP BY n.name
 # What runs, by organization; a task that has outlived its lane counts as one of the longer lane.
 RUNNING = text("""
 SELECT organization_id, count(*) AS running,
-       count(*) FILTER (WHERE lane = 'long_running' OR started_at < now() - make_interval(secs => :default_limit)) AS long_running
+       count(*) FILTER (
+           WHERE lane = 'long_running' OR started_at < now() - make_interval(secs => :default_limit)
+       ) AS long_running
 FROM attempts WHERE ended_at IS NULL GROUP BY organization_id
 """)
 
@@ -109,7 +111,8 @@ CANCELLED = text(
 LOST = text("""
 SELECT token FROM attempts
 WHERE ended_at IS NULL
-  AND lease_until < clock_timestamp() - make_interval(secs => CASE WHEN reference IS NULL THEN 0 ELSE :absence_seconds END)
+  AND lease_until
+      < clock_timestamp() - make_interval(secs => CASE WHEN reference IS NULL THEN 0 ELSE :absence_seconds END)
   AND pg_postmaster_start_time() < clock_timestamp() - make_interval(secs => :lease_seconds)
 ORDER BY lease_until LIMIT 500
 """)

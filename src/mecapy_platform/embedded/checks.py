@@ -179,7 +179,10 @@ def _landlock() -> Check:
             required=False,
         )
     if version > 0:
-        detail = f"version {version}: files once more by rule; signals and abstract sockets are held back by namespaces alone"
+        detail = (
+            f"version {version}: files once more by rule; signals and abstract sockets are held back by "
+            f"namespaces alone"
+        )
         return Check("Landlock", holds=True, detail=detail, required=False)
     why = (
         "this kernel is built without it"
@@ -242,7 +245,9 @@ def _running(root: Path) -> Check:
         return Check(
             "platform",
             holds=False,
-            detail=f"pid {known.pid} holds {root} but {known.url or 'it'} does not answer ({error}). See {root / 'logs'}.",
+            detail=(
+                f"pid {known.pid} holds {root} but {known.url or 'it'} does not answer ({error}). See {root / 'logs'}."
+            ),
         )
 
 

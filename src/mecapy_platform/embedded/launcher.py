@@ -77,7 +77,8 @@ class Launcher:
         except OSError as error:
             raise ConfigurationError(
                 "data_directory",
-                f"The data directory {self._layout.root} cannot be used: {error.strerror}. Choose another one with --data DIR.",
+                f"The data directory {self._layout.root} cannot be used: {error.strerror}. Choose another one with "
+                f"--data DIR.",
             ) from error
         stack.callback(lock.release)
         self._forget_ready()

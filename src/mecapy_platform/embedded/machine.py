@@ -88,7 +88,8 @@ def _view(layout: Layout, machine: Machine) -> View:
     if probe.wait() != 0:
         raise ConfigurationError(
             "code_unreadable",
-            f"Started as root, the platform's parts run as other users, and these cannot read {sys.prefix} or {code.parent}. "
+            f"Started as root, the platform's parts run as other users, and these cannot read {sys.prefix} or "
+            f"{code.parent}. "
             f"Let them (chmod -R o+rX on both) or start it as an ordinary user.",
         )
     return view

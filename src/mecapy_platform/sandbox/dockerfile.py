@@ -8,7 +8,8 @@ from mecapy_platform.core.errors import InvalidInputError
 FROM = re.compile(r"FROM\s+(?:--platform=\S+\s+)?(\S+)(?:\s+AS\s+(\S+))?\s*", re.IGNORECASE)
 COPY_FROM = re.compile(r"--from=(\S+)")
 INSTRUCTIONS = frozenset({
-    "ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "MAINTAINER", "RUN", "SHELL", "STOPSIGNAL",
+    "ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "MAINTAINER", "RUN",
+    "SHELL", "STOPSIGNAL",
     "USER", "VOLUME", "WORKDIR",
 })  # fmt: skip
 UNFIT = re.compile(

@@ -16,4 +16,7 @@ def over_output_files(limits: Limits, reached: int) -> str:
 
 
 def over_result_bytes(limits: Limits, reached: int) -> str:
-    return f"result limit of {limits.result_bytes} bytes passed: out/data.json has {reached} bytes; write a file output instead"
+    return (
+        f"result limit of {limits.result_bytes} bytes passed: out/data.json has {reached} bytes; write a file "
+        f"output instead"
+    )

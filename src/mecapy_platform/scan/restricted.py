@@ -137,7 +137,8 @@ def _writable(thing: Any) -> Any:
     """Values may be filled; modules and classes stay as they are."""
     if isinstance(thing, types.ModuleType | type):
         raise TypeError(
-            f"A formula may not change {getattr(thing, '__name__', thing)}: it may not set attributes of a module or class."
+            f"A formula may not change {getattr(thing, '__name__', thing)}: it may not set attributes of a module or "
+            f"class."
         )
     return thing
 

@@ -55,7 +55,7 @@ def is_common(outcome: Outcome) -> bool:
 def finish_many(
     wire: Wire, ended: Sequence[EndedAttempt], claim_all: ClaimAll | None = None, slots: int = 0
 ) -> Iterator[Finished]:
-    """End up to FINISH_MOST attempts, each guarded by its token as in services/finish, and claim up to `slots` tasks with it.
+    """End up to FINISH_MOST attempts, each guarded by its token as in services/finish; claim up to `slots` tasks.
 
     All of it is committed when the block is left. Raises psycopg.Error: at the block's begin nothing was ended, at its
     end nobody knows.

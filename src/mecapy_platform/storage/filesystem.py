@@ -76,7 +76,8 @@ class FilesystemStorage:
         if shutil.disk_usage(self._staging).free - size_bytes < self._floor_bytes:
             raise StorageFullError(
                 "storage_full",
-                f"The platform's disk has less than {self._floor_bytes >> 20} MiB left; nothing was stored. An operator must make room.",
+                f"The platform's disk has less than {self._floor_bytes >> 20} MiB left; nothing was stored. An "
+                f"operator must make room.",
             )
 
     def _path(self, key: str) -> Path:

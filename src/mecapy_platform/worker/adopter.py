@@ -95,7 +95,7 @@ class Adopter(threading.Thread):
             self._live.remove(adopted.claim.token)
 
     def _clean(self, sandbox: DurableSandbox) -> None:
-        """Remove containers of attempts that have ended, wherever they ended, and strays that are long over their time."""
+        """Remove containers of attempts that have ended, wherever they ended, and strays long over their time."""
         kept = sandbox.kept()
         if not kept:
             return

@@ -204,7 +204,8 @@ def _ports(
         outputs = read.outputs if function.outputs is None else function.outputs
         ports[function.name] = Ports(inputs, outputs, read.free_inputs and function.inputs is None)
         said.say(
-            f"{function.name}: ports read from its signature: {', '.join(inputs) or 'none'} -> {', '.join(outputs) or 'none'}"
+            f"{function.name}: ports read from its signature: {', '.join(inputs) or 'none'} -> "
+            f"{', '.join(outputs) or 'none'}"
         )
     return ports
 
@@ -248,7 +249,8 @@ def _testcases(bench: Bench, said: BuildLog) -> dict[str, Any]:
     report = run_testcases(bench)
     for case in report["cases"]:
         said.say(
-            f"{case['function']} / {case['name']}: {'passed' if case['passed'] else 'failed: ' + '; '.join(case['differences'])}"
+            f"{case['function']} / {case['name']}: "
+            f"{'passed' if case['passed'] else 'failed: ' + '; '.join(case['differences'])}"
         )
     if report["failed"] and quality.get("fail_on_error", False):
         raise InvalidInputError(

@@ -1,4 +1,6 @@
-"""Compiled modules of a package, made once per node and interpreter, laid where Python looks for them beside the sources.
+"""Compiled modules of a package, made once per node and interpreter.
+
+They are laid where Python looks for them beside the sources.
 
 Without them each call would compile again what it imports. They are compiled in the sandbox, where nothing of the
 package is run, and take the place of any that came with it.

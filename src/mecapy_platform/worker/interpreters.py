@@ -19,7 +19,8 @@ def choose(interpreters: Mapping[str, Interpreter], runtime: str, *, allow_newer
     have = ", ".join(sorted(interpreters, key=_key)) or "none"
     raise InvalidInputError(
         "interpreter_missing",
-        f"Python {runtime} is not on this platform (it has {have}). Declare one of those as runtime.version, ask the operator to install "
+        f"Python {runtime} is not on this platform (it has {have}). Declare one of those as runtime.version, ask the "
+        f"operator to install "
         f"Python {runtime}, or to set MECAPY_ALLOW_NEWER_PYTHON=1.",
     )
 

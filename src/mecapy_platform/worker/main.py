@@ -93,7 +93,10 @@ def refusal_of(context: WorkerContext) -> str | None:
                 f"{check.name}: {check.detail}" for check in test.checks if check.required and not check.holds
             )
             log.error("the %s sandbox does not hold, no task is taken: %s", sandbox.name, failed)
-            return f"The {sandbox.name} sandbox does not hold on {context.worker.node}: {failed}. `mecapy doctor` says what to do."
+            return (
+                f"The {sandbox.name} sandbox does not hold on {context.worker.node}: {failed}. `mecapy doctor` "
+                f"says what to do."
+            )
     return None
 
 

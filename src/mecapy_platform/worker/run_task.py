@@ -218,7 +218,9 @@ def _limit_hit(claim: Claim, ended: Ended, stop: StopReason | None) -> Failure |
     if stop in STOPPED and stop is not None:
         return STOPPED[stop]
     sentences = {
-        EndReason.TIMEOUT: f"Stopped at its time limit of {claim.timeout_seconds:g} s, after {ended.usage.wall_seconds:.1f} s.",
+        EndReason.TIMEOUT: (
+            f"Stopped at its time limit of {claim.timeout_seconds:g} s, after {ended.usage.wall_seconds:.1f} s."
+        ),
         EndReason.OUT_OF_MEMORY: ended.detail or f"Used more than its {claim.memory_mb} MiB of memory.",
         EndReason.MACHINE: ended.detail or "The sandbox was lost.",
         EndReason.LOG_LIMIT: ended.detail,

@@ -130,11 +130,15 @@ def test_a_foreign_thing_answers_exactly_as_an_absent_one(platform: ApiPlatform)
     task = owner.post("/tasks", json=body).json()["id"]
     factories.end_task(platform.worker_database, task)
     paths = [
-        ("GET", "/tasks/{task}"), ("GET", "/tasks/{task}/result"), ("GET", "/tasks/{task}/logs"), ("GET", "/tasks/{task}/artifacts"),
-        ("POST", "/tasks/{task}/cancel"), ("POST", "/tasks/{task}/retry"), ("GET", "/jobs/{task}"), ("GET", "/jobs/{task}/result"),
+        ("GET", "/tasks/{task}"), ("GET", "/tasks/{task}/result"), ("GET", "/tasks/{task}/logs"),
+        ("GET", "/tasks/{task}/artifacts"),
+        ("POST", "/tasks/{task}/cancel"), ("POST", "/tasks/{task}/retry"), ("GET", "/jobs/{task}"),
+        ("GET", "/jobs/{task}/result"),
         ("GET", "/jobs/{task}/logs"), ("GET", "/jobs/{task}/artifacts"), ("GET", "/packages/{package}"),
-        ("GET", "/packages/{package}/versions"), ("GET", "/function-versions/{function}"), ("POST", "/packages/{package}/archive"),
-        ("POST", "/packages/{package}/unarchive"), ("POST", "/packages/{package}/yank"), ("POST", "/packages/{package}/unyank"),
+        ("GET", "/packages/{package}/versions"), ("GET", "/function-versions/{function}"),
+        ("POST", "/packages/{package}/archive"),
+        ("POST", "/packages/{package}/unarchive"), ("POST", "/packages/{package}/yank"),
+        ("POST", "/packages/{package}/unyank"),
     ]  # fmt: skip
     ids = {"task": task, "package": str(package.package_id), "function": str(package.functions["size"])}
     for method, path in paths:

@@ -1,4 +1,4 @@
-"""The short way of a submit answers as the long way does, notices every change of what a name means, and holds many who wait."""
+"""The fast path of a submit answers as the long way does, notices what names mean now, and holds many who wait."""
 
 import asyncio
 import json

@@ -70,7 +70,7 @@ def counts(count: int, seconds: float) -> int:
 
 
 def pretends_to_be_first(seconds: float) -> dict[str, int]:
-    """Speak on the socket between a container's first process and its worker whenever it is there, and count the answers."""
+    """Speak on the socket between a container's first process and its worker; count the answers."""
     tried = believed = 0
     until = time.monotonic() + seconds
     while time.monotonic() < until:

@@ -75,7 +75,9 @@ def problems(
     all_ended: bool = True,
     is_durable: bool = False,
 ) -> list[str]:
-    """Each sentence is a promise broken. Without `all_ended`, tasks that still run are left out. With `is_durable`, another worker may
+    """Each sentence is a promise broken.
+
+    Without `all_ended`, tasks that still run are left out. With `is_durable`, another worker may
     go on with an attempt under a new token: then the token under which it began is known no more.
     """
     by_id = {record.id: record for record in records}

@@ -29,7 +29,7 @@ resources: {tier: nano}
 platform:
   functions:
     failing: {retries: {max: 1, backoff_seconds: 0.1, on: [user_error]}}
-    quick: {retries: {max: 5, backoff_seconds: 0.1, on: [timeout]}}  # its limit of 5 s is short for a machine that recovers
+    quick: {retries: {max: 5, backoff_seconds: 0.1, on: [timeout]}}  # 5 s is short for a machine that recovers
 functions:
 """
 FUNCTION = """  {name}:

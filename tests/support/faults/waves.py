@@ -79,7 +79,8 @@ def report(records: Sequence[Record], kills: Sequence[Kill], waits: dict[str, fl
         longest = max(waits[record.id] for record in records if record.lane == lane)
         yield f"  {lane:<15} {count:5} tasks, the last ended {max(0.0, longest):5.1f} s after the last recovery"
     for one in kills:
-        yield f"  killed: {one.what:<25} among {one.in_flight:3} tasks, whole again after {one.recovered_at - one.killed_at:5.1f} s"
+        took = one.recovered_at - one.killed_at
+        yield f"  killed: {one.what:<25} among {one.in_flight:3} tasks, whole again after {took:5.1f} s"
 
 
 def fill(platform: Faulty, count: int) -> None:

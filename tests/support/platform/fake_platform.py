@@ -98,7 +98,7 @@ class Seen:
 
 @dataclass
 class FakePlatform:
-    """Answers by `METHOD path-pattern`; an answer is (status, JSON or bytes[, headers]) or a function of the request."""
+    """Answers by `METHOD path-pattern`: (status, JSON or bytes[, headers]), or a function of the request."""
 
     url: str = ""
     routes: dict[str, Any] = field(default_factory=dict)

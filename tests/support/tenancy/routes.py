@@ -17,8 +17,11 @@ DECK = ("deck.inp", b"*HEADING\n", "text/plain")
 
 
 class Shows(StrEnum):
-    """`thing`: one named by the request. `own`: a list of what the caller may see. `caller`: the caller alone. `everybody`: nothing of
-    a tenant. `signed`: whoever has the address. `nothing`: absent for everybody so far."""
+    """Whose things a route speaks of.
+
+    `thing`: one named by the request. `own`: a list of what the caller may see. `caller`: the caller alone.
+    `everybody`: nothing of a tenant. `signed`: whoever has the address. `nothing`: absent for everybody so far.
+    """
 
     THING = "thing"
     OWN = "own"

@@ -97,8 +97,10 @@ class World:
         with self.platform.worker_database.transaction() as session:
             session.add(
                 Attempt(
-                    organization_id=self.organization_id, task_id=task_id, number=1, token=uuid4(), node="n", worker="w", backend="fake",
-                    cpu=1, memory_mb=512, lane="default", lease_until=func.now(), ended_at=func.now(), state="completed",
+                    organization_id=self.organization_id, task_id=task_id, number=1, token=uuid4(), node="n",
+                    worker="w", backend="fake",
+                    cpu=1, memory_mb=512, lane="default", lease_until=func.now(), ended_at=func.now(),
+                    state="completed",
                 )
             )  # fmt: skip
         files = (("artifact", "report.txt", "report.txt", key, len(DECK)),)
@@ -114,8 +116,10 @@ class World:
         with self.platform.worker_database.transaction() as session:
             session.add(
                 Upload(
-                    id=upload_id, organization_id=self.organization_id, user_id=self.user_id, function_id=self.package.functions["solve"],
-                    var_name="deck", filename="deck.inp", extension="inp", size_bytes=stored.size_bytes, sha256=stored.sha256, key=key,
+                    id=upload_id, organization_id=self.organization_id, user_id=self.user_id,
+                    function_id=self.package.functions["solve"],
+                    var_name="deck", filename="deck.inp", extension="inp", size_bytes=stored.size_bytes,
+                    sha256=stored.sha256, key=key,
                 )
             )  # fmt: skip
         self.marks.add(str(upload_id))

@@ -134,7 +134,10 @@ def judge_shadows(resolved: Mapping[str, Resolved]) -> Iterator[Finding]:
 
 
 def judge_loaded(loaded: Mapping[str, Sequence[str]], *, denied: Sequence[str]) -> Iterator[Finding]:
-    """`loaded`: what importing the handlers really loaded at the package's own request: {module: [origin, place, file, line]}."""
+    """`loaded`: what importing the handlers really loaded at the package's own request.
+
+    As {module: [origin, place, file, line]}.
+    """
     for module, (origin, place, file, line) in sorted(loaded.items()):
         where = file.removeprefix("/package/")
         number = int(line) if line.isdigit() else 0

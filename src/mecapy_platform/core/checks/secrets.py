@@ -26,7 +26,8 @@ PATTERNS: tuple[tuple[str, Severity, str, re.Pattern[str]], ...] = (
     ("aws_key", Severity.HIGH, "a key of AWS", re.compile(r"\b((?:AKIA|ASIA|AROA|AIDA)[0-9A-Z]{16})\b")),
     ("aws_secret", Severity.HIGH, "a secret key of AWS", re.compile(
         r"(?i)aws.{0,20}secret.{0,30}['\"\s:=]([A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])")),
-    ("github_token", Severity.HIGH, "a token of GitHub", re.compile(r"\b(gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{60,})\b")),
+    ("github_token", Severity.HIGH, "a token of GitHub",
+     re.compile(r"\b(gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{60,})\b")),
     ("gitlab_token", Severity.HIGH, "a token of GitLab", re.compile(r"\b(glpat-[A-Za-z0-9_-]{20,})\b")),
     ("slack_token", Severity.HIGH, "a token of Slack", re.compile(r"\b(xox[abprs]-[0-9]{8,}-[A-Za-z0-9-]{10,})\b")),
     ("google_key", Severity.HIGH, "a key of Google", re.compile(r"\b(AIza[0-9A-Za-z_-]{35})\b")),
@@ -36,7 +37,8 @@ PATTERNS: tuple[tuple[str, Severity, str, re.Pattern[str]], ...] = (
     ("hugging_face_token", Severity.HIGH, "a token of a model hub", re.compile(r"\b(hf_[A-Za-z]{34,})\b")),
     ("api_key", Severity.HIGH, "an API key", re.compile(r"\b(sk-(?:proj-|ant-)?[A-Za-z0-9_-]{32,})\b")),
     ("azure_key", Severity.HIGH, "a key of Azure storage", re.compile(r"AccountKey=([A-Za-z0-9+/]{86}==)")),
-    ("jwt", Severity.MEDIUM, "a signed token", re.compile(r"\b(eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{20,})\b")),
+    ("jwt", Severity.MEDIUM, "a signed token",
+     re.compile(r"\b(eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{20,})\b")),
     ("url_password", Severity.MEDIUM, "a password in an address", re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@'\"<>]{1,80}:([^\s:/@'\"<>]{4,80})@[\w.-]+\.\w+")),
     (
         *("assigned_secret", Severity.MEDIUM, "a password or key in the code"),

@@ -1,4 +1,4 @@
-"""Takes values out of a document one by one and writes down what is wrong with each, in the contract's order of stages."""
+"""Takes values out of a document and writes down what is wrong with each, in the contract's order of stages."""
 
 import difflib
 import re

@@ -1,4 +1,4 @@
-"""Reads type expressions, as text (`dict[str, list[Force]]`) or as a mapping (a struct), and says everything wrong with them."""
+"""Reads type expressions, as text (`dict[str, list[Force]]`) or as a mapping (a struct); says all that is wrong."""
 
 import difflib
 import json

@@ -179,7 +179,10 @@ class BubblewrapRun:
         limits = self._spec.limits
         if self._log_is_over:
             reason = EndReason.LOG_LIMIT
-            detail = f"log limit of {limits.log_bytes} bytes passed: more than {self._log_bytes} bytes written, the run was ended"
+            detail = (
+                f"log limit of {limits.log_bytes} bytes passed: more than {self._log_bytes} bytes written, the "
+                f"run was ended"
+            )
         stop = self._stop_reason
         if reason is EndReason.TIMEOUT:
             stop = StopReason.TIMEOUT

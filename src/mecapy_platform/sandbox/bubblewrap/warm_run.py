@@ -168,7 +168,10 @@ class WarmRun(BubblewrapRun):
     def _out_of_memory(self, usage: Usage, said: Mapping[str, Any]) -> Ended:
         self._slot_is_lost = True
         used_mb = said["peak_bytes"] / (1 << 20)
-        detail = f"memory limit of {self._spec.limits.memory_mb} MiB reached ({used_mb:.0f} MiB used, files in out, scratch and /tmp included)"
+        detail = (
+            f"memory limit of {self._spec.limits.memory_mb} MiB reached ({used_mb:.0f} MiB used, files in out, "
+            f"scratch and /tmp included)"
+        )
         peak = Usage(usage.wall_seconds, usage.cpu_seconds, used_mb)
         return Ended(EndReason.OUT_OF_MEMORY, None, None, peak, self._stop_reason, detail)
 

@@ -32,7 +32,7 @@ AHEAD_CALLS, AHEAD_SECONDS = 2, 10.0  # so many calls in so many seconds: the ne
 
 @dataclass(frozen=True)
 class WarmLimits:
-    """`sandboxes`: zygotes in all; `slots`: of one; `calls`: after so many one is thrown away, as after `idle_seconds`."""
+    """`sandboxes`: zygotes in all; `slots`: of each; `calls`, `idle_seconds`: after these a zygote is thrown away."""
 
     sandboxes: int = 16
     slots: int = 4

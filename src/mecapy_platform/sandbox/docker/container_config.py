@@ -21,7 +21,8 @@ OUT_FILES = 4  # out/ itself, and the folders and the list that we make in it
 SCRATCH = "/workspace/scratch"
 LABEL = "mecapy"
 HIDDEN = (
-    "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi",
+    "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+    "/proc/sched_debug", "/proc/scsi",
     "/proc/timer_list", "/proc/timer_stats", "/sys", *(f"/proc/{name}" for name in (*TELLING_FILES, *TELLING_FOLDERS)),
 )  # fmt: skip
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")

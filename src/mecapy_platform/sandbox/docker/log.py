@@ -1,4 +1,7 @@
-"""Reads the log that a container's first process keeps in memory, by descriptor, and leaves out what was told before a restart."""
+"""Reads the log that a container's first process keeps in memory, by descriptor.
+
+What was told before a restart is left out.
+"""
 
 import os
 from collections.abc import Iterator

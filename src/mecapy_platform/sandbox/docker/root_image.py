@@ -16,8 +16,10 @@ ROOT_NAME = "mecapy/root"
 EPOCH = "1970-01-01T00:00:00Z"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 FOLDERS = (
-    "dev", "etc", "etc/alternatives", "mecapy", "mecapy/_mecapy_guest", "mecapy/port", "package", "proc", "site-packages", "sys", "tmp",
-    "usr", "usr/bin", "usr/lib", "usr/lib64", "usr/share", "usr/share/zoneinfo", "workspace", "workspace/in", "workspace/out",
+    "dev", "etc", "etc/alternatives", "mecapy", "mecapy/_mecapy_guest", "mecapy/port", "package", "proc",
+    "site-packages", "sys", "tmp",
+    "usr", "usr/bin", "usr/lib", "usr/lib64", "usr/share", "usr/share/zoneinfo", "workspace", "workspace/in",
+    "workspace/out",
     "workspace/scratch",
 )  # fmt: skip
 LINKS = {"lib": "usr/lib", "lib64": "usr/lib64", "bin": "usr/bin"}

@@ -27,7 +27,8 @@ PAGE = resource.getpagesize()
 EXTRA_INODES = 9  # the folders of a workspace, and in/data.json
 
 
-REHEARSAL = """{"mode": "python", "handler": "rehearsal:answer", "site": false, "files": {"required": [], "optional": []},
+REHEARSAL = """{"mode": "python", "handler": "rehearsal:answer", "site": false,
+"files": {"required": [], "optional": []},
 "environment": {"MECAPY_MEM_LIMIT_MB": "512"}, "limits": {"open_files": 1024, "disk_bytes": 1048576, "disk_files": 100},
 "inputs": "{\\"load\\": 1.5, \\"name\\": \\"a\\"}", "names": []}"""
 
@@ -91,7 +92,8 @@ def _confine(order: dict[str, Any], descriptors: list[int], setup: Setup, *, is_
     limits = order["limits"]
     held = 0 if is_ahead else _write_inputs(order, descriptors)
     _limit(limits)
-    options = f"size={limits['disk_bytes'] + held},nr_inodes={limits['disk_files'] + EXTRA_INODES + len(descriptors)},mode=0755"
+    inodes = limits["disk_files"] + EXTRA_INODES + len(descriptors)
+    options = f"size={limits['disk_bytes'] + held},nr_inodes={inodes},mode=0755"
     native.seal(
         options.encode(), order["package"].encode(), setup.rules, setup.program, DATA_FD + 1 if is_ahead else ORDER_FD
     )

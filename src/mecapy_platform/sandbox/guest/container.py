@@ -28,6 +28,7 @@ FLOOD = 2  # times the log limit: then the run is ended
 FULL_BYTES = 1 << 16
 STREAMS = {1: "stdout", 2: "stderr"}
 MAX_DEPTH = 20
+WRITABLE = "out, scratch, /tmp and /dev/shm together"
 OWN_FILES, OWN_BYTES = 4, 1 << 14  # folders and the list that we make ourselves
 
 
@@ -213,8 +214,8 @@ class ContainerRun:
     def _over_disk(self, used: int, files: int) -> str:
         limits = self.limits
         if files > limits["disk_files"] + OWN_FILES:
-            return f"disk limit of {limits['disk_files']} files reached ({files} in out, scratch, /tmp and /dev/shm together)"
-        return f"disk limit of {limits['disk_bytes'] >> 20} MiB reached ({used >> 20} MiB in out, scratch, /tmp and /dev/shm together)"
+            return f"disk limit of {limits['disk_files']} files reached ({files} in {WRITABLE})"
+        return f"disk limit of {limits['disk_bytes'] >> 20} MiB reached ({used >> 20} MiB in {WRITABLE})"
 
     def reap(self) -> bool:
         """Take what has died; True once the user's own process has."""

@@ -8,7 +8,10 @@ MAX_DEPTH = 8
 
 
 def describe(handler: str) -> dict[str, Any]:
-    """`{"parameters": [{name, annotation, has_default, kind}], "returns": annotation}`, or `{"error": ..}` when it cannot be imported."""
+    """`{"parameters": [{name, annotation, has_default, kind}], "returns": annotation}`.
+
+    `{"error": ..}` when it cannot be imported.
+    """
     from _mecapy_guest import runner
 
     try:

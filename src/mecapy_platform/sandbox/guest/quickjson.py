@@ -1,4 +1,6 @@
-"""JSON by the interpreter's own C parts, without the `json` package, whose import costs each call as much as the rest of the guest.
+"""JSON by the interpreter's own C parts, without the `json` package.
+
+Importing that costs each call as much as the rest of the guest.
 
 Where an interpreter's C parts differ, the package is used after all.
 """

@@ -67,13 +67,17 @@ def _plain(value: Any, where: str, depth: int) -> object:
     if hasattr(type(value), "__members__"):
         return _plain(value.value, where, depth + 1)
     raise ResultError(
-        f"Output {where}: a value of type {type(value).__name__} has no JSON form. {_HINTS.get(type(value).__name__, '')}".strip()
+        f"Output {where}: a value of type {type(value).__name__} has no JSON form. "
+        f"{_HINTS.get(type(value).__name__, '')}".strip()
     )
 
 
 def _number(value: float, where: str, _depth: int) -> float:
     if not math.isfinite(value):
-        message = f"Output {where}: {float(value)} is not a number JSON can hold. Check the calculation, or leave the value out."
+        message = (
+            f"Output {where}: {float(value)} is not a number JSON can hold. Check the calculation, or leave "
+            f"the value out."
+        )
         raise ResultError(message, "result_not_finite")
     return float(value)
 

@@ -11,7 +11,10 @@ from pathlib import Path
 USER_ID = 1000  # inside the sandbox, whatever the uid outside
 
 ETC_FILES = {
-    "passwd": f"task:x:{USER_ID}:{USER_ID}:task:/workspace/scratch:/usr/sbin/nologin\nnobody:x:65534:65534::/:/usr/sbin/nologin\n",
+    "passwd": (
+        f"task:x:{USER_ID}:{USER_ID}:task:/workspace/scratch:/usr/sbin/nologin\n"
+        "nobody:x:65534:65534::/:/usr/sbin/nologin\n"
+    ),
     "group": f"task:x:{USER_ID}:\nnogroup:x:65534:\n",
     "hosts": "127.0.0.1 localhost sandbox\n::1 localhost\n",
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",

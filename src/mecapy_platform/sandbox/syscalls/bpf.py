@@ -72,7 +72,7 @@ def assemble(machine: str, extra: str = "") -> bytes:
 
 
 def assemble_last(machine: str) -> bytes:
-    """The small filter on top of `assemble(machine, SETUP[machine])` that leaves just what `assemble(machine)` allows."""
+    """The small filter on top of `assemble(machine, SETUP[machine])`: it leaves what `assemble(machine)` allows."""
     program = (
         _op(LOAD, ARCHITECTURE_AT)
         + _op(EQUAL, ARCHITECTURES[machine].audit, 1, 0)

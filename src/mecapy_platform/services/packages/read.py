@@ -62,7 +62,10 @@ def find(session: Session, actor: Actor, package_id: UUID) -> Package:
 
 
 def find_to_change(session: Session, actor: Actor, package_id: UUID) -> Package:
-    """The row, for its owner or an administrator of its organization, who may change what they are not shown in lists."""
+    """The row, for its owner or an administrator of its organization.
+
+    They may change what they are not shown in lists.
+    """
     package = _row(session, actor, package_id)
     if not _may_change(actor, package):
         find(session, actor, package_id)

@@ -214,7 +214,8 @@ def _check_queue(session: Session, organization_id: UUID, settings: Settings) ->
     if queued >= settings.organization_max_queued:
         raise QuotaExceededError(
             "queue_full",
-            f"{queued} tasks of your organization are waiting, the limit is {settings.organization_max_queued}; wait or cancel some.",
+            f"{queued} tasks of your organization are waiting, the limit is {settings.organization_max_queued}; wait "
+            f"or cancel some.",
         )
 
 
@@ -264,7 +265,10 @@ def _timeout(function: Function, request: TaskRequest) -> float:
     if request.timeout_seconds is None:
         return function.timeout_seconds
     if request.timeout_seconds > function.timeout_seconds:
-        message = f"The function allows {function.timeout_seconds:g} s; ask for that or less, or declare more in its manifest."
+        message = (
+            f"The function allows {function.timeout_seconds:g} s; ask for that or less, or declare more in its "
+            f"manifest."
+        )
         raise InvalidInputError(
             "timeout_too_long", message, problems=[Problem("timeout_seconds", "timeout_too_long", message)]
         )
@@ -285,13 +289,15 @@ def _check_fits(session: Session, function: Function) -> None:
         )
         raise InvalidInputError(
             "tool_missing",
-            f"{function.name} needs {missing}, which no worker has (tools of the workers: {have}). Ask the operator to install it on a "
+            f"{function.name} needs {missing}, which no worker has (tools of the workers: {have}). Ask the operator to "
+            f"install it on a "
             "worker, or take it out of `needs` in the manifest.",
         )
     if nodes and not any(function.cpu <= node.cpu and function.memory_mb <= node.memory_mb for node in equipped):
         most = max(equipped, key=lambda node: node.memory_mb)
         raise InvalidInputError(
             "never_fits",
-            f"{function.name} needs {function.cpu} CPU and {function.memory_mb} MiB; the largest worker has {most.cpu:g} CPU and "
+            f"{function.name} needs {function.cpu} CPU and {function.memory_mb} MiB; the largest worker has "
+            f"{most.cpu:g} CPU and "
             f"{most.memory_mb} MiB. Declare less in the manifest, or add a larger worker.",
         )

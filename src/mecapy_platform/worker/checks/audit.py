@@ -139,7 +139,10 @@ def from_service(answer: Mapping[str, Any], packages: Sequence[tuple[str, str]])
 
 
 def from_database(path: Path, packages: Sequence[tuple[str, str]], why: str = "") -> Audited:
-    """`{"format": 1, "updated": date, "advisories": [{"id", "package", "affected": ["<2.1", ..], "fixed": [..], "summary"}]}`."""
+    """`{"format": 1, "updated": date, "advisories": [advisory]}`.
+
+    An advisory is `{"id", "package", "affected": ["<2.1", ..], "fixed": [..], "summary"}`.
+    """
     try:
         database = json.loads(path.read_text("utf-8"))
         if database["format"] != DATABASE_FORMAT:
@@ -160,7 +163,10 @@ def from_database(path: Path, packages: Sequence[tuple[str, str]], why: str = ""
             for one in by_name.get(canonicalize_name(name), ())
             if _is_affected(version, one["affected"])
         ]
-        said = f"{len(packages)} packages against the offline database of {database.get('updated', 'an unknown date')} ({why})"
+        said = (
+            f"{len(packages)} packages against the offline database of "
+            f"{database.get('updated', 'an unknown date')} ({why})"
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, InvalidSpecifier, InvalidVersion) as error:
         return Audited(
             (), is_checked=False, said=f"not checked: {why}, and the offline database cannot be read ({error})"

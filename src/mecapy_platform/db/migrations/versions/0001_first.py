@@ -122,10 +122,12 @@ def upgrade() -> None:
         inside = f"(organization_id = {ORGANIZATIONS})"
         op.execute(f"CREATE POLICY tenant ON {table} TO mecapy_app USING {inside} WITH CHECK {inside}")
     op.execute(
-        f"CREATE POLICY tenant ON organizations TO mecapy_app USING (id = {ORGANIZATIONS}) WITH CHECK (id = {ORGANIZATIONS})"
+        f"CREATE POLICY tenant ON organizations TO mecapy_app USING (id = {ORGANIZATIONS}) WITH CHECK (id = "
+        f"{ORGANIZATIONS})"
     )
     op.execute(
-        f"CREATE POLICY tenant ON memberships TO mecapy_app USING (organization_id = {ORGANIZATIONS} OR user_id = {USER}) "
+        f"CREATE POLICY tenant ON memberships TO mecapy_app USING (organization_id = {ORGANIZATIONS} OR user_id = "
+        f"{USER}) "
         f"WITH CHECK (organization_id = {ORGANIZATIONS})"
     )
     op.execute(

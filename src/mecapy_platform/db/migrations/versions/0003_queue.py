@@ -43,5 +43,6 @@ def upgrade() -> None:
         )
     for table in ("lane_shares", "nodes"):
         op.execute(
-            f"ALTER TABLE {table} SET (autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0, fillfactor = 50)"
+            f"ALTER TABLE {table} SET (autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0, "
+            f"fillfactor = 50)"
         )
