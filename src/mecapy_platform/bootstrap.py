@@ -5,13 +5,11 @@ Called by `mecapy up` and `mecapy server ..`.
 
 import logging
 import os
-import shutil
 import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from types import FrameType
 
 import structlog
@@ -42,6 +40,7 @@ from mecapy_platform.worker.adopter import process_name
 from mecapy_platform.worker.context import WorkerContext
 from mecapy_platform.worker.fault_points import make_probe
 from mecapy_platform.worker.fetcher import make_fetcher
+from mecapy_platform.worker.work_folder import WorkFolder, remove_leftovers
 
 log = logging.getLogger(__name__)
 READY_SECONDS = 60.0
@@ -128,10 +127,9 @@ def make_worker_context(settings: Settings, lanes: Sequence[Lane]) -> WorkerCont
         for name in names
     }
     cache = settings.data_dir / "cache"
-    work = settings.data_dir / "work" / str(os.getpid())
-    remove_leftovers(work.parent)
-    for directory in (cache, work):
-        directory.mkdir(parents=True, exist_ok=True)
+    cache.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(settings.data_dir / "work")
+    work = WorkFolder.make(settings.data_dir / "work")
     return WorkerContext(
         settings=settings,
         database=Database(make_engine(settings.database_worker_url, pool_size=min(slots + 4, 20))),
@@ -142,7 +140,7 @@ def make_worker_context(settings: Settings, lanes: Sequence[Lane]) -> WorkerCont
         images=getattr(containers, "images", None),
         send=HintSender(settings.broker_url, hint_seconds=settings.hint_seconds),
         worker=Worker(node, process_name(node), settings.backend_of(lanes[0])),
-        work_dir=work,
+        work_dir=work.path,
         cache_dir=cache,
         interpreters=interpreters.find(),
         fetcher=make_fetcher(
@@ -177,13 +175,6 @@ def warm_limits(settings: Settings) -> WarmLimits | None:
         idle_seconds=settings.warm_idle_seconds,
         ahead_memory_mb=settings.warm_ahead_memory_mb or physical_mb // 16,
     )
-
-
-def remove_leftovers(work: Path) -> None:
-    """Directories of attempts whose worker process was killed."""
-    for left in work.iterdir() if work.is_dir() else ():
-        if left.name.isdigit() and not Path("/proc", left.name).exists():
-            shutil.rmtree(left, ignore_errors=True)
 
 
 def make_storage(settings: Settings) -> FilesystemStorage:

@@ -80,5 +80,9 @@ class SandboxError(MecapyError):
     """The sandbox could not start or could not be trusted: our fault or the machine's, never the user's."""
 
 
+class OutageError(SandboxError):
+    """A part of the node that starts sandboxes is away: nothing of a task has begun, and nobody's task is at fault."""
+
+
 class ConfigurationError(MecapyError):
     """A setting, a missing program or a missing right of the process; said at start."""

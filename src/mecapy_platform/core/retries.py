@@ -21,9 +21,10 @@ class Interruption(StrEnum):
 
     DRAINED = "drained"  # its worker was asked to stop
     NO_ROOM = "no_room"  # its outputs found no room in storage
+    OUTAGE = "outage"  # it never began: a part of its node was away
 
 
-INTERRUPTED_FOR_SECONDS = {Interruption.DRAINED: 0.0, Interruption.NO_ROOM: 5.0}
+INTERRUPTED_FOR_SECONDS = {Interruption.DRAINED: 0.0, Interruption.NO_ROOM: 5.0, Interruption.OUTAGE: 1.0}
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,9 @@ class Fork:
         if self.poll() is None:
             watch = os.pidfd_open(self.pid)
             try:
-                ready, _, _ = select.select([watch], [], [], timeout)
+                waiting = select.poll()
+                waiting.register(watch, select.POLLIN)
+                ready = waiting.poll(None if timeout is None else timeout * 1000)
             finally:
                 os.close(watch)
             if not ready:

@@ -4,10 +4,11 @@ While `linger_key` lives, senders push into `list_key` instead of sending a Cele
 a process that dies lingering can hold up.
 """
 
+import math
 import os
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from mecapy_platform.core.lanes import Lane
@@ -40,7 +41,7 @@ class LingerBell:
 
     def wait(self, seconds: float, *, lingers: bool, deaf_seconds: float = 0.0) -> bool:
         deadline = time.monotonic() + seconds
-        if deaf_seconds and select.select([self._rung], [], [], min(seconds, deaf_seconds))[0]:
+        if deaf_seconds and _ready([self._rung], min(seconds, deaf_seconds)):
             self._clear()
             return False
         try:
@@ -58,7 +59,7 @@ class LingerBell:
             self._broken(error)
             self._forget()
             self._retry_at = time.monotonic() + RETRY_SECONDS
-            select.select([self._rung], [], [], max(0.0, min(RETRY_SECONDS, deadline - time.monotonic())))
+            _ready([self._rung], min(RETRY_SECONDS, deadline - time.monotonic()))
             self._clear()
         return False
 
@@ -74,17 +75,17 @@ class LingerBell:
         Neither: the list stayed empty for BLOCK_SECONDS.
         """
         connection = self._connection if self._is_asked else None
-        watched: list[int | Resp] = [self._rung] if connection is None else [self._rung, connection]
-        if (
-            connection is not None and connection.has_more
-        ):  # read together with the answer before it: no descriptor tells of it
-            ready: list[int | Resp] = [connection]
-        else:
-            ready, _, _ = select.select(watched, [], [], seconds)
+        if connection is None:
+            if _ready([self._rung], seconds):
+                self._clear()
+            return True, False
+        told = connection.fileno()
+        # what was read together with the answer before it: no descriptor tells of it
+        ready = [told] if connection.has_more else _ready([self._rung, told], seconds)
         is_rung = self._rung in ready
         if is_rung:
             self._clear()
-        if connection is None or connection not in ready:
+        if told not in ready:
             return True, False
         self._is_asked = False
         hinted = connection.read() is not None
@@ -115,3 +116,11 @@ class LingerBell:
             self._connection.close()
         self._connection, self._is_asked = None, False
         self._said_at = float("-inf")
+
+
+def _ready(descriptors: Sequence[int], seconds: float) -> list[int]:
+    """Those with something to read within so long; whatever their numbers, which `select` limits to 1023."""
+    waiting = select.poll()
+    for descriptor in descriptors:
+        waiting.register(descriptor, select.POLLIN)
+    return [descriptor for descriptor, _ in waiting.poll(math.ceil(max(0.0, seconds) * 1000))]

@@ -236,7 +236,10 @@ class Check:
 
 @dataclass(frozen=True)
 class SelfTest:
+    """`is_whole` False: it holds, but a part that makes calls faster is left out until a later test finds it whole."""
+
     checks: tuple[Check, ...] = field(default=())
+    is_whole: bool = True
 
     @property
     def holds(self) -> bool:

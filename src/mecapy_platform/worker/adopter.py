@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mecapy_platform.core.errors import SandboxError
 from mecapy_platform.core.lanes import Lane
+from mecapy_platform.core.living import LivingThread
 from mecapy_platform.sandbox.base import DurableSandbox, Kept
 from mecapy_platform.services import adopt
 from mecapy_platform.services.adopt import Adopted
@@ -33,11 +34,11 @@ MOST = 64  # runs followed at once
 Resume = Callable[[WorkerContext, Adopted, LiveAttempt], Report | None]
 
 
-class Adopter(threading.Thread):
+class Adopter(LivingThread):
     """Every second: what has ended is removed. Every `heartbeat_seconds`: runs whose worker is gone are taken over."""
 
     def __init__(self, context: WorkerContext, lanes: Collection[Lane], live: LiveAttempts, resume: Resume) -> None:
-        super().__init__(name="adopter", daemon=True)
+        super().__init__("adopter", self._look_on)
         self._context = context
         self._lanes = lanes
         self._live = live
@@ -45,7 +46,7 @@ class Adopter(threading.Thread):
         self._pool = ThreadPoolExecutor(max_workers=MOST, thread_name_prefix="adopted")
         self._ended = threading.Event()
 
-    def run(self) -> None:
+    def _look_on(self) -> None:
         adopt_at = 0.0
         while not self._ended.is_set():
             try:
@@ -57,8 +58,6 @@ class Adopter(threading.Thread):
                     self._clean(sandbox)
             except (SQLAlchemyError, SandboxError) as error:
                 log.warning("looking after durable runs failed and is tried again: %s", str(error).splitlines()[0])
-            except Exception:  # a thread that died would leave runs without a worker, and nobody would know
-                log.exception("looking after durable runs failed and is tried again")
             self._ended.wait(LOOK_SECONDS)
 
     def take_over(self) -> int:
@@ -81,6 +80,7 @@ class Adopter(threading.Thread):
     def end(self) -> None:
         """Runs have been let go or have ended before."""
         self._ended.set()
+        self.hurry()
         self._pool.shutdown(wait=True)
 
     def _follow(self, adopted: Adopted, live: LiveAttempt) -> None:

@@ -24,6 +24,7 @@ from mecapy_platform.core.errors import (
     TooLargeError,
     UnavailableError,
 )
+from mecapy_platform.core.living import LivingThread
 from mecapy_platform.core.manifest import RuntimeKind, ports_from_signature
 from mecapy_platform.core.values import check_outputs
 from mecapy_platform.embedded.interpreters import Interpreter
@@ -260,15 +261,15 @@ def _testcases(bench: Bench, said: BuildLog) -> dict[str, Any]:
     return {"validation_testcases": report}
 
 
-class _LeaseKeeper(threading.Thread):
+class _LeaseKeeper(LivingThread):
     """Renews the build's lease while it works."""
 
     def __init__(self, context: WorkerContext, build: Build) -> None:
-        super().__init__(name="build-lease", daemon=True)
+        super().__init__("build-lease", self._keep)
         self._context, self._build = context, build
         self._ended = threading.Event()
 
-    def run(self) -> None:
+    def _keep(self) -> None:
         while not self._ended.wait(self._context.settings.heartbeat_seconds):
             try:
                 with self._context.database.transaction() as session:
@@ -278,3 +279,4 @@ class _LeaseKeeper(threading.Thread):
 
     def end(self) -> None:
         self._ended.set()
+        self.hurry()

@@ -1,9 +1,11 @@
 """What a worker process is given by bootstrap: where things are, who it is, how it isolates."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mecapy_platform.core.errors import MecapyError
+from mecapy_platform.core.lanes import Lane
 from mecapy_platform.db.session import Database
 from mecapy_platform.embedded.interpreters import Interpreter
 from mecapy_platform.sandbox.base import DurableSandbox, Sandbox
@@ -15,6 +17,11 @@ from mecapy_platform.storage.base import Storage
 from mecapy_platform.worker.bytecode import Compiler
 from mecapy_platform.worker.fault_points import Probe, nothing
 from mecapy_platform.worker.fetcher import Fetcher
+
+
+def no_doubt(sandbox: Sandbox, error: MecapyError) -> None:
+    """Nobody looks after the backends."""
+    del sandbox, error
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,7 @@ class WorkerContext:
     )  # lanes that another backend than `sandbox` serves
     containers: Sandbox | None = None  # runs images: modes B and C, whatever their lane
     images: Images | None = None  # builds and keeps them
+    doubt: Callable[[Sandbox, MecapyError], None] = no_doubt  # a start failed there, see worker/readiness
 
     @property
     def compiler(self) -> Compiler:
@@ -44,7 +52,11 @@ class WorkerContext:
         """The backend that runs this task."""
         if claim.entrypoint and self.containers is not None:
             return self.containers
-        return self.lane_sandboxes.get(claim.lane, self.sandbox)
+        return self.sandbox_of(Lane(claim.lane))
+
+    def sandbox_of(self, lane: Lane) -> Sandbox:
+        """The backend that runs managed Python of a lane."""
+        return self.lane_sandboxes.get(lane, self.sandbox)
 
     def sandboxes(self) -> Sequence[Sandbox]:
         """Every backend in use, each once."""

@@ -13,6 +13,7 @@ import psycopg
 from sqlalchemy.exc import SQLAlchemyError
 
 from mecapy_platform.core.lanes import LANE_LIMIT_SECONDS, Lane
+from mecapy_platform.core.living import LivingThread
 from mecapy_platform.db.quick import WORKER_STATEMENTS
 from mecapy_platform.db.wire import Wire
 from mecapy_platform.sandbox.base import StopReason
@@ -34,8 +35,12 @@ DEAF_SECONDS = 0.05  # a full lane passes hints on no faster than this; its own 
 RunTask = Callable[[WorkerContext, Claim, LiveAttempt], Report | None]  # None: it goes on without us
 
 
-class Engine(threading.Thread):
-    """One lane's slots. `poke` from anywhere, at any time; `drain` stops claiming and ends what runs."""
+class Engine(LivingThread):
+    """One lane's slots.
+
+    `poke` from anywhere, at any time. While `may_claim` says no, nothing is taken; who changes it pokes. To end it:
+    `stop_claiming`, `wait_idle`, `close`.
+    """
 
     def __init__(
         self,
@@ -48,8 +53,9 @@ class Engine(threading.Thread):
         finisher: Finisher,
         clear_hint: Callable[[Lane], None],
         pass_on: Callable[[Sequence[Lane]], None],
+        may_claim: Callable[[], bool] = lambda: True,
     ) -> None:
-        super().__init__(name=f"engine-{lane}", daemon=True)
+        super().__init__(f"engine-{lane}", self._claim_on)
         self.lane = lane
         self._context = context
         self._live = live
@@ -58,6 +64,7 @@ class Engine(threading.Thread):
         self._finisher = finisher
         self._clear_hint = clear_hint
         self._pass_on = pass_on
+        self._may_claim = may_claim
         self._slots = max(1, context.settings.slots.get(lane, 1))
         self._pool = ThreadPoolExecutor(max_workers=self._slots * 4, thread_name_prefix=f"slot-{lane}")
         self._wire = Wire(context.settings.database_worker_url, WORKER_STATEMENTS)
@@ -132,7 +139,7 @@ class Engine(threading.Thread):
             if is_committed:
                 self._context.probe("claimed", live.claim)
 
-    def run(self) -> None:
+    def _claim_on(self) -> None:
         hinted = False
         while not self._draining.is_set():
             self._is_full = False
@@ -140,9 +147,6 @@ class Engine(threading.Thread):
                 wait_seconds = self._look(hinted=hinted)
             except (SQLAlchemyError, psycopg.Error) as error:
                 log.warning("claim failed and is tried again: %s", str(error).splitlines()[0])
-                wait_seconds = 1.0
-            except Exception:  # an engine that died would leave its lane without a worker, and nobody would know
-                log.exception("claim failed and is tried again")
                 wait_seconds = 1.0
             lingers = time.monotonic() - self._claimed_at < LINGER_SECONDS
             deaf_seconds = DEAF_SECONDS if self._is_full else 0.0
@@ -152,15 +156,19 @@ class Engine(threading.Thread):
                 deaf_seconds=deaf_seconds,
             )
 
-    def drain(self, seconds: float) -> None:
-        """Take nothing more; let what runs end for a while, then stop it so that another worker takes it over."""
+    def stop_claiming(self) -> None:
+        """Take nothing more."""
         self._draining.set()
         self._bell.ring()
-        deadline = time.monotonic() + seconds
+        self.hurry()
+
+    def wait_idle(self, deadline: float) -> None:
+        """Until what runs has ended, or the monotonic clock says `deadline`."""
         while self._busy() and time.monotonic() < deadline:
             time.sleep(0.05)
-        for live in self._live.all():
-            live.stop(StopReason.DRAIN)
+
+    def close(self) -> None:
+        """Wait for the slots, whose runs have ended or have been stopped, and leave nothing behind."""
         self._pool.shutdown(wait=True)
         self._bell.close()
         self._wire.close()
@@ -168,6 +176,11 @@ class Engine(threading.Thread):
     def _look(self, *, hinted: bool) -> float:
         """Claim until nothing more comes; returns how long to wait for the next ring."""
         hinted = hinted or self._hinted
+        if not self._may_claim():
+            if hinted:
+                self._hinted = False
+                self._pass_on([self.lane])  # for a worker of another node
+            return IDLE_LOOK_SECONDS
         if self._hinted or time.monotonic() - self._claimed_at > LINGER_SECONDS:
             self._hinted = False
             if self.builds is not None:
@@ -243,7 +256,11 @@ class Engine(threading.Thread):
             return len(self._open) + self._reserved
 
     def _reserve_now(self, wanted: int) -> int:
-        kept = 0 if self._draining.is_set() else max(0, min(wanted, self._slots - self._counted_now()))
+        kept = (
+            0
+            if self._draining.is_set() or not self._may_claim()
+            else max(0, min(wanted, self._slots - self._counted_now()))
+        )
         self._reserved += kept
         return kept
 

@@ -5,10 +5,12 @@ import logging
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from uuid import UUID
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from mecapy_platform.core.living import LivingThread
 from mecapy_platform.db import queue
 from mecapy_platform.sandbox.base import StopReason
 from mecapy_platform.sandbox.tools import installed_tools
@@ -22,31 +24,49 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 
 
-class Heartbeat(threading.Thread):
-    """Every second: cancellations. Every `heartbeat_seconds`: leases and the node's row."""
+class Heartbeat(LivingThread):
+    """Every second: cancellations. Every `heartbeat_seconds`, and when `soon` is called: leases and the node's row.
 
-    def __init__(self, context: WorkerContext, live: LiveAttempts, capacity: Capacity) -> None:
-        super().__init__(name="heartbeat", daemon=True)
+    `refusal` says why this process takes no work, None when it does.
+    """
+
+    def __init__(
+        self, context: WorkerContext, live: LiveAttempts, capacity: Capacity, refusal: Callable[[], str | None]
+    ) -> None:
+        super().__init__("heartbeat", self._beat_on)
         self._context = context
         self._live = live
         self._capacity = capacity
-        self._ended = threading.Event()
+        self._ended = False
+        self._wake = threading.Event()
+        self._renew_at = 0.0
+        self._refusal = refusal
         self._tools = json.dumps([*installed_tools(), *([CONTAINERS] if context.containers is not None else [])])
-        self.refusal: str | None = None  # why this node takes no work, None when it does
 
-    def run(self) -> None:
-        renew_at = 0.0
-        while not self._ended.is_set():
+    def soon(self) -> None:
+        """Something that the node's row tells has changed."""
+        self._renew_at = 0.0
+        self._wake.set()
+
+    def _beat_on(self) -> None:
+        while not self._ended:
+            self._wake.clear()
             try:
-                if time.monotonic() >= renew_at:
-                    self.beat()
-                    renew_at = time.monotonic() + self._context.settings.heartbeat_seconds
+                self._beat_if_due()
                 self._hear_cancellations()
             except SQLAlchemyError as error:
                 log.warning("heartbeat failed and is tried again: %s", str(error).splitlines()[0])
-            except Exception:  # without a heartbeat every lease of this process would run out
-                log.exception("heartbeat failed and is tried again")
-            self._ended.wait(LOOK_SECONDS)
+            self._wake.wait(LOOK_SECONDS)
+
+    def _beat_if_due(self) -> None:
+        if time.monotonic() < self._renew_at:
+            return
+        self._renew_at = time.monotonic() + self._context.settings.heartbeat_seconds
+        try:
+            self.beat()
+        except BaseException:
+            self._renew_at = 0.0
+            raise
 
     def beat(self) -> None:
         """Renew leases; what was taken from us is stopped, for its work no longer counts."""
@@ -61,7 +81,9 @@ class Heartbeat(threading.Thread):
         self._live.stop((set(ours) - kept) & still, StopReason.LEASE_LOST)
 
     def end(self) -> None:
-        self._ended.set()
+        self._ended = True
+        self._wake.set()
+        self.hurry()
 
     def _hear_cancellations(self) -> None:
         running = [live.claim.task_id for live in self._live.all() if live.stop_reason is None]
@@ -74,7 +96,7 @@ class Heartbeat(threading.Thread):
     def _node(self) -> dict[str, object]:
         free = shutil.disk_usage(self._context.work_dir).free
         floor = self._context.settings.disk_floor_bytes
-        refusal = self.refusal
+        refusal = self._refusal()
         if refusal is None and free < floor:
             refusal = (
                 f"Only {free >> 20} MiB of disk are free, the floor is {floor >> 20} MiB; make space and work goes on."

@@ -15,6 +15,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from mecapy_platform.core.errors import UnavailableError
+from mecapy_platform.core.living import LivingThread
 
 log = logging.getLogger(__name__)
 HEAD_BYTES = 8192
@@ -50,24 +51,28 @@ class IndexProxy:
         self._listener.bind(str(path))
         self._listener.listen(64)
         self._path = path
+        self._is_closed = False
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, name="index-proxy", daemon=True).start()
+        LivingThread("index-proxy", self._accept).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._is_closed = True
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._path.unlink(missing_ok=True)
 
     def _accept(self) -> None:
-        while True:
+        while not self._is_closed:
             try:
                 inside, _ = self._listener.accept()
             except OSError:
-                return
+                if self._is_closed:
+                    return
+                raise
             threading.Thread(target=self._serve, args=(inside,), name="index-proxy-connection", daemon=True).start()
 
     def _serve(self, inside: socket.socket) -> None:

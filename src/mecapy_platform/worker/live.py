@@ -21,6 +21,11 @@ class LiveAttempt:
     _run: Run | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    @property
+    def has_begun(self) -> bool:
+        """Its sandbox has started, here or where an earlier worker started it."""
+        return self._run is not None
+
     def started(self, run: Run) -> None:
         with self._lock:
             self._run = run

@@ -1,6 +1,6 @@
 """A worker process: Celery brings hints, one engine per lane runs tasks, a heartbeat keeps leases.
 
-It tests its own confinement first and takes no work, saying why, when that does not hold.
+It tests its own confinement first and takes no work, saying why, while that does not hold.
 """
 
 import logging
@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from celery import Celery
 from celery.signals import worker_shutting_down
@@ -17,7 +18,7 @@ from mecapy_platform.core.lanes import Lane
 from mecapy_platform.queue.celery_app import POKE, make_app
 from mecapy_platform.queue.linger import LingerBell
 from mecapy_platform.queue.sender import connect, flag_key
-from mecapy_platform.sandbox.base import StopReason
+from mecapy_platform.sandbox.base import Sandbox, StopReason
 from mecapy_platform.services.release import Sender
 from mecapy_platform.worker.adopter import Adopter
 from mecapy_platform.worker.builder import Builder
@@ -27,6 +28,7 @@ from mecapy_platform.worker.engine import Engine
 from mecapy_platform.worker.finisher import Finisher
 from mecapy_platform.worker.heartbeat import Heartbeat
 from mecapy_platform.worker.live import LiveAttempts
+from mecapy_platform.worker.readiness import Readiness
 from mecapy_platform.worker.run_task import resume_task, run_task
 
 log = logging.getLogger(__name__)
@@ -35,11 +37,17 @@ PASS_ON_SECONDS = 0.25
 
 def serve(context: WorkerContext, lanes: Sequence[Lane]) -> None:
     """Run until SIGTERM, then drain: running tasks get `drain_seconds`, what is left starts again on another worker."""
-    context = without_broken_images(context)
     live = LiveAttempts()
-    heartbeat = Heartbeat(context, live, capacity_of(context.settings))
-    heartbeat.refusal = refusal_of(context)
     engines: list[Engine] = []
+
+    def changed() -> None:
+        heartbeat.soon()
+        for engine in engines:
+            engine.poke()
+
+    readiness = Readiness(context.sandboxes(), context.worker.node, changed)
+    context = replace(context, doubt=readiness.doubt)
+    heartbeat = Heartbeat(context, live, capacity_of(context.settings), lambda: refusal_of(context, lanes, readiness))
 
     def ring(found: Sequence[Lane]) -> None:
         for engine in engines:
@@ -47,9 +55,10 @@ def serve(context: WorkerContext, lanes: Sequence[Lane]) -> None:
                 engine.wake_if_room()
 
     finisher = Finisher(context, ring, pass_on(context.send))
-    engines += [] if heartbeat.refusal else _engines(context, lanes, live, finisher)
+    engines += _engines(context, lanes, live, finisher, readiness)
     adopter = Adopter(context, lanes, live, resume_task) if context.durable_sandboxes() else None
     heartbeat.start()
+    readiness.start()
     if adopter is not None:
         adopter.start()
     for engine in engines:
@@ -58,46 +67,31 @@ def serve(context: WorkerContext, lanes: Sequence[Lane]) -> None:
     try:
         _consume(app, context, lanes)
     finally:
-        for engine in engines:
-            engine.drain(context.settings.drain_seconds)
+        readiness.end()
+        drain(engines, live, context.settings.drain_seconds)
         if adopter is not None:
-            live.stop([one.claim.token for one in live.all()], StopReason.DRAIN)
             adopter.end()
         finisher.close()
         heartbeat.end()
         context.database.dispose()
 
 
-def without_broken_images(context: WorkerContext) -> WorkerContext:
-    """A daemon that is away costs the packages that are images, not the lanes that need none.
-
-    Nothing runs in what was not tested.
-    """
-    containers = context.containers
-    of_lanes = (context.sandbox, *context.lane_sandboxes.values())
-    if containers is None or any(one is containers for one in of_lanes) or containers.self_test().holds:
-        return context
-    log.error(
-        "the %s sandbox does not hold: packages that are images do not run here until this worker is started again",
-        containers.name,
-    )
-    return replace(context, containers=None, images=None)
+def drain(engines: Sequence[Engine], live: LiveAttempts, seconds: float) -> None:
+    """No lane takes anything more; what runs may end for a while, then it is stopped, so that others take it over."""
+    for engine in engines:
+        engine.stop_claiming()
+    deadline = time.monotonic() + seconds
+    for engine in engines:
+        engine.wait_idle(deadline)
+    live.stop([attempt.claim.token for attempt in live.all()], StopReason.DRAIN)
+    for engine in engines:
+        engine.close()
 
 
-def refusal_of(context: WorkerContext) -> str | None:
-    """Why this worker must not run tenants' code; None when its confinement holds."""
-    for sandbox in context.sandboxes():
-        test = sandbox.self_test()
-        if not test.holds:
-            failed = "; ".join(
-                f"{check.name}: {check.detail}" for check in test.checks if check.required and not check.holds
-            )
-            log.error("the %s sandbox does not hold, no task is taken: %s", sandbox.name, failed)
-            return (
-                f"The {sandbox.name} sandbox does not hold on {context.worker.node}: {failed}. `mecapy doctor` "
-                f"says what to do."
-            )
-    return None
+def refusal_of(context: WorkerContext, lanes: Sequence[Lane], readiness: Readiness) -> str | None:
+    """Why this worker takes no work now; None when a lane of it does."""
+    refusals = [readiness.refusal_of(context.sandbox_of(lane)) for lane in lanes]
+    return None if None in refusals else next(iter(refusals), None)
 
 
 def pass_on(send: Sender) -> Callable[[Sequence[Lane]], None]:
@@ -117,7 +111,9 @@ def pass_on(send: Sender) -> Callable[[Sequence[Lane]], None]:
     return tell
 
 
-def _engines(context: WorkerContext, lanes: Sequence[Lane], live: LiveAttempts, finisher: Finisher) -> list[Engine]:
+def _engines(
+    context: WorkerContext, lanes: Sequence[Lane], live: LiveAttempts, finisher: Finisher, readiness: Readiness
+) -> list[Engine]:
     redis = connect(context.settings.broker_url)
 
     def clear_hint(lane: Lane) -> None:
@@ -139,6 +135,7 @@ def _engines(context: WorkerContext, lanes: Sequence[Lane], live: LiveAttempts, 
             finisher=finisher,
             clear_hint=clear_hint,
             pass_on=pass_on(context.send),
+            may_claim=partial(_holds, readiness, context.sandbox_of(lane)),
         )
         for lane in lanes
     ]
@@ -146,6 +143,10 @@ def _engines(context: WorkerContext, lanes: Sequence[Lane], live: LiveAttempts, 
         if engine.lane is Lane.DEFAULT:
             engine.builds = Builder(context).look
     return engines
+
+
+def _holds(readiness: Readiness, sandbox: Sandbox) -> bool:
+    return readiness.refusal_of(sandbox) is None
 
 
 def _celery(context: WorkerContext, engines: Sequence[Engine]) -> Celery:

@@ -12,12 +12,20 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from mecapy_platform.core.errors import InvalidInputError, MalformedError, MecapyError, StorageFullError, TooLargeError
+from mecapy_platform.core.errors import (
+    InvalidInputError,
+    MalformedError,
+    MecapyError,
+    OutageError,
+    SandboxError,
+    StorageFullError,
+    TooLargeError,
+)
 from mecapy_platform.core.retries import Interruption
 from mecapy_platform.core.states import FailureKind, Usage
 from mecapy_platform.core.units import UnitSystem
 from mecapy_platform.core.values import check_outputs
-from mecapy_platform.sandbox.base import Collected, Ended, EndReason, Limits, Run, SandboxSpec, StopReason
+from mecapy_platform.sandbox.base import Collected, Ended, EndReason, Limits, Run, Sandbox, SandboxSpec, StopReason
 from mecapy_platform.services import adopt
 from mecapy_platform.services.adopt import Adopted
 from mecapy_platform.services.claims import Claim
@@ -55,17 +63,20 @@ LIMITS_HIT = {
 
 def run_task(context: WorkerContext, claim: Claim, live: LiveAttempt) -> Report | None:
     """One attempt from claim to what is to be reported. Never raises for what a task does."""
-    return _report_of(claim, Pump(context, claim), lambda pump: _attempt(context, claim, live, pump))
+    return _report_of(claim, live, Pump(context, claim), lambda pump: _attempt(context, claim, live, pump))
 
 
 def resume_task(context: WorkerContext, adopted: Adopted, live: LiveAttempt) -> Report | None:
     """Go on with a run that outlived its worker, to what is to be reported."""
     pump = Pump(context, adopted.claim, adopted.next_index)
-    return _report_of(adopted.claim, pump, lambda pump: _go_on(context, adopted, live, pump))
+    return _report_of(adopted.claim, live, pump, lambda pump: _go_on(context, adopted, live, pump))
 
 
-def _report_of(claim: Claim, pump: Pump, work: Callable[[Pump], Outcome | None]) -> Report | None:
-    """None: the run goes on without us, and there is nothing to report."""
+def _report_of(claim: Claim, live: LiveAttempt, pump: Pump, work: Callable[[Pump], Outcome | None]) -> Report | None:
+    """None: the run goes on without us, and there is nothing to report.
+
+    What never began is nobody's failure, and no attempt: it is given back.
+    """
     try:
         outcome = work(pump)
     except StorageFullError as error:
@@ -75,7 +86,9 @@ def _report_of(claim: Claim, pump: Pump, work: Callable[[Pump], Outcome | None])
     except (MecapyError, OSError) as error:
         log.exception("attempt %s of task %s could not be run", claim.number, claim.task_id)
         code = error.code if isinstance(error, MecapyError) else "platform_error"
-        outcome = Outcome(FailureKind.LOST_MACHINE, NOTHING_USED, code, f"The platform could not run it: {error}")
+        interruption = None if live.has_begun else Interruption.OUTAGE
+        message = f"The platform could not run it: {error}"
+        outcome = Outcome(FailureKind.LOST_MACHINE, NOTHING_USED, code, message, interruption=interruption)
     return None if outcome is None else Report(claim, outcome, pump)
 
 
@@ -84,7 +97,7 @@ def _attempt(context: WorkerContext, claim: Claim, live: LiveAttempt, pump: Pump
         live.recorded.wait()  # what outlives us is looked up by its row, and removed where there is none
     materials = prepare(context, claim)
     try:
-        with context.sandbox_for(claim).start(spec_of(context, claim, materials)) as run:
+        with _started(context, context.sandbox_for(claim), spec_of(context, claim, materials)) as run:
             live.started(run)
             live.recorded.wait()  # what follows writes beside the attempt's row
             _note_reference(context, claim, run, live)
@@ -93,10 +106,24 @@ def _attempt(context: WorkerContext, claim: Claim, live: LiveAttempt, pump: Pump
         materials.remove()
 
 
+def _started(context: WorkerContext, sandbox: Sandbox, spec: SandboxSpec) -> Run:
+    """A run; a backend that cannot start one is looked at before more is asked of it."""
+    try:
+        return sandbox.start(spec)
+    except SandboxError as error:
+        context.doubt(sandbox, error)
+        raise
+
+
 def _go_on(context: WorkerContext, adopted: Adopted, live: LiveAttempt, pump: Pump) -> Outcome | None:
     claim = adopted.claim
     for sandbox in context.durable_sandboxes():
-        found = sandbox.find(adopted.reference, adopted.seen)
+        try:
+            found = sandbox.find(adopted.reference, adopted.seen)
+        except OutageError as error:  # it may go on, with nobody here who can follow it: its lease runs out
+            log.warning("the run of task %s cannot be looked for: %s", claim.task_id, error.message)
+            context.doubt(sandbox, error)
+            return None
         if found is not None:
             with found as run:
                 live.started(run)

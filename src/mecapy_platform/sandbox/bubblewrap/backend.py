@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mecapy_platform.core.errors import SandboxError
+from mecapy_platform.core.errors import OutageError, SandboxError
 from mecapy_platform.sandbox.base import NOTHING_SEEN, Check, Run, SandboxSpec, Seen, SelfTest
 from mecapy_platform.sandbox.bubblewrap.local_spawner import LocalSpawner
 from mecapy_platform.sandbox.bubblewrap.run import BubblewrapRun
@@ -23,6 +23,7 @@ from mecapy_platform.sandbox.syscalls.bpf import LAST_PROGRAM
 from mecapy_platform.sandbox.tools import allow_root_tools
 
 ANSWER_SECONDS = 30.0
+SELF_TEST = "self-test"  # whose warm sandboxes those of the self-test are
 
 
 class BubblewrapSandbox:
@@ -32,7 +33,8 @@ class BubblewrapSandbox:
     is_durable = False
 
     def __init__(self, socket_path: Path | None = None, warm: WarmLimits | None = None) -> None:
-        self.warm = None if warm is None else WarmPool(self._connect, LAST_PROGRAM.hex(), warm)
+        self._pool = None if warm is None else WarmPool(self._connect, LAST_PROGRAM.hex(), warm)
+        self.warm = self._pool  # None while warm calls do not hold
         self._address = None if socket_path is None else str(socket_path)
         self._local: LocalSpawner | None = None
         self._stop_local: Callable[[], object] | None = None
@@ -41,19 +43,18 @@ class BubblewrapSandbox:
     def self_test(self) -> SelfTest:
         """Run a probe inside the real confinement; see self_test.py.
 
-        Warm calls that do not hold as well are given up, and that is said.
+        Warm calls that do not hold as well are left out until a later test, and that is said.
         """
         cold = run_self_test(self)
-        if self.warm is None or not cold.holds:
+        pool = self._pool
+        if pool is None or not cold.holds:
             return cold
-        warm = run_self_test(_WarmAlone(self, self.warm))
+        warm = run_self_test(_WarmAlone(self, pool))
         checks = [replace(check, name=f"warm: {check.name}", required=False) for check in warm.checks]
-        checks += [_native(zygote.facts) for zygote in self.warm.held().values()]
-        self.warm.clear()
-        if not warm.holds:
-            self.warm.close()
-            self.warm = None
-        return SelfTest((*cold.checks, *checks))
+        checks += [_native(zygote.facts) for key, zygote in pool.held().items() if key.organization == SELF_TEST]
+        pool.clear(None if not warm.holds else SELF_TEST)
+        self.warm = pool if warm.holds else None
+        return SelfTest((*cold.checks, *checks), is_whole=warm.holds)
 
     def start(self, spec: SandboxSpec) -> Run:
         if spec.environment is None or (spec.handler is None and not spec.describe):
@@ -79,7 +80,7 @@ class BubblewrapSandbox:
             return BubblewrapRun(connection, streams, spec, *_read_answer(connection))
         except OSError as error:
             connection.close()
-            raise SandboxError(
+            raise OutageError(
                 "spawner_lost", f"The spawner did not answer: {error}. It is started again by the platform; try again."
             ) from error
         except SandboxError:
@@ -92,8 +93,8 @@ class BubblewrapSandbox:
         return None
 
     def close(self) -> None:
-        if self.warm is not None:
-            self.warm.close()
+        if self._pool is not None:
+            self._pool.close()
         with self._lock:
             if self._stop_local is not None:
                 self._stop_local()  # once: a second time would close a descriptor that is somebody else's by then
@@ -106,7 +107,7 @@ class BubblewrapSandbox:
             connection.connect(self._address or self._own_address())
         except OSError as error:
             connection.close()
-            raise SandboxError(
+            raise OutageError(
                 "spawner_unreachable", f"The process that starts sandboxes cannot be reached: {error}."
             ) from error
         return connection
@@ -132,7 +133,7 @@ class _WarmAlone:
         return self.sandbox.self_test()
 
     def start(self, spec: SandboxSpec) -> Run:
-        spec = replace(spec, organization="self-test", is_warm=True)
+        spec = replace(spec, organization=SELF_TEST, is_warm=True)
         self.pool.make_ready(spec, ())
         run = self.pool.start(spec, ())
         if run is None:
@@ -188,7 +189,7 @@ def _read_answer(connection: socket.socket) -> tuple[int, bytes]:
     while b"\n" not in raw:
         piece = connection.recv(65536)
         if not piece:
-            raise SandboxError("spawner_lost", "The spawner ended before it answered; its own log says why.")
+            raise OutageError("spawner_lost", "The spawner ended before it answered; its own log says why.")
         raw += piece
     line, _, rest = raw.partition(b"\n")
     answer = json.loads(line)

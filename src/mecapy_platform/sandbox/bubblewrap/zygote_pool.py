@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from mecapy_platform.core.errors import MecapyError, SandboxError
+from mecapy_platform.core.living import LivingThread
 from mecapy_platform.sandbox.base import Limits, Run, SandboxSpec
 from mecapy_platform.sandbox.bubblewrap.warm_run import WarmInputs, WarmRun, inputs_of
 from mecapy_platform.sandbox.bubblewrap.zygote import Function, Key, Slot, Zygote
@@ -112,15 +113,17 @@ class WarmPool:
             self._look_after()
         if not is_there:
             self._start_zygote(key)
+        self._refused_until = 0.0  # what was missing is here again
 
     def held(self) -> Mapping[Key, Zygote]:
         with self._lock:
             return dict(self._zygotes)
 
-    def clear(self) -> None:
-        """Throw away what is kept now; the pool goes on."""
+    def clear(self, organization: str | None = None) -> None:
+        """Throw away what is kept now, of one organization where it is named; the pool goes on."""
         for zygote in self.held().values():
-            self._throw_away(zygote)
+            if organization in {None, zygote.key.organization}:
+                self._throw_away(zygote)
 
     def close(self) -> None:
         self._closing.set()
@@ -239,7 +242,7 @@ class WarmPool:
 
     def _look_after(self) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._keep, name="warm-pool", daemon=True)
+            self._thread = LivingThread("warm-pool", self._keep)
             self._thread.start()
 
     def _keep(self) -> None:

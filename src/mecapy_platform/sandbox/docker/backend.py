@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mecapy_platform.core.errors import SandboxError
+from mecapy_platform.core.living import LivingThread
 from mecapy_platform.sandbox.base import NOTHING_SEEN, Kept, Limits, Run, SandboxSpec, Seen, SelfTest
 from mecapy_platform.sandbox.docker.container_config import (
     LABEL,
@@ -222,7 +223,7 @@ class DockerSandbox:
     def _later(self, work: Callable[[], None]) -> None:
         with self._lock:
             if self._remover is None:
-                self._remover = threading.Thread(target=self._remove_all, name="docker-remover", daemon=True)
+                self._remover = LivingThread("docker-remover", self._remove_all)
                 self._remover.start()
         self._removals.put(work)
 

@@ -11,7 +11,7 @@ import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from requests.exceptions import RequestException
 
-from mecapy_platform.core.errors import SandboxError
+from mecapy_platform.core.errors import OutageError, SandboxError
 
 TIMEOUT_SECONDS = 60
 CONNECTIONS = 32
@@ -164,7 +164,7 @@ def _translated(what: str) -> Iterator[None]:
     except APIError as error:
         raise SandboxError("docker_refused", f"{what}: {error.explanation or error}") from error
     except (DockerException, RequestException, OSError) as error:
-        raise SandboxError("docker_unreachable", f"{what}: {error}") from error
+        raise OutageError("docker_unreachable", f"{what}: {error}") from error
 
 
 def socket_path(host: str) -> Path | None:

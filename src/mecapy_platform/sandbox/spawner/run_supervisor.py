@@ -279,13 +279,15 @@ class RunSupervisor:
         if self._control is not None:
             os.close(self._control)
             self._control = None
+        waiting = select.poll()
+        waiting.register(self._wake_read, select.POLLIN)
         while True:
             kill_below(os.getpid(), GENERATIONS)
             pid, _status = self._reap(os.WNOHANG)
             if pid < 0:
                 return
             if pid == 0:  # not gone yet: its last signal wakes us
-                select.select([self._wake_read], [], [], 0.02)
+                waiting.poll(20)
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._wake_read, 4096)
 
