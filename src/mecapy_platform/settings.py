@@ -109,6 +109,7 @@ class Settings(BaseSettings):
     allow_newer_python: bool = False
     build_timeout_seconds: float = 900.0
     build_attempts: int = 3
+    organization_max_builds: int = 2  # under way at once; other organizations' builds are not held up by it
 
     def backend_of(self, lane: str) -> str:
         """The sandbox backend that runs managed Python in a lane."""

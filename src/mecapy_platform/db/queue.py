@@ -170,13 +170,32 @@ SELECT json_build_object('function', f.name, 'handler', f.handler, 'entrypoint',
 FROM functions f JOIN package_versions v ON v.id = f.package_version_id WHERE f.id = :function_id
 """)
 
+# Claims of builds follow each other, so that each sees whose builds the one before it has begun.
+LOCK_BUILDS = text("SELECT pg_advisory_xact_lock(hashtextextended('mecapy-build', 0))")
+
+# The oldest version of the organization whose turn it is: the one with the fewest builds under way, then the one whose
+# last build ended longest ago. An organization at its limit waits, however many builders are idle.
 CLAIM_BUILD = text("""
 UPDATE package_versions SET build_token = :token, build_attempts = build_attempts + 1,
     build_lease_until = clock_timestamp() + make_interval(secs => :lease_seconds)
 WHERE id = (
-    SELECT id FROM package_versions
-    WHERE status = 'building' AND (build_lease_until IS NULL OR build_lease_until < clock_timestamp())
-    ORDER BY created_at FOR UPDATE SKIP LOCKED LIMIT 1
+    SELECT waiting.id
+    FROM package_versions waiting CROSS JOIN LATERAL (
+        SELECT count(*) FILTER (WHERE v.status = 'building' AND v.build_lease_until >= clock_timestamp()) AS under_way,
+            max(v.built_at) AS last_built_at
+        FROM package_versions v WHERE v.organization_id = waiting.organization_id
+    ) organization
+    WHERE waiting.status = 'building'
+        AND (waiting.build_lease_until IS NULL OR waiting.build_lease_until < clock_timestamp())
+        AND NOT EXISTS (
+            SELECT FROM package_versions older
+            WHERE older.organization_id = waiting.organization_id AND older.status = 'building'
+                AND (older.build_lease_until IS NULL OR older.build_lease_until < clock_timestamp())
+                AND (older.created_at, older.id) < (waiting.created_at, waiting.id)
+        )
+        AND organization.under_way < :organization_max
+    ORDER BY organization.under_way, organization.last_built_at NULLS FIRST, waiting.created_at
+    FOR UPDATE OF waiting LIMIT 1
 )
 RETURNING id
 """)

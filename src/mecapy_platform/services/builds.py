@@ -58,9 +58,20 @@ class Built:
 
 
 def claim_build(session: Session, settings: Settings) -> Build | None:
-    """Take the oldest version that waits, or one whose builder is gone. After too many tries it is broken."""
+    """Take a version that waits, or one whose builder is gone, by turns between organizations.
+
+    After too many tries it is broken.
+    """
     token = uuid4()
-    version_id = session.scalar(queue.CLAIM_BUILD, {"token": token, "lease_seconds": settings.lease_seconds})
+    session.execute(queue.LOCK_BUILDS)
+    version_id = session.scalar(
+        queue.CLAIM_BUILD,
+        {
+            "token": token,
+            "lease_seconds": settings.lease_seconds,
+            "organization_max": settings.organization_max_builds,
+        },
+    )
     if version_id is None:
         return None
     version = session.get_one(PackageVersion, version_id)

@@ -34,6 +34,7 @@ from mecapy_platform.services.builds import Build, Built, Ports
 from mecapy_platform.services.checks import effective
 from mecapy_platform.services.release import release
 from mecapy_platform.worker.asking import Question, ask_sandbox
+from mecapy_platform.worker.budget import Budget
 from mecapy_platform.worker.build_image import make_image
 from mecapy_platform.worker.bytecode import ensure_bytecode
 from mecapy_platform.worker.checks.review import Review, start_audit
@@ -97,6 +98,7 @@ def _build(context: WorkerContext, build: Build, said: BuildLog) -> Built:
     package = ensure_package(context, version.archive_key, version.archive_sha256)
     if version.manifest["runtime"]["kind"] != RuntimeKind.PYTHON:
         return _build_image(context, build, package, said)
+    budget = Budget.start(context.settings.build_timeout_seconds)
     interpreter = choose(context.interpreters, version.runtime, allow_newer=context.settings.allow_newer_python)
     said.say(
         f"Python {interpreter.version}"
@@ -105,12 +107,14 @@ def _build(context: WorkerContext, build: Build, said: BuildLog) -> Built:
     with _reviewed(context, build, package, said) as review:
         review.sources(interpreter)
         ensure_bytecode(context.compiler, package, version.archive_sha256, interpreter.executable)
-        lock = _lock(context, version.manifest, package, interpreter)
+        with _within(budget):
+            lock = _lock(context, version.manifest, package, interpreter, budget)
         audited = start_audit(context, review.report.policy, lock)
-        digest, environment = _installed(context, lock, interpreter, said)
+        with _within(budget):
+            digest, environment = _installed(context, lock, interpreter, said, budget)
         review.environment(environment, audited)
         ports = _ports(context, build, package, environment, said, review)
-    said.report |= _testcases(Bench(context, build, package, environment, ports), said)
+    said.report |= _testcases(Bench(context, build, package, environment, ports, seconds=budget.left_seconds()), said)
     return Built(
         log=said.text(),
         interpreter=interpreter.version,
@@ -144,7 +148,20 @@ def _reviewed(context: WorkerContext, build: Build, package: Path, said: BuildLo
         said.say(review.report.summary())
 
 
-def _lock(context: WorkerContext, manifest: Mapping[str, Any], package: Path, interpreter: Interpreter) -> str | None:
+@contextmanager
+def _within(budget: Budget) -> Iterator[None]:
+    """Fetching that outlives the build's time ends the build: tried again, it would only hold a builder up again."""
+    try:
+        yield
+    except UnavailableError as error:
+        if error.code != "build_timeout":
+            raise
+        raise budget.used_up() from error
+
+
+def _lock(
+    context: WorkerContext, manifest: Mapping[str, Any], package: Path, interpreter: Interpreter, budget: Budget
+) -> str | None:
     if not manifest["runtime"].get("requirements"):
         return None
     path = package / "requirements.txt"
@@ -157,20 +174,20 @@ def _lock(context: WorkerContext, manifest: Mapping[str, Any], package: Path, in
     staging = context.work_dir / f"lock-{uuid4()}"
     staging.mkdir(parents=True)
     try:
-        return context.fetcher.lock(wanted, interpreter, staging)
+        return context.fetcher.lock(wanted, interpreter, staging, budget.at_most(budget.seconds))
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
 def _installed(
-    context: WorkerContext, lock: str | None, interpreter: Interpreter, said: BuildLog
+    context: WorkerContext, lock: str | None, interpreter: Interpreter, said: BuildLog, budget: Budget
 ) -> tuple[str | None, Environment]:
     if lock is None:
         return None, Environment(interpreter.executable)
     digest = digest_of(interpreter, lock)
     target = context.cache_dir / "environments" / digest
     if not target.is_dir():
-        install(context, interpreter, lock, target)
+        install(context, interpreter, lock, target, budget.at_most(budget.seconds))
     said.say(
         "Requirements: " + ", ".join(line.split(" ")[0] for line in lock.splitlines() if line and line[0].isalnum())
     )

@@ -55,12 +55,14 @@ def ensure_vetted(context: WorkerContext, interpreter: Interpreter, lock: str) -
     return target / "site-packages"
 
 
-def install(context: WorkerContext, interpreter: Interpreter, lock: str, target: Path) -> None:
+def install(
+    context: WorkerContext, interpreter: Interpreter, lock: str, target: Path, seconds: float | None = None
+) -> None:
     """Install beside the target, then give it its name in one step."""
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=target.parent))
     try:
-        context.fetcher.install(lock, interpreter, staging)
+        context.fetcher.install(lock, interpreter, staging, seconds)
         staging.chmod(0o755)
         for path in staging.rglob("*"):
             if not path.is_symlink():

@@ -43,8 +43,10 @@ class Fetcher:
     timeout_seconds: float
     forward: Path = FORWARD  # runs inside: from the sandbox's loopback to the proxy
 
-    def lock(self, requirements: Sequence[str], interpreter: Interpreter, directory: Path) -> str:
-        """Resolve to exact versions with hashes: the text of a requirements file."""
+    def lock(
+        self, requirements: Sequence[str], interpreter: Interpreter, directory: Path, seconds: float | None = None
+    ) -> str:
+        """Resolve to exact versions with hashes: the text of a requirements file. `seconds`: less than usual."""
         (directory / "requirements.in").write_text("\n".join(requirements) + "\n", "utf-8")
         self._run(
             [
@@ -62,10 +64,11 @@ class Fetcher:
             ],
             interpreter,
             directory,
+            seconds,
         )
         return (directory / "requirements.lock").read_text("utf-8")
 
-    def install(self, lock: str, interpreter: Interpreter, directory: Path) -> Path:
+    def install(self, lock: str, interpreter: Interpreter, directory: Path, seconds: float | None = None) -> Path:
         """Install a lock into `directory`/site-packages."""
         (directory / "requirements.lock").write_text(lock, "utf-8")
         self._run(
@@ -92,23 +95,23 @@ class Fetcher:
             ],
             interpreter,
             directory,
+            seconds,
         )
         return directory / "site-packages"
 
-    def _run(self, arguments: list[str], interpreter: Interpreter, directory: Path) -> None:
+    def _run(self, arguments: list[str], interpreter: Interpreter, directory: Path, seconds: float | None) -> None:
         hosts = index_hosts(self.index_url)
+        seconds = self.timeout_seconds if seconds is None else min(seconds, self.timeout_seconds)
         self.cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="mecapy-index-") as folder:
             socket_path = Path(folder, "index")
             with IndexProxy(socket_path, hosts):
                 command = self._command(arguments, interpreter, directory, socket_path)
                 try:
-                    done = subprocess.run(
-                        command, capture_output=True, text=True, timeout=self.timeout_seconds, check=False, env={}
-                    )
+                    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False, env={})
                 except subprocess.TimeoutExpired as error:
                     raise UnavailableError(
-                        "build_timeout", f"Fetching the requirements took more than {self.timeout_seconds:g} s."
+                        "build_timeout", f"Fetching the requirements took more than {seconds:g} s."
                     ) from error
         if done.returncode != 0:
             said = done.stderr.strip()[-KEPT_OUTPUT:]

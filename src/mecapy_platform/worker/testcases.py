@@ -31,6 +31,7 @@ class Bench:
     environment: Environment | None
     ports: Mapping[str, Ports]
     image: str | None = None
+    seconds: float | None = None  # for all cases together; None: those of a whole build
 
     def ports_of(self, function: Function) -> Ports:
         if function.name in self.ports:
@@ -41,10 +42,11 @@ class Bench:
 def run_testcases(bench: Bench) -> dict[str, Any]:
     """A report of every case of every function: {passed, failed, cases: [{function, name, passed, differences}]}.
 
-    All cases together get the seconds of one build; what comes after is reported as not run, so that no package holds a
-    builder.
+    All cases together get what is left of the build's seconds; what comes after is reported as not run, so that no
+    package holds a builder.
     """
-    seconds = bench.context.settings.build_timeout_seconds
+    whole = bench.context.settings.build_timeout_seconds
+    seconds = whole if bench.seconds is None else bench.seconds
     deadline = time.monotonic() + seconds
     cases = []
     for function in bench.build.functions:
@@ -52,9 +54,7 @@ def run_testcases(bench: Bench) -> dict[str, Any]:
         for case in _read(bench.package, path) if path else []:
             is_late = time.monotonic() >= deadline
             differences = (
-                [f"not run: the test cases have used their {seconds:g} s"]
-                if is_late
-                else _differences(bench, function, case)
+                [f"not run: the build has used its {whole:g} s"] if is_late else _differences(bench, function, case)
             )
             cases.append(
                 {"function": function.name, "name": case.name, "passed": not differences, "differences": differences}
