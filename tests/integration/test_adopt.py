@@ -3,7 +3,6 @@
 Who may take them over, when they are lost, and that an old worker is fenced.
 """
 
-from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
@@ -13,8 +12,7 @@ from mecapy_platform.core.ids import uuid7
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.core.states import FailureKind, TaskState, Usage
 from mecapy_platform.db import queue
-from mecapy_platform.db.schema import migrate
-from mecapy_platform.db.session import Database, make_engine
+from mecapy_platform.db.session import Database
 from mecapy_platform.db.tables import Attempt, Organization, Task
 from mecapy_platform.sandbox.base import Seen
 from mecapy_platform.services import adopt, claims, logs
@@ -24,20 +22,10 @@ from mecapy_platform.services.finish import Outcome, finish, take_back_lost
 from mecapy_platform.services.logs import Line
 from mecapy_platform.settings import Settings
 from support import factories
-from support.platform.services import postgres
 
 SETTINGS = Settings(lease_seconds=15)
 AT_ONCE = Settings(lease_seconds=0)  # the server of a test is younger than a lease
 DONE = Outcome(None, Usage(1.0, 1.0, 10.0), result={"value": 1})
-
-
-@pytest.fixture(scope="module")
-def database() -> Iterator[Database]:
-    with postgres() as running:
-        migrate(running.owner_url)
-        opened = Database(make_engine(running.worker_url))
-        yield opened
-        opened.dispose()
 
 
 @pytest.fixture

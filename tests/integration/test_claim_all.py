@@ -13,8 +13,7 @@ from mecapy_platform.core.ids import uuid7
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.db import queue
 from mecapy_platform.db.quick import WORKER_STATEMENTS
-from mecapy_platform.db.schema import migrate
-from mecapy_platform.db.session import Database, make_engine
+from mecapy_platform.db.session import Database
 from mecapy_platform.db.tables import Function, LaneShare, Organization, Package, PackageVersion, Task
 from mecapy_platform.db.wire import Wire
 from mecapy_platform.embedded.postgres import Postgres
@@ -22,7 +21,6 @@ from mecapy_platform.services import claims
 from mecapy_platform.services.claim_all import ClaimAll
 from mecapy_platform.services.claims import Claim, Worker
 from mecapy_platform.settings import Settings
-from support.platform.services import postgres
 
 SETTINGS = Settings(organization_max_running=6)
 WORKER = Worker("node-1", "node-1-1", "fake")
@@ -31,20 +29,6 @@ NOBODY = UUID(int=0)
 
 class UndoneError(Exception):
     """Ends a transaction whose changes are not to stay."""
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Postgres]:
-    with postgres() as running:
-        migrate(running.owner_url)
-        yield running
-
-
-@pytest.fixture(scope="module")
-def database(server: Postgres) -> Iterator[Database]:
-    opened = Database(make_engine(server.worker_url))
-    yield opened
-    opened.dispose()
 
 
 Short = Callable[[Lane, int], Sequence[Claim] | None]

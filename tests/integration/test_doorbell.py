@@ -5,22 +5,14 @@ It rings for its key, for everybody after a reconnect, and misses nothing that i
 
 import asyncio
 import time
-from collections.abc import Iterator
 
 import psycopg
-import pytest
 
 from mecapy_platform.embedded.postgres import Postgres
 from mecapy_platform.events.doorbell import Doorbell
 from support.platform.services import postgres
 
 LONG = 20.0
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Postgres]:
-    with postgres() as running:
-        yield running
 
 
 def plain(url: str) -> str:

@@ -46,13 +46,6 @@ USED = Usage(1.5, 1.0, 64.0)
 LONG = 60.0
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Postgres]:
-    with postgres() as running:
-        migrate(running.owner_url)
-        yield running
-
-
 @pytest.fixture
 def database(server: Postgres) -> Iterator[Database]:
     opened = Database(make_engine(server.worker_url))

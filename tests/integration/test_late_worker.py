@@ -12,7 +12,6 @@ from mecapy_platform.core.ids import uuid7
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.core.states import TaskState, Usage
 from mecapy_platform.db import queue
-from mecapy_platform.db.schema import migrate
 from mecapy_platform.db.session import Database, make_engine
 from mecapy_platform.db.tables import Attempt, Organization, Task
 from mecapy_platform.embedded.postgres import Postgres
@@ -24,25 +23,10 @@ from mecapy_platform.settings import Settings
 from support import factories
 from support.faults.checker import problems, read_records
 from support.faults.client import Accepted, expected
-from support.platform.services import postgres
 
 SETTINGS = Settings(lease_seconds=15)
 AT_ONCE = Settings(lease_seconds=0)  # the server of a test is younger than a lease
 NONCE = 11
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Postgres]:
-    with postgres() as running:
-        migrate(running.owner_url)
-        yield running
-
-
-@pytest.fixture(scope="module")
-def database(server: Postgres) -> Iterator[Database]:
-    opened = Database(make_engine(server.worker_url))
-    yield opened
-    opened.dispose()
 
 
 @pytest.fixture

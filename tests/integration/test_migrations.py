@@ -11,7 +11,7 @@ from sqlalchemy import Engine, create_engine, text
 from mecapy_platform.db.schema import migrate
 from mecapy_platform.db.tables import Base
 from mecapy_platform.embedded.postgres import Postgres
-from support.platform.services import postgres
+from support.platform.services import fresh_database
 
 COLUMNS = text("""
 SELECT table_name, column_name, data_type, is_nullable, column_default, identity_generation
@@ -22,7 +22,7 @@ WHERE table_schema = :schema AND table_name <> 'alembic_version'
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Postgres]:
-    with postgres() as running:
+    with fresh_database(is_migrated=False) as running:
         migrate(running.owner_url)
         yield running
 

@@ -10,14 +10,14 @@ from mecapy_platform.db import queue
 from mecapy_platform.db.tables import Function
 from support import factories
 from support.platform.api_platform import ApiPlatform, api_platform
-from support.platform.services import postgres
+from support.platform.services import fresh_database
 
 NODE = {"cpu": 8, "memory_mb": 8192, "disk_free_bytes": 1 << 40, "accepts_work": True, "refusal": None}
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiPlatform]:
-    with postgres() as server, api_platform(server, tmp_path_factory.mktemp("needs")) as platform:
+    with fresh_database() as server, api_platform(server, tmp_path_factory.mktemp("needs")) as platform:
         yield platform
 
 

@@ -12,16 +12,15 @@ from mecapy_platform.core.lanes import Lane
 from mecapy_platform.core.retries import Interruption
 from mecapy_platform.core.states import FailureKind, TaskState, Usage
 from mecapy_platform.db import queue
-from mecapy_platform.db.schema import migrate
 from mecapy_platform.db.session import Database, make_engine
 from mecapy_platform.db.tables import Attempt, Function, Organization, Package, PackageVersion, Task
+from mecapy_platform.embedded.postgres import Postgres
 from mecapy_platform.services import claims, logs, sweeps
 from mecapy_platform.services.claims import Claim, Worker
 from mecapy_platform.services.finish import Outcome, finish
 from mecapy_platform.services.logs import Line
 from mecapy_platform.services.release import due_lanes
 from mecapy_platform.settings import Settings
-from support.platform.services import postgres
 
 SETTINGS = Settings(lease_seconds=15, organization_max_running=50)
 WORKER = Worker("node-1", "node-1-1", "fake")
@@ -30,21 +29,19 @@ DONE = Outcome(None, USED, result={"stress": 1.0})
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Database]:
-    with postgres() as running:
-        migrate(running.owner_url)
-        database = Database(make_engine(running.worker_url))
-        yield database
-        database.dispose()
+def opened(server: Postgres) -> Iterator[Database]:
+    made = Database(make_engine(server.worker_url))
+    yield made
+    made.dispose()
 
 
 @pytest.fixture
-def database(server: Database) -> Database:
-    with server.transaction() as session:
+def database(opened: Database) -> Database:
+    with opened.transaction() as session:
         for table in ("events", "tasks", "lane_shares", "nodes"):
             session.execute(text(f"DELETE FROM {table}"))
-    add_node(server, "node-1")
-    return server
+    add_node(opened, "node-1")
+    return opened
 
 
 def add_node(

@@ -12,7 +12,7 @@ from sqlalchemy.exc import ProgrammingError
 from mecapy_platform.db.session import Database, make_engine, widen_scope
 from mecapy_platform.db.tables import Base
 from support.platform.api_platform import ApiPlatform, api_platform
-from support.platform.services import postgres
+from support.platform.services import fresh_database
 from support.tenancy import world as tenancy_world
 
 OWNED = sorted(name for name, table in Base.metadata.tables.items() if "organization_id" in table.columns)
@@ -39,7 +39,7 @@ POWERS = "SELECT rolsuper, rolbypassrls, rolcreaterole, rolcreatedb FROM pg_role
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiPlatform]:
-    with postgres() as server, api_platform(server, tmp_path_factory.mktemp("security")) as running:
+    with fresh_database() as server, api_platform(server, tmp_path_factory.mktemp("security")) as running:
         yield running
 
 

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from support.platform.api_platform import ApiPlatform
-from support.platform.services import postgres
+from support.platform.services import fresh_database
 from support.tenancy.routes import ABSENT, ROUTES, Ask, Shows, rows, status_of
 from support.tenancy.world import Fenced, World, fenced, make
 
@@ -21,7 +21,7 @@ VOLATILE = {"instance"}
 
 @pytest.fixture(scope="module")
 def platforms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fenced]:
-    with postgres() as server, fenced(server, tmp_path_factory.mktemp("tenancy")) as running:
+    with fresh_database() as server, fenced(server, tmp_path_factory.mktemp("tenancy")) as running:
         yield running
 
 

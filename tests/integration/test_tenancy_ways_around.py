@@ -14,7 +14,7 @@ from mecapy_platform.core.errors import NotFoundError
 from mecapy_platform.services.tasks import read
 from support import factories
 from support.platform.api_platform import ApiPlatform
-from support.platform.services import postgres
+from support.platform.services import fresh_database
 from support.tenancy.world import DECK, Fenced, World, fenced, make
 
 FENCES = ("both", "filters_alone", "security_alone")
@@ -22,7 +22,7 @@ FENCES = ("both", "filters_alone", "security_alone")
 
 @pytest.fixture(scope="module")
 def platforms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fenced]:
-    with postgres() as server, fenced(server, tmp_path_factory.mktemp("tenancy")) as running:
+    with fresh_database() as server, fenced(server, tmp_path_factory.mktemp("tenancy")) as running:
         yield running
 
 

@@ -6,14 +6,13 @@ What is asked when the connection is lost is told so, and the next question is a
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
 
 import psycopg
 import pytest
 
 from mecapy_platform.db.statement_batcher import StatementBatcher
 from mecapy_platform.db.wire import AsyncWire, Wire
-from support.platform.services import postgres
+from mecapy_platform.embedded.postgres import Postgres
 
 STATEMENTS = {
     "slowly": (
@@ -23,9 +22,8 @@ STATEMENTS = {
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with postgres() as running:
-        yield running.owner_url
+def url(server: Postgres) -> str:
+    return server.owner_url
 
 
 def make_gate(wire: AsyncWire) -> StatementBatcher[str]:

@@ -3,10 +3,10 @@ from collections.abc import Iterator
 import pytest
 
 from support.platform.api_platform import ApiPlatform, api_platform
-from support.platform.services import postgres
+from support.platform.services import fresh_database
 
 
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiPlatform]:
-    with postgres() as server, api_platform(server, tmp_path_factory.mktemp("api")) as running:
+    with fresh_database() as server, api_platform(server, tmp_path_factory.mktemp("api")) as running:
         yield running

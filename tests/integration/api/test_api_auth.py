@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from mecapy_platform.embedded.tokens import key_id
 from support import factories
 from support.platform.api_platform import ApiPlatform, api_platform
-from support.platform.services import postgres
+from support.platform.services import fresh_database
 
 OTHER_KEY = rsa.generate_private_key(65537, 2048)
 
@@ -174,7 +174,7 @@ def test_a_viewer_looks_but_starts_nothing(platform: ApiPlatform) -> None:
 
 def test_an_issuer_elsewhere_is_found_by_discovery(platform: ApiPlatform, tmp_path: Path) -> None:
     with (
-        postgres() as server,
+        fresh_database() as server,
         api_platform(server, tmp_path, issuers=(platform.issuer,), embedded_issuer_key=None) as other,
     ):
         token = platform.token("ann")

@@ -12,7 +12,7 @@ import pytest
 
 from support import factories
 from support.platform.api_platform import ApiPlatform, api_platform
-from support.platform.services import postgres
+from support.platform.services import fresh_database, postgres
 
 FIELDS = {"type", "title", "status", "code", "detail", "errors", "instance"}
 
@@ -142,7 +142,7 @@ def test_another_method_is_refused(client: httpx2.Client) -> None:
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Any:
     limits: dict[str, Any] = {"body_bytes": 10_000, "archive_bytes": 20_000, "upload_bytes": 30_000}
-    with postgres() as server, api_platform(server, tmp_path_factory.mktemp("small"), **limits) as running:
+    with fresh_database() as server, api_platform(server, tmp_path_factory.mktemp("small"), **limits) as running:
         yield running
 
 
@@ -176,7 +176,7 @@ def test_a_wrong_multipart_body_is_refused(small: ApiPlatform) -> None:
 
 
 def test_on_a_full_disk_files_are_refused_and_the_rest_goes_on(tmp_path: Path) -> None:
-    with postgres() as server, api_platform(server, tmp_path, disk_floor_bytes=1 << 60) as full:
+    with fresh_database() as server, api_platform(server, tmp_path, disk_floor_bytes=1 << 60) as full:
         client = full.client("ann")
         answers = [
             client.post("/packages/from-zip", files={"file": ("a.zip", factories.archive(), "application/zip")}),
