@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo up test check bench fmt migrate docs images lock
+.PHONY: help setup demo up test test-unit test-long check bench fmt migrate docs images lock
 
 help: ## print this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
 
 $(STAMP): pyproject.toml requirements/dev.txt hatch_build.py $(wildcard src/mecapy_platform/sandbox/guest/csource/*)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "MecaPy needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
@@ -26,8 +26,18 @@ demo: $(STAMP) ## start a platform, deploy the examples, run them, stop
 up: $(STAMP) ## start the platform on this machine and keep it running
 	@$(BIN)/mecapy up
 
-test: $(STAMP) ## run every test against real services
-	@$(BIN)/python -m pytest
+# Processes of one run, each with services of its own; what they share is by group, see tests/conftest.py.
+PROCESSES ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder
+
+test: $(STAMP) ## run everything that a change can break, against real services (20 minutes on two cores)
+	@$(PYTEST) -m "not long"
+
+test-unit: $(STAMP) ## run the tests that need no service (15 seconds)
+	@$(PYTEST) -q tests/unit -m "not long"
+
+test-long: $(STAMP) ## run the rest: all seeds, all backends in full; writes docs/reference/long-tests.md
+	@$(PYTEST) -m long
 
 check: $(STAMP) ## lint, types, import rules, dependencies, locks
 	@$(BIN)/ruff format --check .

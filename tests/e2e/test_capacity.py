@@ -20,6 +20,8 @@ from mecapy_platform.embedded.layout import Layout
 from support.platform.embedded_process import wait_for
 from support.platform.running_platform import Running, archive, deploy, platform
 
+pytestmark = pytest.mark.machine
+
 TASKS = 300
 TASK_MIB = 2048
 DECLARED_MIB = 8192

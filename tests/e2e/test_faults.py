@@ -29,7 +29,7 @@ WAVES = {
 AT_ANY_MOMENT = ("a worker", "all workers", "API", "relay", "spawner", "PostgreSQL", "Valkey", "FLUSHALL")
 SEEDS = range(10)
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.machine, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

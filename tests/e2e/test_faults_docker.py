@@ -22,7 +22,7 @@ KILLS = (
 IN_FLIGHT = 60
 WAIT_SECONDS = 180.0  # a container costs what ten warm calls do
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.machine, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module", params=["0", "4"], ids=["cold", "warm"])

@@ -21,6 +21,8 @@ NONCE = 4242
 RUNS_SECONDS = 4.0
 TAKEN_OVER_SECONDS = 60.0
 
+pytestmark = pytest.mark.machine
+
 
 @pytest.fixture(scope="module")
 def platform() -> Iterator[Faulty]:

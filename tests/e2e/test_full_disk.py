@@ -22,6 +22,8 @@ from mecapy_platform.embedded.layout import Layout
 from support.platform.embedded_process import is_alive, wait_for
 from support.platform.running_platform import Running, archive, deploy, platform
 
+pytestmark = pytest.mark.machine
+
 MIB = 1 << 20
 PAGE = 4096
 DISK_MIB = 512

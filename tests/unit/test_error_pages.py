@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import mecapy_platform
@@ -38,6 +39,7 @@ def codes_of(tree: ast.AST) -> Iterator[str]:
         )
 
 
+@cache
 def raised() -> dict[str, str]:
     """Code -> the file that uses it."""
     found: dict[str, str] = {}
@@ -47,6 +49,7 @@ def raised() -> dict[str, str]:
     return found
 
 
+@cache
 def explained() -> set[str]:
     """Codes in the first column of the tables."""
     rows = [

@@ -33,7 +33,7 @@ def name_fault(info: zipfile.ZipInfo) -> tuple[str, str] | None:
     name = info.orig_filename
     if not info.flag_bits & FLAG_UTF8 and not name.isascii():
         return "bad_name", "its name is not marked as UTF-8; make the archive with a tool that writes UTF-8 names."
-    if any(unicodedata.category(letter) in UNSEEN for letter in name):
+    if not name.isprintable() and any(unicodedata.category(letter) in UNSEEN for letter in name):
         return "bad_name", "its name has control characters, or others that are not seen."
     if _field(info.extra, FIELD_UNICODE_PATH) not in {None, name.encode()}:
         return "bad_name", "it has a second name, in its extra field."
