@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from integration.handler_contract import ForkContract
 from mecapy_platform.sandbox.base import (
     Collected,
     Ended,
@@ -74,7 +75,8 @@ class Bench:
             (folder / "files" / name).write_bytes(content)
         environment = Environment(options.pop("interpreter", self.interpreter), options.pop("site_packages", None))
         limits = replace(LIMITS, **options)
-        return SandboxSpec("task", 1, self.package, folder, limits, environment, f"cases:{function}")
+        handler = function if ":" in function else f"cases:{function}"
+        return SandboxSpec("task", 1, self.package, folder, limits, environment, handler)
 
     @property
     def package(self) -> Path:
@@ -101,7 +103,7 @@ def follow(run: Run, on_event: Callable[[LogChunk | ProgressLine | Tick], None] 
     return Outcome(run.ended(), collected, contents, progress, chunks)
 
 
-class SandboxContract:
+class SandboxContract(ForkContract):
     """The runtime contract: results, files, logs, progress, ends, stops."""
 
     def test_a_result_comes_back(self, bench: Bench) -> None:

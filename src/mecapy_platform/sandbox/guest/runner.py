@@ -13,7 +13,7 @@ from _mecapy_guest import quickjson
 TYPE_CHECKING = False  # `typing` itself is not imported: it costs milliseconds
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, NoReturn
 
 IN = "/workspace/in"
 OUT = "/workspace/out"
@@ -30,11 +30,14 @@ class Loaded:
     def __init__(self, handler: str, *, has_site: bool, is_restricted: bool = False) -> None:
         self.function: Callable[..., object] | None = None
         self.error: BaseException | None = None
+        called = os.getpid()
         try:
             set_paths(has_site=has_site)
             self.function = _find_restricted(handler) if is_restricted else find_handler(handler)
         except BaseException as error:  # noqa: BLE001 - raised again by the call
             self.error = error
+        if os.getpid() != called:
+            _end_the_forked(self.error)
 
 
 def main(raw_order: str) -> int:
@@ -43,36 +46,53 @@ def main(raw_order: str) -> int:
 
 
 def run(order: dict[str, Any], loaded: Loaded | None) -> int:
-    """As `main`, with a handler that may be loaded already."""
+    """As `main`, with a handler that may be loaded already. The process that was called answers, and no other."""
+    called = os.getpid()
+    failure: BaseException | None = None
     try:
-        _write(f"{OUT}/files/list.json", quickjson.dumps(order["files"]))
-        data = quickjson.loads(_read(f"{IN}/data.json"))
-        mode = order["mode"]
-        if mode in {"scan", "imports", "describe"}:
-            from _mecapy_guest import look
-
-            _write(RESULT, look.answer(mode, data, has_site=order["site"]))
-        elif mode == "bytecode":
-            from _mecapy_guest import bytecode
-
-            _write(RESULT, quickjson.dumps({"modules": bytecode.compile_package()}))
-        else:
-            is_restricted = mode == "restricted"
-            _call(loaded or Loaded(order["handler"], has_site=order["site"], is_restricted=is_restricted), data)
-        code = 0
-    except SystemExit as ended:
-        code = _exit_code(ended.code)
-        _write_error(
-            "SystemExit",
-            f"The handler ended the program by sys.exit({ended.code!r}) before it gave a result.",
-            "",
-            "exit_code",
-        )
+        answer = _answer(order, loaded)
+        if os.getpid() == called:
+            _write(RESULT, answer)
     except BaseException as error:  # noqa: BLE001 - whatever the user's code raises becomes its failure message
-        code = 1
-        _report(error)
+        failure = error
+    if os.getpid() != called:
+        _end_the_forked(failure)
+    code = 0 if failure is None else _tell(failure)
     _flush()
     return code
+
+
+def _answer(order: dict[str, Any], loaded: Loaded | None) -> str:
+    """The text of out/data.json."""
+    _write(f"{OUT}/files/list.json", quickjson.dumps(order["files"]))
+    data = quickjson.loads(_read(f"{IN}/data.json"))
+    mode = order["mode"]
+    if mode in {"scan", "imports", "describe"}:
+        from _mecapy_guest import look
+
+        answer: str = look.answer(mode, data, has_site=order["site"])
+    elif mode == "bytecode":
+        from _mecapy_guest import bytecode
+
+        answer = quickjson.dumps({"modules": bytecode.compile_package()})
+    else:
+        is_restricted = mode == "restricted"
+        answer = _call(loaded or Loaded(order["handler"], has_site=order["site"], is_restricted=is_restricted), data)
+    return answer
+
+
+def _end_the_forked(failure: BaseException | None) -> NoReturn:
+    """The end of a process that the user's code forked and that came back from it: as of a child in any program.
+
+    It writes out nothing that its parent holds in buffers too.
+    """
+    code = 0
+    if isinstance(failure, SystemExit):
+        code = failure.code & 255 if isinstance(failure.code, int) else failure.code is not None
+    elif failure is not None:
+        _print_trace(failure)
+        code = 1
+    os._exit(int(code))
 
 
 def find_handler(handler: str) -> Callable[..., object]:
@@ -116,14 +136,15 @@ def set_paths(*, has_site: bool) -> None:
     sys.argv = [""]
 
 
-def _call(loaded: Loaded, data: dict[str, object]) -> None:
+def _call(loaded: Loaded, data: dict[str, object]) -> str:
     if loaded.function is None:
         raise loaded.error or HandlerError("the handler was not loaded")
     _add_files(data)
     answer = loaded.function(**data)
     from _mecapy_guest import results
 
-    _write(RESULT, results.to_json(answer, f"{OUT}/files"))
+    text: str = results.to_json(answer, f"{OUT}/files")
+    return text
 
 
 def _add_files(data: dict[str, object]) -> None:
@@ -157,7 +178,20 @@ def _write(path: str, text: str) -> None:
         os.close(descriptor)
 
 
-def _report(error: BaseException) -> None:
+def _tell(failure: BaseException) -> int:
+    """Write why there is no result; gives the exit code. A handler that leaves without one has failed, also with 0."""
+    if isinstance(failure, SystemExit):
+        message = f"The handler ended the program by sys.exit({failure.code!r}) before it gave a result."
+        _write_error("SystemExit", message, "", "exit_code")
+        return failure.code & 255 or 1 if isinstance(failure.code, int) else 1
+    is_ours = type(failure).__module__.startswith("_mecapy_guest.")
+    code = failure.code if is_ours and hasattr(failure, "code") else "user_error"
+    _write_error(type(failure).__name__, str(failure) or type(failure).__name__, _print_trace(failure), code)
+    return 1
+
+
+def _print_trace(error: BaseException) -> str:
+    """Its traceback from the user's first line on, told on stderr."""
     import traceback
 
     kept = error.__traceback__
@@ -168,11 +202,7 @@ def _report(error: BaseException) -> None:
         sys.stderr.write(text)
     except (OSError, ValueError, AttributeError):
         pass
-    message = str(error) or type(error).__name__
-    is_ours = type(error).__module__.startswith("_mecapy_guest.")
-    _write_error(
-        type(error).__name__, message, text, error.code if is_ours and hasattr(error, "code") else "user_error"
-    )
+    return text
 
 
 def _write_error(kind: str, message: str, trace: str, code: str) -> None:
@@ -184,11 +214,6 @@ def _write_error(kind: str, message: str, trace: str, code: str) -> None:
             file.write(quickjson.dumps(record))
     except OSError:
         pass  # a full disk: the last lines of stderr tell
-
-
-def _exit_code(code: object) -> int:
-    """A handler that leaves without a result has failed, also with code 0."""
-    return code & 255 or 1 if isinstance(code, int) else 1
 
 
 def _flush() -> None:
