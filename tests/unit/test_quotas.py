@@ -2,9 +2,11 @@
 
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mecapy_platform.core.placement import Place
 from mecapy_platform.core.quotas import PATIENCE_SECONDS, Candidate, Room, Share, pick
 
 A, B = UUID(int=1), UUID(int=2)
@@ -53,6 +55,34 @@ def test_a_large_task_that_has_waited_long_gets_room_kept_for_it() -> None:
     queues = {A: tasks(1, memory_mb=5000, waited=PATIENCE_SECONDS + 1), B: tasks(5, first=900)}
     picked = pick(queues, {A: share(), B: share(passed=1)}, Room(100, 1000, 10), virtual_time=0, is_strict=False)
     assert picked.task_ids == ()
+
+
+@pytest.mark.parametrize("is_strict", [True, False])
+@pytest.mark.parametrize("waited", [0.0, PATIENCE_SECONDS + 1])
+def test_a_head_that_can_never_run_here_holds_nobody_up(is_strict: bool, waited: float) -> None:
+    """Too large for the whole node, or in need of a tool it lacks: whoever is behind it goes."""
+    place = Place(8, 8000, frozenset({"python3.11"}))
+    for misfits in (tasks(2, cpu=16, waited=waited), [Candidate(UUID(int=100), 1, 100, waited, frozenset({"ccx"}))]):
+        queues = {A: [*misfits, *tasks(2, first=200)], B: tasks(2, first=900)}
+        picked = pick(
+            queues,
+            {A: share(), B: share(passed=1)},
+            Room(8, 8000, 10),
+            virtual_time=0,
+            is_strict=is_strict,
+            place=place,
+        )
+        assert sorted(one.int for one in picked.task_ids) == [200, 201, 900, 901]
+        assert picked.kept_for is None
+
+
+def test_one_node_keeps_room_for_a_large_task_and_the_others_go_on() -> None:
+    queues = {A: tasks(1, cpu=16, waited=PATIENCE_SECONDS + 1), B: tasks(3, first=900)}
+    shares, room, place = {A: share(), B: share(passed=1)}, Room(8, 8000, 10), Place(16, 8000)
+    first = pick(queues, shares, room, virtual_time=0, is_strict=False, place=place)
+    assert (first.task_ids, first.kept_for) == ((), UUID(int=100))
+    second = pick(queues, shares, room, virtual_time=0, is_strict=False, place=place, kept_elsewhere={first.kept_for})
+    assert ([one.int for one in second.task_ids], second.kept_for) == ([900, 901, 902], None)
 
 
 def test_an_organization_at_its_quota_does_not_hold_up_the_other() -> None:

@@ -5,9 +5,11 @@ with each task it starts; the smallest pass goes next. An organization that was 
 so it neither saves up turns nor loses them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from uuid import UUID
+
+from mecapy_platform.core.placement import Needs, Place, misfit
 
 PATIENCE_SECONDS = 60.0  # after this wait, a task whose turn it is may hold room free until it fits
 
@@ -20,6 +22,11 @@ class Candidate:
     cpu: float
     memory_mb: int
     waited_seconds: float
+    abilities: frozenset[str] = frozenset()
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(self.cpu, self.memory_mb, self.abilities)
 
 
 @dataclass(frozen=True)
@@ -48,11 +55,15 @@ class Room:
 
 @dataclass(frozen=True)
 class Picked:
-    """Tasks to start, in order; the new pass of each organization that got a turn; the lane's virtual time."""
+    """Tasks to start, in order; the new pass of each organization that got a turn; the lane's virtual time.
+
+    `kept_for`: the task for which this node keeps what is free from now on.
+    """
 
     task_ids: tuple[UUID, ...] = ()
     passes: Mapping[UUID, float] = field(default_factory=dict)
     virtual_time: float = 0.0
+    kept_for: UUID | None = None
 
 
 def pick(
@@ -62,29 +73,36 @@ def pick(
     *,
     virtual_time: float,
     is_strict: bool,
+    place: Place | None = None,
+    kept_elsewhere: Collection[UUID] = (),
 ) -> Picked:
     """Choose tasks for one node.
 
-    `is_strict` keeps an organization's own order: a head that does not fit holds back what is behind it. Otherwise a
-    smaller task may overtake, until the head has waited PATIENCE_SECONDS and it is its organization's turn; then room
-    is kept for it.
+    What `place` could never run is not looked at, and holds nothing back. `is_strict` keeps an organization's own
+    order: a head that does not fit just now holds back what is behind it. Otherwise a smaller task may overtake, until
+    the head has waited PATIENCE_SECONDS and it is its organization's turn; then room is kept for it, on one node:
+    another one goes on, as `kept_elsewhere` tells it.
     """
-    waiting = {organization: list(queue) for organization, queue in queues.items() if queue}
+    possible = {organization: _possible(queue, place) for organization, queue in queues.items()}
+    waiting = {organization: queue for organization, queue in possible.items() if queue}
     state = {
         organization: replace(shares[organization], passed=max(shares[organization].passed, virtual_time))
         for organization in waiting
     }
     chosen: list[UUID] = []
     touched: dict[UUID, float] = {}
+    kept_for = None
     while waiting and room.slots > 0:
         turn = min(waiting, key=lambda organization: (state[organization].passed, str(organization)))
         share, queue = state[turn], waiting[turn]
         if share.may_start <= 0:
             del waiting[turn]
             continue
-        position = _first_that_fits(queue, room, is_strict=is_strict)
+        is_patient = queue[0].waited_seconds <= PATIENCE_SECONDS or queue[0].task_id in kept_elsewhere
+        position = _first_that_fits(queue, room, only_head=is_strict or not is_patient)
         if position is None:
-            if queue[0].waited_seconds > PATIENCE_SECONDS:
+            if not is_patient:
+                kept_for = queue[0].task_id
                 break
             del waiting[turn]
             continue
@@ -96,10 +114,14 @@ def pick(
         touched[turn] = state[turn].passed
         if not queue:
             del waiting[turn]
-    return Picked(tuple(chosen), touched, virtual_time)
+    return Picked(tuple(chosen), touched, virtual_time, kept_for)
 
 
-def _first_that_fits(queue: Sequence[Candidate], room: Room, *, is_strict: bool) -> int | None:
-    if is_strict or queue[0].waited_seconds > PATIENCE_SECONDS:
+def _possible(queue: Sequence[Candidate], place: Place | None) -> list[Candidate]:
+    return [candidate for candidate in queue if place is None or misfit(candidate.needs, place) is None]
+
+
+def _first_that_fits(queue: Sequence[Candidate], room: Room, *, only_head: bool) -> int | None:
+    if only_head:
         return 0 if room.fits(queue[0]) else None
     return next((position for position, candidate in enumerate(queue) if room.fits(candidate)), None)
