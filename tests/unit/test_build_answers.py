@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mecapy_platform.core.errors import InvalidInputError
+from mecapy_platform.core.errors import ConfigurationError, InvalidInputError
 from mecapy_platform.embedded.interpreters import Interpreter
 from mecapy_platform.worker.build_package import _signatures
 from mecapy_platform.worker.interpreters import choose
@@ -69,7 +69,7 @@ def test_requirements_that_are_no_utf8_are_refused(content: bytes) -> None:
 
 
 def test_a_missing_interpreter_is_refused_by_name() -> None:
-    with pytest.raises(InvalidInputError, match=r"Python 3\.10 is not on this platform \(it has 3\.11\)") as raised:
+    with pytest.raises(ConfigurationError, match=r"Python 3\.10 is not on this node \(it has 3\.11\)") as raised:
         choose({"3.11": PYTHON_311}, "3.10", allow_newer=False)
     assert raised.value.code == "interpreter_missing"
 

@@ -54,7 +54,7 @@ def abilities_of(options: Mapping[str, Any], *, runtime: str | None = None, is_i
 
 def misfit(needs: Needs, place: Place) -> Misfit | None:
     """Why this place can never run it, as it is equipped now; None when it can, sooner or later."""
-    missing = needs.abilities - place.abilities
+    missing = _lacking(needs, place)
     if missing:
         return _missing(missing, place.abilities)
     if needs.cpu > place.cpu or needs.memory_mb > place.memory_mb:
@@ -66,11 +66,19 @@ def misfit_everywhere(needs: Needs, places: Collection[Place]) -> Misfit | None:
     """Why none of these can run it; None when one can, or when none is known."""
     if not places or any(misfit(needs, place) is None for place in places):
         return None
-    equipped = [place for place in places if needs.abilities <= place.abilities]
+    equipped = [place for place in places if not _lacking(needs, place)]
     if equipped:
         return _too_large(needs, max(equipped, key=lambda place: (place.memory_mb, place.cpu)))
     known = frozenset().union(*(place.abilities for place in places))
     return _missing(needs.abilities - known or needs.abilities, known, is_together=needs.abilities <= known)
+
+
+def _lacking(needs: Needs, place: Place) -> frozenset[str]:
+    """A worker of an earlier version names no interpreters: it may have any."""
+    missing = needs.abilities - place.abilities
+    if any(_is_interpreter(ability) for ability in place.abilities):
+        return missing
+    return frozenset(ability for ability in missing if not _is_interpreter(ability))
 
 
 def _missing(missing: Iterable[str], known: Collection[str], *, is_together: bool = False) -> Misfit:

@@ -200,6 +200,14 @@ WHERE id = (
 RETURNING id
 """)
 
+# Whoever waits for the version reads in its log why it is tried again.
+GIVE_BUILD_BACK = text("""
+UPDATE package_versions SET build_token = NULL, build_attempts = greatest(0, build_attempts - 1 + :counted),
+    build_lease_until = clock_timestamp() + make_interval(secs => :delay_seconds),
+    build_log = coalesce(cast(:log AS text), build_log)
+WHERE build_token = :token AND status = 'building' RETURNING id
+""")
+
 RENEW_BUILD = text("""
 UPDATE package_versions SET build_lease_until = clock_timestamp() + make_interval(secs => :lease_seconds)
 WHERE build_token = :token AND status = 'building' RETURNING id

@@ -277,6 +277,20 @@ class Sandbox(Protocol):
 
 
 @runtime_checkable
+class Attended(Protocol):
+    """A kind of isolation whose runs are started by another process of the node, and may die with it."""
+
+    def life(self) -> str:
+        """Names the present life of that process; another name says that it was started again.
+
+        Raises
+        ------
+        OutageError
+            It is away.
+        """
+
+
+@runtime_checkable
 class DurableSandbox(Sandbox, Protocol):
     """A kind of isolation whose runs outlive their worker."""
 

@@ -12,16 +12,19 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from mecapy_platform.core.errors import ConflictError, MecapyError
+from mecapy_platform.core.placement import Place, misfit, misfit_everywhere
 from mecapy_platform.core.states import FailureKind, TaskState, VersionStatus
 from mecapy_platform.core.stored_text import storable, storable_json
 from mecapy_platform.core.units import UnitSystem
 from mecapy_platform.core.values import check_inputs
 from mecapy_platform.db import queue
 from mecapy_platform.db.tables import Event, Function, Organization, PackageVersion, Task
+from mecapy_platform.services.places import build_needs, known_places
 from mecapy_platform.services.tasks.requests import digest_of
 from mecapy_platform.settings import Settings
 
 LOG_CHARACTERS = 1_000_000
+LEFT_SECONDS = 2.0  # how long a build is left to a worker that can do it, before this one looks again
 
 
 @dataclass(frozen=True)
@@ -57,11 +60,33 @@ class Built:
     error_message: str | None = None
 
 
-def claim_build(session: Session, settings: Settings) -> Build | None:
+def claim_build(session: Session, settings: Settings, place: Place | None = None) -> Build | None:
     """Take a version that waits, or one whose builder is gone, by turns between organizations.
 
-    After too many tries it is broken.
+    What `place` lacks and another worker has is left to that one. After too many tries a version is broken.
     """
+    while (found := _claim_next(session, settings)) is not None:
+        if place is None or not _is_for_another(session, found, place):
+            return _unless_lost(session, found, settings)
+        give_back(session, found.token, LEFT_SECONDS, is_counted=False)
+    return None
+
+
+def _is_for_another(session: Session, build: Build, place: Place) -> bool:
+    needs = build_needs(build.version, build.functions)
+    return misfit(needs, place) is not None and misfit_everywhere(needs, known_places(session)) is None
+
+
+def _unless_lost(session: Session, build: Build, settings: Settings) -> Build | None:
+    version = build.version
+    if version.build_attempts <= settings.build_attempts:
+        return build
+    message = f"The build was started {settings.build_attempts} times and its machine was lost each time."
+    finish_build(session, build.token, Built(log=version.build_log, error_code="build_lost", error_message=message))
+    return None
+
+
+def _claim_next(session: Session, settings: Settings) -> Build | None:
     token = uuid4()
     session.execute(queue.LOCK_BUILDS)
     version_id = session.scalar(
@@ -74,16 +99,22 @@ def claim_build(session: Session, settings: Settings) -> Build | None:
     )
     if version_id is None:
         return None
-    version = session.get_one(PackageVersion, version_id)
-    if version.build_attempts > settings.build_attempts:
-        message = f"The build was started {settings.build_attempts} times and its machine was lost each time."
-        finish_build(session, token, Built(log=version.build_log, error_code="build_lost", error_message=message))
-        return None
+    version = session.get_one(PackageVersion, version_id, populate_existing=True)
     functions = session.scalars(
         select(Function).where(Function.package_version_id == version_id).order_by(Function.name)
     ).all()
     checks = session.get_one(Organization, version.organization_id).checks
     return Build(token, version, functions, checks)
+
+
+def give_back(session: Session, token: UUID, delay_seconds: float, *, is_counted: bool, log: str | None = None) -> bool:
+    """Let a build that met a fault of the machine's be tried again, here or elsewhere. It is no verdict.
+
+    `is_counted`: it had begun, so that a package that breaks machines is given up some day.
+    """
+    values = {"token": token, "delay_seconds": delay_seconds, "counted": int(is_counted)}
+    text = None if log is None else storable(log, LOG_CHARACTERS)
+    return session.execute(queue.GIVE_BUILD_BACK, {**values, "log": text}).first() is not None
 
 
 def organization_limits(session: Session, organization_id: UUID) -> Mapping[str, Any]:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from mecapy_platform.sandbox.base import Collected, Ended, Environment, Limits, SandboxSpec
+from mecapy_platform.core.errors import OutageError, SandboxError
+from mecapy_platform.sandbox.base import Collected, Ended, EndReason, Environment, Limits, Run, Sandbox, SandboxSpec
 from mecapy_platform.services.builds import Build
 from mecapy_platform.worker.context import WorkerContext
 
@@ -54,8 +55,32 @@ def ask_sandbox(
         look=question.look,
     )
     try:
-        with context.sandbox.start(spec) as run:
+        with started(context, context.sandbox, spec) as run:
             heard = "".join(getattr(event, "text", "") for event in run.events())
-            return Answer(run.collect(), run.ended(), heard)
+            return Answer(run.collect(), ended_by_itself(context, context.sandbox, run), heard)
     finally:
         shutil.rmtree(inputs, ignore_errors=True)
+
+
+def started(context: WorkerContext, sandbox: Sandbox, spec: SandboxSpec) -> Run:
+    """A run; a backend that cannot start one is looked at before more is asked of it."""
+    try:
+        return sandbox.start(spec)
+    except SandboxError as error:
+        context.care.doubt(sandbox, error)
+        raise
+
+
+def ended_by_itself(context: WorkerContext, sandbox: Sandbox, run: Run) -> Ended:
+    """How it ended, where that tells of the package.
+
+    Raises
+    ------
+    SandboxError
+        Its machine ended it: `OutageError` where what starts sandboxes went away.
+    """
+    ended = run.ended()
+    if ended.reason is EndReason.MACHINE:
+        kind = OutageError if context.care.is_outage(sandbox) else SandboxError
+        raise kind("sandbox_lost", ended.detail or "The sandbox was lost.")
+    return ended

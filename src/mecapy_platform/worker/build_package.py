@@ -20,12 +20,15 @@ from mecapy_platform.core.errors import (
     InvalidInputError,
     MalformedError,
     MecapyError,
+    OutageError,
     Problem,
+    SandboxError,
     TooLargeError,
     UnavailableError,
 )
 from mecapy_platform.core.living import LivingThread
 from mecapy_platform.core.manifest import RuntimeKind, ports_from_signature
+from mecapy_platform.core.placement import Place
 from mecapy_platform.core.values import check_outputs
 from mecapy_platform.embedded.interpreters import Interpreter
 from mecapy_platform.sandbox.base import Environment, Limits
@@ -33,6 +36,7 @@ from mecapy_platform.services import builds
 from mecapy_platform.services.builds import Build, Built, Ports
 from mecapy_platform.services.checks import effective
 from mecapy_platform.services.release import release
+from mecapy_platform.worker.abilities import abilities_of
 from mecapy_platform.worker.asking import Question, ask_sandbox
 from mecapy_platform.worker.budget import Budget
 from mecapy_platform.worker.build_image import make_image
@@ -47,6 +51,8 @@ from mecapy_platform.worker.testcases import Bench, run_testcases
 
 log = logging.getLogger(__name__)
 MAX_SIGNATURE_BYTES = 4 << 20
+PACKAGE_FAULTS = (InvalidInputError, MalformedError, TooLargeError)  # all others are the platform's or the machine's
+AGAIN_SECONDS = 5.0
 DESCRIBE_LIMITS = Limits(cpu=1, memory_mb=1024, timeout_seconds=60, disk_bytes=64 << 20)
 
 
@@ -67,7 +73,7 @@ class BuildLog:
 def build_next(context: WorkerContext) -> bool:
     """Claim and build one version; False when none waits."""
     with context.database.transaction() as session:
-        build = builds.claim_build(session, context.settings)
+        build = builds.claim_build(session, context.settings, Place(0.0, 0, frozenset(abilities_of(context))))
     if build is None:
         return False
     keeper = _LeaseKeeper(context, build)
@@ -75,12 +81,10 @@ def build_next(context: WorkerContext) -> bool:
     said = BuildLog()
     try:
         built = _build(context, build, said)
-    except UnavailableError as error:
-        log.warning("build of %s waits: %s", build.version.id, error.message)
-        if build.version.build_attempts < context.settings.build_attempts:
-            return True  # the lease runs out, and another try follows
-        built = Built(log=said.text(), report=said.report, error_code=error.code, error_message=error.message)
-    except MecapyError as error:
+    except (MecapyError, OSError) as error:
+        if not isinstance(error, PACKAGE_FAULTS):
+            _try_again(context, build, said, error)
+            return True
         said.say(error.message)
         for problem in error.problems:
             said.say(f"  {problem.path}: {problem.message}")
@@ -91,6 +95,16 @@ def build_next(context: WorkerContext) -> bool:
         builds.finish_build(session, build.token, built)
     release(context.database, context.send)
     return True
+
+
+def _try_again(context: WorkerContext, build: Build, said: BuildLog, error: MecapyError | OSError) -> None:
+    """The machine's fault, or that of a service which it needs, is no verdict on the package."""
+    code = error.code if isinstance(error, MecapyError) else "platform_error"
+    said.say(f"Not built yet ({code}), it is tried again: {error}")
+    log.warning("build of %s is tried again: %s", build.version.id, error)
+    has_begun = isinstance(error, SandboxError) and not isinstance(error, OutageError)
+    with context.database.transaction() as session:
+        builds.give_back(session, build.token, AGAIN_SECONDS, is_counted=has_begun, log=said.text())
 
 
 def _build(context: WorkerContext, build: Build, said: BuildLog) -> Built:

@@ -2,10 +2,8 @@
 
 import logging
 import threading
+from collections.abc import Callable
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from mecapy_platform.core.errors import MecapyError
 from mecapy_platform.worker.build_package import build_next
 from mecapy_platform.worker.context import WorkerContext
 
@@ -13,10 +11,11 @@ log = logging.getLogger(__name__)
 
 
 class Builder:
-    """`look` returns at once; builds go on in a thread until none waits."""
+    """`look` returns at once; builds go on in a thread until none waits, or `may_build` says no."""
 
-    def __init__(self, context: WorkerContext) -> None:
+    def __init__(self, context: WorkerContext, may_build: Callable[[], bool]) -> None:
         self._context = context
+        self._may_build = may_build
         self._busy = threading.Lock()
 
     def look(self) -> None:
@@ -25,9 +24,9 @@ class Builder:
 
     def _build_all(self) -> None:
         try:
-            while build_next(self._context):
+            while self._may_build() and build_next(self._context):
                 pass
-        except (SQLAlchemyError, MecapyError, OSError):
+        except Exception:
             log.exception("a build ended without a report; its lease runs out and it is tried again")
         finally:
             self._busy.release()

@@ -1,8 +1,9 @@
 """What a worker process is given by bootstrap: where things are, who it is, how it isolates."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from mecapy_platform.core.errors import MecapyError
 from mecapy_platform.core.lanes import Lane
@@ -19,9 +20,25 @@ from mecapy_platform.worker.fault_points import Probe, nothing
 from mecapy_platform.worker.fetcher import Fetcher
 
 
-def no_doubt(sandbox: Sandbox, error: MecapyError) -> None:
-    """Nobody looks after the backends."""
-    del sandbox, error
+class Care(Protocol):
+    """Who looks after the backends: worker/readiness."""
+
+    def doubt(self, sandbox: Sandbox, error: MecapyError) -> None:
+        """Something could not be started there."""
+
+    def is_outage(self, sandbox: Sandbox) -> bool:
+        """Whether a run that died without a word there died of the node's own fault."""
+
+
+class NoCare:
+    """Nobody looks after them."""
+
+    def doubt(self, sandbox: Sandbox, error: MecapyError) -> None:
+        del sandbox, error
+
+    def is_outage(self, sandbox: Sandbox) -> bool:
+        del sandbox
+        return False
 
 
 @dataclass(frozen=True)
@@ -42,7 +59,7 @@ class WorkerContext:
     )  # lanes that another backend than `sandbox` serves
     containers: Sandbox | None = None  # runs images: modes B and C, whatever their lane
     images: Images | None = None  # builds and keeps them
-    doubt: Callable[[Sandbox, MecapyError], None] = no_doubt  # a start failed there, see worker/readiness
+    care: Care = field(default_factory=NoCare)
 
     @property
     def compiler(self) -> Compiler:

@@ -13,9 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from mecapy_platform.core.living import LivingThread
 from mecapy_platform.db import queue
 from mecapy_platform.sandbox.base import StopReason
-from mecapy_platform.sandbox.tools import installed_tools
 from mecapy_platform.services import claims
-from mecapy_platform.services.packages.deploy import CONTAINERS
+from mecapy_platform.worker.abilities import abilities_of
 from mecapy_platform.worker.capacity import Capacity
 from mecapy_platform.worker.context import WorkerContext
 from mecapy_platform.worker.live import LiveAttempts
@@ -41,7 +40,7 @@ class Heartbeat(LivingThread):
         self._wake = threading.Event()
         self._renew_at = 0.0
         self._refusal = refusal
-        self._tools = json.dumps([*installed_tools(), *([CONTAINERS] if context.containers is not None else [])])
+        self._abilities = json.dumps(abilities_of(context))
 
     def soon(self) -> None:
         """Something that the node's row tells has changed."""
@@ -108,5 +107,5 @@ class Heartbeat(LivingThread):
             "disk_free_bytes": free,
             "accepts_work": refusal is None,
             "refusal": refusal,
-            "tools": self._tools,
+            "tools": self._abilities,
         }

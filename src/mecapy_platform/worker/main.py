@@ -46,7 +46,7 @@ def serve(context: WorkerContext, lanes: Sequence[Lane]) -> None:
             engine.poke()
 
     readiness = Readiness(context.sandboxes(), context.worker.node, changed)
-    context = replace(context, doubt=readiness.doubt)
+    context = replace(context, care=readiness)
     heartbeat = Heartbeat(context, live, capacity_of(context.settings), lambda: refusal_of(context, lanes, readiness))
 
     def ring(found: Sequence[Lane]) -> None:
@@ -141,7 +141,7 @@ def _engines(
     ]
     for engine in engines:
         if engine.lane is Lane.DEFAULT:
-            engine.builds = Builder(context).look
+            engine.builds = Builder(context, partial(_holds, readiness, context.sandbox)).look
     return engines
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from mecapy_platform.core.errors import MecapyError, OutageError
 from mecapy_platform.core.living import LivingThread
-from mecapy_platform.sandbox.base import Sandbox, SelfTest
+from mecapy_platform.sandbox.base import Attended, Sandbox, SelfTest
 
 log = logging.getLogger(__name__)
 FIRST_SECONDS = 0.25
@@ -35,6 +35,7 @@ class BackendWatch(LivingThread):
         self._doubted.set()
         self._ended = threading.Event()
         self._tested_at = float("-inf")
+        self._life = ""  # of what starts runs, when it was last found to hold
 
     def doubt(self, error: MecapyError) -> None:
         """A start failed. An outage stops everything at once; anything else only leads to a test."""
@@ -43,6 +44,17 @@ class BackendWatch(LivingThread):
         elif time.monotonic() - self._tested_at < QUIET_SECONDS:
             return
         self._doubted.set()
+
+    def is_outage(self) -> bool:
+        """A run died without a word: whether what had started it is away, or was started again since the last test."""
+        if not isinstance(self.sandbox, Attended):
+            return self.refusal is not None
+        try:
+            is_same = self.sandbox.life() == self._life
+        except OutageError as error:
+            self.doubt(error)
+            return True
+        return self.refusal is not None or not is_same
 
     def end(self) -> None:
         self._ended.set()
@@ -70,6 +82,7 @@ class BackendWatch(LivingThread):
     def _test(self) -> SelfTest | None:
         """None: it does not hold, and why is said."""
         try:
+            life = self.sandbox.life() if isinstance(self.sandbox, Attended) else ""
             test = self.sandbox.self_test()
         except (MecapyError, OSError) as error:
             self._refuse(f"The {self.sandbox.name} sandbox could not be tested on {self._node}: {error}")
@@ -87,6 +100,7 @@ class BackendWatch(LivingThread):
             return None
         if self._doubted.is_set():  # an outage began while it was tested
             return None
+        self._life = life
         if self.refusal is not None:
             log.info("the %s sandbox holds", self.sandbox.name)
             self.refusal = None
@@ -117,6 +131,10 @@ class Readiness:
     def doubt(self, sandbox: Sandbox, error: MecapyError) -> None:
         """Something could not be started there."""
         self._watches[id(sandbox)].doubt(error)
+
+    def is_outage(self, sandbox: Sandbox) -> bool:
+        """Whether a run that died without a word there died of the node's own fault."""
+        return self._watches[id(sandbox)].is_outage()
 
     def end(self) -> None:
         for watch in self._watches.values():

@@ -17,7 +17,6 @@ from mecapy_platform.core.errors import (
     MalformedError,
     MecapyError,
     OutageError,
-    SandboxError,
     StorageFullError,
     TooLargeError,
 )
@@ -25,12 +24,13 @@ from mecapy_platform.core.retries import Interruption
 from mecapy_platform.core.states import FailureKind, Usage
 from mecapy_platform.core.units import UnitSystem
 from mecapy_platform.core.values import check_outputs
-from mecapy_platform.sandbox.base import Collected, Ended, EndReason, Limits, Run, Sandbox, SandboxSpec, StopReason
+from mecapy_platform.sandbox.base import Collected, Ended, EndReason, Limits, Run, SandboxSpec, StopReason
 from mecapy_platform.services import adopt
 from mecapy_platform.services.adopt import Adopted
 from mecapy_platform.services.claims import Claim
 from mecapy_platform.services.finish import Outcome
 from mecapy_platform.worker import outputs
+from mecapy_platform.worker.asking import started
 from mecapy_platform.worker.checks.formulas import is_restricted
 from mecapy_platform.worker.context import WorkerContext
 from mecapy_platform.worker.live import LiveAttempt
@@ -97,22 +97,13 @@ def _attempt(context: WorkerContext, claim: Claim, live: LiveAttempt, pump: Pump
         live.recorded.wait()  # what outlives us is looked up by its row, and removed where there is none
     materials = prepare(context, claim)
     try:
-        with _started(context, context.sandbox_for(claim), spec_of(context, claim, materials)) as run:
+        with started(context, context.sandbox_for(claim), spec_of(context, claim, materials)) as run:
             live.started(run)
             live.recorded.wait()  # what follows writes beside the attempt's row
             _note_reference(context, claim, run, live)
             return _follow(context, claim, run, pump, live)
     finally:
         materials.remove()
-
-
-def _started(context: WorkerContext, sandbox: Sandbox, spec: SandboxSpec) -> Run:
-    """A run; a backend that cannot start one is looked at before more is asked of it."""
-    try:
-        return sandbox.start(spec)
-    except SandboxError as error:
-        context.doubt(sandbox, error)
-        raise
 
 
 def _go_on(context: WorkerContext, adopted: Adopted, live: LiveAttempt, pump: Pump) -> Outcome | None:
@@ -122,7 +113,7 @@ def _go_on(context: WorkerContext, adopted: Adopted, live: LiveAttempt, pump: Pu
             found = sandbox.find(adopted.reference, adopted.seen)
         except OutageError as error:  # it may go on, with nobody here who can follow it: its lease runs out
             log.warning("the run of task %s cannot be looked for: %s", claim.task_id, error.message)
-            context.doubt(sandbox, error)
+            context.care.doubt(sandbox, error)
             return None
         if found is not None:
             with found as run:

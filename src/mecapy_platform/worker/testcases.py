@@ -10,13 +10,14 @@ from typing import Any
 from uuid import uuid4
 
 from mecapy_platform.core import testcases
-from mecapy_platform.core.errors import InvalidInputError, MecapyError, Problem
+from mecapy_platform.core.errors import InvalidInputError, MecapyError, Problem, SandboxError
 from mecapy_platform.core.testcases import TestCase
 from mecapy_platform.core.units import UnitSystem
 from mecapy_platform.core.values import check_inputs, check_outputs
 from mecapy_platform.db.tables import Function
 from mecapy_platform.sandbox.base import Environment, Limits, SandboxSpec
 from mecapy_platform.services.builds import Build, Ports
+from mecapy_platform.worker.asking import ended_by_itself, started
 from mecapy_platform.worker.checks.formulas import is_restricted, lay_guards
 from mecapy_platform.worker.context import WorkerContext
 
@@ -76,6 +77,10 @@ def _differences(bench: Bench, function: Function, case: TestCase) -> list[str]:
     """What went otherwise than expected; empty when the case passed."""
     try:
         result, raised, said = _run(bench, function, case)
+    except SandboxError as error:
+        if error.code == "tool_missing":  # no worker has it, or this version would have been left to that one
+            return [f"not run: {error.message}"]
+        raise  # the machine's fault is nothing that a case came to
     except MecapyError as error:
         return [error.sentence()]
     if case.expected_exception is not None:
@@ -119,11 +124,11 @@ def _run(bench: Bench, function: Function, case: TestCase) -> tuple[dict[str, An
             needs=tuple(function.options.get("needs") or ()),
             is_restricted=is_restricted(function.options),
         )
-        with (bench.context.containers if bench.image and bench.context.containers else bench.context.sandbox).start(
-            spec
-        ) as run:
+        context = bench.context
+        sandbox = context.containers if bench.image and context.containers else context.sandbox
+        with started(context, sandbox, spec) as run:
             heard = "".join(getattr(event, "text", "") for event in run.events())
-            ended, collected = run.ended(), run.collect()
+            ended, collected = ended_by_itself(context, sandbox, run), run.collect()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     if collected.error is not None:

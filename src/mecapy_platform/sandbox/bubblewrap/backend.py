@@ -18,6 +18,7 @@ from mecapy_platform.sandbox.bubblewrap.zygote_pool import WarmLimits, WarmPool
 from mecapy_platform.sandbox.guest_order import guest_order
 from mecapy_platform.sandbox.limits import thread_environment
 from mecapy_platform.sandbox.output_streams import Streams
+from mecapy_platform.sandbox.peer import listener_pid
 from mecapy_platform.sandbox.self_test import run_self_test
 from mecapy_platform.sandbox.syscalls.bpf import LAST_PROGRAM
 from mecapy_platform.sandbox.tools import allow_root_tools
@@ -92,6 +93,13 @@ class BubblewrapSandbox:
         del reference, seen
         return None
 
+    def life(self) -> str:
+        """The process that starts sandboxes; all that it started dies with it."""
+        try:
+            return str(listener_pid(self._address or self._own_address()))
+        except OSError as error:
+            raise unreachable(error) from error
+
     def close(self) -> None:
         if self._pool is not None:
             self._pool.close()
@@ -107,9 +115,7 @@ class BubblewrapSandbox:
             connection.connect(self._address or self._own_address())
         except OSError as error:
             connection.close()
-            raise OutageError(
-                "spawner_unreachable", f"The process that starts sandboxes cannot be reached: {error}."
-            ) from error
+            raise unreachable(error) from error
         return connection
 
     def _own_address(self) -> str:
@@ -142,6 +148,10 @@ class _WarmAlone:
 
     def find(self, reference: str, seen: Seen = NOTHING_SEEN) -> Run | None:
         return self.sandbox.find(reference, seen)
+
+
+def unreachable(error: OSError) -> OutageError:
+    return OutageError("spawner_unreachable", f"The process that starts sandboxes cannot be reached: {error}.")
 
 
 def _native(facts: Mapping[str, Any]) -> Check:
@@ -194,5 +204,6 @@ def _read_answer(connection: socket.socket) -> tuple[int, bytes]:
     line, _, rest = raw.partition(b"\n")
     answer = json.loads(line)
     if "error" in answer:
-        raise SandboxError("sandbox_not_started", f"The sandbox could not start: {answer['error']}")
+        kind = OutageError if answer.get("is_outage") else SandboxError
+        raise kind("sandbox_not_started", f"The sandbox could not start: {answer['error']}")
     return descriptors[0], rest

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from mecapy_platform.core.errors import SandboxError
+from mecapy_platform.core.errors import OutageError, SandboxError
 from mecapy_platform.core.living import LivingThread
 from mecapy_platform.sandbox.base import NOTHING_SEEN, Kept, Limits, Run, SandboxSpec, Seen, SelfTest
 from mecapy_platform.sandbox.docker.container_config import (
@@ -33,6 +33,7 @@ from mecapy_platform.sandbox.docker.program import image_program, managed_progra
 from mecapy_platform.sandbox.docker.root_image import root_image
 from mecapy_platform.sandbox.docker.run import Container, DockerRun
 from mecapy_platform.sandbox.docker.waiting_containers import WaitingContainer, WarmContainers, claimed_labels, may_wait
+from mecapy_platform.sandbox.peer import listener_pid
 from mecapy_platform.sandbox.root.etc import write_etc
 from mecapy_platform.sandbox.self_test import run_self_test
 
@@ -125,6 +126,15 @@ class DockerSandbox:
             run.let_go()
             raise
         return run
+
+    def life(self) -> str:
+        """The daemon; containers may die with it."""
+        try:
+            return str(listener_pid(str(socket_path(self._options.host))))
+        except OSError as error:
+            raise OutageError(
+                "docker_unreachable", f"The Docker daemon at {self._options.host} cannot be reached: {error}."
+            ) from error
 
     def kept(self) -> Sequence[Kept]:
         ours = {f"{LABEL}.platform": self._options.platform, f"{LABEL}.node": self._options.node}

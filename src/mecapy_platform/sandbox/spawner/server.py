@@ -166,7 +166,7 @@ class Server:
             with connection:
                 connection.settimeout(1)
                 connection.recv(65536)
-                connection.sendall(json.dumps({"error": self._fault}).encode() + b"\n")
+                connection.sendall(json.dumps({"error": self._fault, "is_outage": True}).encode() + b"\n")
 
     def _reap(self) -> None:
         while self._slots:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, text, tuple_
+from sqlalchemy import Select, func, select, tuple_
 from sqlalchemy.orm import Session
 
 from mecapy_platform.core.access import Actor
@@ -15,15 +15,14 @@ from mecapy_platform.db.tables import (
     Artifact,
     Attempt,
     Function,
-    Node,
     Organization,
     Package,
     PackageVersion,
     Task,
     TaskLog,
 )
+from mecapy_platform.services.places import known_places, misfit_of
 
-NODE_SEEN = text("interval '60 seconds'")
 COUNTED_AHEAD = 1000
 
 
@@ -151,17 +150,15 @@ def _held(task: Task) -> WaitReason | None:
 
 
 def _without_worker(session: Session, task: Task) -> WaitReason | None:
-    nodes = session.scalars(select(Node).where(Node.seen_at > func.now() - NODE_SEEN)).all()
-    if not nodes:
+    places = known_places(session)
+    if not places:
         return WaitReason("no_worker", "No worker is running; an operator must start one.")
-    if not any(node.accepts_work for node in nodes):
-        return WaitReason("workers_refuse", f"No worker takes work: {nodes[0].refusal}")
-    options = session.scalar(select(Function.options).where(Function.id == task.function_id)) or {}
-    needs = set(options.get("needs") or ())
-    if not any(needs <= set(node.tools) for node in nodes):
-        return WaitReason("tool_missing", f"It needs {', '.join(sorted(needs))}, which no worker has now.")
-    if not any(node.cpu >= task.cpu and node.memory_mb >= task.memory_mb for node in nodes):
-        return WaitReason("never_fits", f"No worker has {task.cpu} CPU and {task.memory_mb} MiB.")
+    found = misfit_of(session, task.function_id, places)
+    if found is not None:
+        return WaitReason(found.code, found.message)
+    refusals = [place.refusal for place in places if place.refusal is not None]
+    if len(refusals) == len(places):
+        return WaitReason("workers_refuse", f"No worker takes work just now: {refusals[0]}")
     return None
 
 

@@ -19,8 +19,18 @@ from mecapy_platform.core.states import TaskState, VersionStatus
 from mecapy_platform.core.types import file_extensions
 from mecapy_platform.core.units import UnitSystem
 from mecapy_platform.core.values import check_inputs
-from mecapy_platform.db.tables import Event, Function, IdempotencyKey, LaneShare, Node, Organization, Task, Upload
-from mecapy_platform.services.tasks.read import NODE_SEEN, TaskView, get_task
+from mecapy_platform.db.tables import (
+    Event,
+    Function,
+    IdempotencyKey,
+    LaneShare,
+    Organization,
+    PackageVersion,
+    Task,
+    Upload,
+)
+from mecapy_platform.services.places import check_fits
+from mecapy_platform.services.tasks.read import TaskView, get_task
 from mecapy_platform.services.tasks.requests import Submitted, TaskRequest, digest_of
 from mecapy_platform.services.tasks.resolve import Resolved, resolve
 from mecapy_platform.settings import Settings
@@ -80,7 +90,7 @@ def submit(
         _check_queue(session, organization_id, settings)
         looked.with_room.add(organization_id)
     if resolved[0].id not in looked.fitting:
-        _check_fits(session, resolved[0])
+        check_fits(session, resolved[0], resolved[1])
         looked.fitting.add(resolved[0].id)
     task = build_task(session, actor, request, resolved)
     task.id = task_id
@@ -114,6 +124,8 @@ def retry(session: Session, actor: Actor, task_id: UUID, *, settings: Settings) 
     if not TaskState(old.state).is_final:
         raise ConflictError("task_not_finished", "The task has not ended; cancel it first, or wait.")
     _check_queue(session, old.organization_id, settings)
+    function = session.get_one(Function, old.function_id)
+    check_fits(session, function, session.get_one(PackageVersion, function.package_version_id))
     copied: dict[str, Any] = {name: getattr(old, name) for name in COPIED}
     task = Task(**copied, user_id=actor.user_id, retry_of=old.id, claimable=True, state=TaskState.QUEUED, **UNTRIED)
     task.id = uuid7(time.time_ns() // 1_000_000)
@@ -273,31 +285,3 @@ def _timeout(function: Function, request: TaskRequest) -> float:
             "timeout_too_long", message, problems=[Problem("timeout_seconds", "timeout_too_long", message)]
         )
     return request.timeout_seconds
-
-
-def _check_fits(session: Session, function: Function) -> None:
-    """A task that no worker can ever run is refused now instead of waiting for ever."""
-    nodes = session.execute(
-        select(Node.cpu, Node.memory_mb, Node.tools).where(Node.seen_at > func.now() - NODE_SEEN)
-    ).all()
-    needs = function.options.get("needs") or ()
-    equipped = [node for node in nodes if set(needs) <= set(node.tools)]
-    if nodes and not equipped:
-        have = ", ".join(sorted({str(tool) for node in nodes for tool in node.tools})) or "none"
-        missing = ", ".join(tool for tool in needs if not any(tool in node.tools for node in nodes)) or " with ".join(
-            needs
-        )
-        raise InvalidInputError(
-            "tool_missing",
-            f"{function.name} needs {missing}, which no worker has (tools of the workers: {have}). Ask the operator to "
-            f"install it on a "
-            "worker, or take it out of `needs` in the manifest.",
-        )
-    if nodes and not any(function.cpu <= node.cpu and function.memory_mb <= node.memory_mb for node in equipped):
-        most = max(equipped, key=lambda node: node.memory_mb)
-        raise InvalidInputError(
-            "never_fits",
-            f"{function.name} needs {function.cpu} CPU and {function.memory_mb} MiB; the largest worker has "
-            f"{most.cpu:g} CPU and "
-            f"{most.memory_mb} MiB. Declare less in the manifest, or add a larger worker.",
-        )

@@ -1,0 +1,61 @@
+"""The workers that are there now, as core/placement sees them, and what is said when none of them will do."""
+
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session
+
+from mecapy_platform.core.errors import InvalidInputError
+from mecapy_platform.core.manifest import RuntimeKind
+from mecapy_platform.core.placement import Misfit, Needs, Place, abilities_of, misfit_everywhere
+from mecapy_platform.db.tables import Function, Node, PackageVersion
+
+SEEN = text("interval '60 seconds'")  # a worker tells of itself every few seconds
+WHAT_TO_DO = {
+    "tool_missing": "Ask the operator to install it on a worker, or take it out of `needs` in the manifest.",
+    "interpreter_missing": "Declare one of those as runtime.version, or ask the operator to install it on a worker.",
+    "images_unsupported": "Ask the operator for a worker with a Docker daemon.",
+    "never_fits": "Declare less in the manifest, or add a larger worker.",
+}
+
+
+def known_places(session: Session) -> list[Place]:
+    """Every worker that was seen lately, whether it takes work just now or not."""
+    nodes = session.scalars(select(Node).where(Node.seen_at > func.now() - SEEN)).all()
+    return [
+        Place(node.cpu, node.memory_mb, frozenset(map(str, node.tools)), None if node.accepts_work else node.refusal)
+        for node in nodes
+    ]
+
+
+def needs_of(function: Function, version: PackageVersion) -> Needs:
+    """What each task of this function asks of a worker."""
+    is_image = function.entrypoint is not None
+    runtime = None if is_image else version.interpreter or version.runtime
+    return Needs(function.cpu, function.memory_mb, abilities_of(function.options, runtime=runtime, is_image=is_image))
+
+
+def check_fits(session: Session, function: Function, version: PackageVersion) -> None:
+    """A task that no worker can ever run is refused now instead of waiting for ever."""
+    found = misfit_everywhere(needs_of(function, version), known_places(session))
+    if found is not None:
+        raise refused(f"{function.name} cannot run here.", found)
+
+
+def misfit_of(session: Session, function_id: UUID, places: Sequence[Place]) -> Misfit | None:
+    """Why none of these places can run tasks of a function."""
+    function = session.get_one(Function, function_id)
+    return misfit_everywhere(needs_of(function, session.get_one(PackageVersion, function.package_version_id)), places)
+
+
+def build_needs(version: PackageVersion, functions: Iterable[Function]) -> Needs:
+    """What building a version asks: its interpreter, and the tools of its functions, as their test cases run."""
+    is_image = version.manifest["runtime"]["kind"] != RuntimeKind.PYTHON
+    runtime = None if is_image else version.runtime
+    every = (abilities_of(function.options, runtime=runtime, is_image=is_image) for function in functions)
+    return Needs(abilities=abilities_of({}, runtime=runtime, is_image=is_image).union(*every))
+
+
+def refused(what: str, found: Misfit) -> InvalidInputError:
+    return InvalidInputError(found.code, f"{what} {found.message} {WHAT_TO_DO[found.code]}")

@@ -1,0 +1,17 @@
+"""What a worker process can do beyond giving room: tools, interpreters, images. Claims, submits and builds go by it."""
+
+from mecapy_platform.core.placement import CONTAINERS, IMAGE, python_ability
+from mecapy_platform.embedded.interpreters import VERSIONS
+from mecapy_platform.sandbox.tools import installed_tools
+from mecapy_platform.worker.context import WorkerContext
+from mecapy_platform.worker.interpreters import can_run
+
+
+def abilities_of(context: WorkerContext) -> list[str]:
+    """In a fixed order. Images twice: as functions deployed by an earlier version name them, too."""
+    allow_newer = context.settings.allow_newer_python
+    interpreters = [
+        python_ability(minor) for minor in VERSIONS if can_run(context.interpreters, minor, allow_newer=allow_newer)
+    ]
+    images = [IMAGE, CONTAINERS] if context.containers is not None else []
+    return [*installed_tools(), *interpreters, *images]
