@@ -62,7 +62,7 @@ def context_of(database: object, tmp_path: Path) -> Any:
     durable: list[object] = []
     return SimpleNamespace(
         database=database, settings=Settings(), work_dir=tmp_path, worker=SimpleNamespace(node="n", process="n-0-1"),
-        containers=None, durable_sandboxes=lambda: durable,
+        containers=None, durable_sandboxes=lambda: durable, interpreters={},
     )  # fmt: skip
 
 

@@ -70,7 +70,8 @@ def misfit_everywhere(needs: Needs, places: Collection[Place]) -> Misfit | None:
     if equipped:
         return _too_large(needs, max(equipped, key=lambda place: (place.memory_mb, place.cpu)))
     known = frozenset().union(*(place.abilities for place in places))
-    return _missing(needs.abilities - known or needs.abilities, known, is_together=needs.abilities <= known)
+    unknown = _lacking(needs, Place(0.0, 0, known))
+    return _missing(unknown or _lacking(needs, Place(0.0, 0)), known, is_together=not unknown)
 
 
 def _lacking(needs: Needs, place: Place) -> frozenset[str]:
