@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from mecapy_platform.core.errors import SandboxError
+from mecapy_platform.core.errors import OutageError, SandboxError
 from mecapy_platform.core.states import Usage
 from mecapy_platform.sandbox import endings
 from mecapy_platform.sandbox.base import (
@@ -54,6 +54,7 @@ class Misbehaviour(StrEnum):
     LIE = "lie"  # ends with 0 and a result that is no JSON
     REFUSE = "refuse"  # does not start
     UNSAFE = "unsafe"  # its self-test does not hold
+    AWAY = "away"  # what starts its runs is away, and those that run die with it
 
 
 @dataclass
@@ -67,12 +68,20 @@ class FakeSandbox:
     name: str = "fake"
     is_durable: bool = False
     started: list[SandboxSpec] = field(default_factory=list)
+    lives: int = 1  # counted by who starts it again
 
     def self_test(self) -> SelfTest:
+        self.life()
         return SelfTest((Check("isolation", self.misbehave is not Misbehaviour.UNSAFE, "asked to fail"),))
+
+    def life(self) -> str:
+        if self.misbehave is Misbehaviour.AWAY:
+            raise OutageError("fake_away", "The fake was asked to be away.")
+        return str(self.lives)
 
     def start(self, spec: SandboxSpec) -> "FakeRun":
         self.started.append(spec)
+        self.life()
         if self.misbehave is Misbehaviour.REFUSE:
             raise SandboxError("sandbox_not_started", "The fake was asked to refuse.")
         return FakeRun(spec, self.misbehave)

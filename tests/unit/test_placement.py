@@ -61,7 +61,9 @@ def test_a_refusal_of_the_moment_is_no_misfit() -> None:
 def test_the_sentence_names_what_is_missing_and_what_there_is() -> None:
     found = misfit_everywhere(needs("ccx", "gmsh"), [SMALL, Place(4, 8192, frozenset({"gmsh", "python3.12"}))])
     assert found == Misfit("tool_missing", "It needs ccx, which no worker has (tools of the workers: gmsh).")
-    together = misfit_everywhere(needs("a", "b", "python3.11"), [Place(1, 1, frozenset({"a"})), Place(1, 1, frozenset({"b"}))])
+    together = misfit_everywhere(
+        needs("a", "b", "python3.11"), [Place(1, 1, frozenset({"a"})), Place(1, 1, frozenset({"b"}))]
+    )
     assert together is not None
     assert "a together with b" in together.message
 

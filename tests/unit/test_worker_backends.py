@@ -16,7 +16,7 @@ from mecapy_platform.sandbox.base import SelfTest
 from mecapy_platform.services.claims import Claim, Worker
 from mecapy_platform.settings import Settings
 from mecapy_platform.worker.context import WorkerContext
-from mecapy_platform.worker.main import refusal_of
+from mecapy_platform.worker.process import refusal_of
 from mecapy_platform.worker.readiness import Readiness
 from support.fakes import FakeSandbox as Backend
 from support.fakes import Misbehaviour

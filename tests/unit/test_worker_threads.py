@@ -18,7 +18,7 @@ from mecapy_platform.worker.capacity import Capacity
 from mecapy_platform.worker.engine import Engine
 from mecapy_platform.worker.heartbeat import Heartbeat
 from mecapy_platform.worker.live import LiveAttempts
-from mecapy_platform.worker.main import drain
+from mecapy_platform.worker.process import drain
 from mecapy_platform.worker.run_task import resume_task, run_task
 
 SOURCE = Path(mecapy_platform.__file__).parent

@@ -68,6 +68,10 @@ class LiveAttempts:
         """Those that every session of the database can see."""
         return [live for live in self.all() if live.recorded.is_set()]
 
+    def begun(self) -> list[LiveAttempt]:
+        """Those whose sandbox has started."""
+        return [live for live in self.all() if live.has_begun]
+
     def stop(self, tokens: Iterable[UUID], reason: StopReason) -> None:
         wanted = set(tokens)
         for live in self.all():

@@ -33,6 +33,7 @@ def main() -> None:
     listener = (
         socket.socket(fileno=arguments.fd) if arguments.fd is not None else _listen(arguments.socket, config.owner_uid)
     )
+    listener.listen(512)  # also where somebody else did: who connects is told by the kernel that it is us
     Server(config, listener, arguments.lifeline).serve()
 
 
@@ -45,7 +46,6 @@ def _listen(path: str, owner_uid: int) -> socket.socket:
     os.umask(before)
     if os.geteuid() == 0:
         os.chown(path, owner_uid, -1)
-    listener.listen(512)
     return listener
 
 
