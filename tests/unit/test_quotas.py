@@ -80,7 +80,8 @@ def test_one_node_keeps_room_for_a_large_task_and_the_others_go_on() -> None:
     queues = {A: tasks(1, cpu=16, waited=PATIENCE_SECONDS + 1), B: tasks(3, first=900)}
     shares, room, place = {A: share(), B: share(passed=1)}, Room(8, 8000, 10), Place(16, 8000)
     first = pick(queues, shares, room, virtual_time=0, is_strict=False, place=place)
-    assert (first.task_ids, first.kept_for) == ((), large := UUID(int=100))
+    large = UUID(int=100)
+    assert (first.task_ids, first.kept_for) == ((), large)
     second = pick(queues, shares, room, virtual_time=0, is_strict=False, place=place, kept_elsewhere={large})
     assert ([one.int for one in second.task_ids], second.kept_for) == ([900, 901, 902], None)
 
