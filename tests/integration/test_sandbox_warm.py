@@ -14,54 +14,16 @@ from pathlib import Path
 import pytest
 
 from integration.sandbox_contract import PACKAGE, Bench, ConfinementContract, SandboxContract, follow, wait_until
-from mecapy_platform.sandbox.base import NOTHING_SEEN, Run, SandboxSpec, Seen, SelfTest
-from mecapy_platform.sandbox.bubblewrap.backend import BubblewrapSandbox
-from mecapy_platform.sandbox.bubblewrap.local_spawner import SPAWNER, LocalSpawner
+from mecapy_platform.sandbox.base import Run
 from mecapy_platform.sandbox.bubblewrap.run import BubblewrapRun
 from mecapy_platform.sandbox.bubblewrap.warm_run import WarmRun
-from mecapy_platform.sandbox.bubblewrap.zygote_pool import WarmLimits
+from support.backends.warm_alone import KINDS, WarmAlone, warm_alone
 
 
-class WarmAlone:
-    """A bubblewrap sandbox that never goes cold, but for what only a cold one does."""
-
-    name = "bubblewrap"
-    is_durable = False
-
-    def __init__(self, address: Path | None = None) -> None:
-        self.inner = BubblewrapSandbox(address, warm=WarmLimits(slots=8))
-
-    def self_test(self) -> SelfTest:
-        return self.inner.self_test()
-
-    def start(self, spec: SandboxSpec) -> Run:
-        spec = replace(spec, organization="first", is_warm=not spec.describe)
-        if spec.is_warm:
-            assert self.inner.warm is not None
-            self.inner.warm.make_ready(spec, ())
-        run = self.inner.start(spec)
-        assert isinstance(run, WarmRun) == spec.is_warm
-        return run
-
-    def find(self, reference: str, seen: Seen = NOTHING_SEEN) -> Run | None:
-        return self.inner.find(reference, seen)
-
-
-@pytest.fixture(scope="module", params=["native", "fallback"])
+@pytest.fixture(scope="module", params=KINDS)
 def sandbox(request: pytest.FixtureRequest) -> Iterator[WarmAlone]:
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o755)
-    spawner = None
-    if request.param == "fallback":
-        source = SPAWNER.parents[1]
-        shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
-        spawner = LocalSpawner.start(script=folder / source.name / "sandbox" / "spawner")
-    made = WarmAlone(None if spawner is None else Path(spawner.address))
-    yield made
-    made.inner.close()
-    if spawner is not None:
-        spawner.stop()
-    shutil.rmtree(folder)
+    with warm_alone(request.param) as made:
+        yield made
 
 
 @pytest.fixture

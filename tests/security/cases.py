@@ -52,7 +52,7 @@ PROCESSES = (
         "other_processes",
         "sees_only_its_own pids_of_the_host signals_to_init signals_to_init_by_descriptor traces "
         "reads_memory_of_others raises_priority "
-        "raises_limits becomes_another_user set_user_id_programs",
+        "raises_limits command_lines_tell_nothing becomes_another_user set_user_id_programs",
     ),
     _one("processes", "other_processes", "kills_everything_it_can"),
     _one("processes", "other_processes", "kills_its_group", ("failed", "killed_by_signal"), words="signal 9"),

@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from mecapy_platform.sandbox.bubblewrap.zygote_pool import WarmLimits
 from security.attack_platform import Attacked, Told
 from security.attack_table import Table
 
@@ -30,6 +31,7 @@ LOOKS = [
     )
 ]
 ROUNDS = 3
+SLOTS = WarmLimits().slots
 
 
 @pytest.mark.parametrize("is_rival", [False, True], ids=["of-one-function", "of-two-companies"])
@@ -68,6 +70,18 @@ def test_the_second_task_finds_nothing_of_the_first(
         assert left.end == ("completed", ""), (left.sentence, left.log)
         for look in LOOKS if round_number == 0 else LOOKS[:1]:
             _finds_nothing(under_attack.run("one", look, client=second), look, table)
+
+
+@pytest.mark.parametrize(("leaves", "looks"), [("leave_a_result", "result_and_names"), ("leave_sockets", "sockets")])
+def test_a_task_finds_no_result_name_or_socket_of_those_before_it(
+    under_attack: Attacked, table: Table, leaves: str, looks: str
+) -> None:
+    """As many before it as a warm sandbox has slots, and more: whichever it runs in has served one of them."""
+    for _ in range(SLOTS + 1):
+        left = under_attack.run("one", f"residue:{leaves}")
+        assert left.end == ("completed", ""), (left.sentence, left.log)
+    for _ in range(ROUNDS):
+        _finds_nothing(under_attack.run("one", f"residue:{looks}"), f"residue:{looks}", table)
 
 
 def _finds_nothing(told: Told, look: str, table: Table) -> None:

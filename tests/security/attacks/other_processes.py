@@ -5,6 +5,7 @@ import ctypes
 import os
 import resource
 import signal
+import sys
 
 from calls import call, libc
 from report import Report, pause
@@ -147,3 +148,12 @@ def kills_its_group(report: Report) -> None:
 def _write(path: str, text: str) -> int:
     with open(path, "w") as file:
         return file.write(text)
+
+
+def command_lines_tell_nothing(report: Report) -> None:
+    """What the first process was started with would say what else is run here, and by which rules."""
+    for pid in (name for name in os.listdir("/proc") if name.isdigit()):
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            words = file.read().replace(b"\0", b" ").decode("utf-8", "replace").strip()
+        report.holds(f"command line of {pid}", words in {"", "mecapy"}, words or "empty")
+    report.holds("sys.orig_argv", not any("{" in word for word in sys.orig_argv), sys.orig_argv)

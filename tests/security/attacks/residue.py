@@ -16,13 +16,16 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 from calls import call, libc
 from report import Report, pause
 
 MARK = "mecapy_left_by_another"
+FIRST, SECOND = "told_by_an", "other_call"  # together they are in a task's result and names, and nowhere else
 KEY = 0x4D454342
+PORT = 45_455
 FOLDERS = (
     "/tmp",
     "/dev/shm",
@@ -106,6 +109,62 @@ def fill_memory(report: Report) -> None:
     """Leave a recognisable pattern in memory that is given back."""
     held = [bytearray(MARK.encode() * 60_000) for _ in range(20)]
     report.note("a pattern in 25 MiB", len(held).__str__())
+
+
+def leave_a_result(report: Report) -> None:
+    """A result that our own processes read, and names that they look through."""
+    for folder in ("files", "artifacts"):
+        for number in range(20):
+            Path(f"/workspace/out/{folder}", f"{FIRST}{SECOND}-{number}").write_text("left")
+    for number in range(30):
+        report.note(f"result {number}", (FIRST + SECOND) * 12)
+
+
+def result_and_names(report: Report) -> None:
+    """Searched for by its halves, so that the search itself leaves no mark."""
+    first, second = FIRST.encode(), SECOND.encode()
+    found = sum(part.startswith(second) for content in _own_memory() for part in content.split(first)[1:])
+    report.holds("result and names of another task", found == 0, f"{found} times")
+
+
+def leave_sockets(report: Report) -> None:
+    """A connection that waits for its time, datagrams, and what found no route."""
+    with socket.create_server(("127.0.0.1", PORT)) as listener, socket.create_connection(("127.0.0.1", PORT)) as ours:
+        theirs, _address = listener.accept()
+        ours.sendall(b"x" * 1000)
+        report.note("tcp", f"{len(theirs.recv(1000))} bytes through its own loopback")
+        ours.close()
+        theirs.close()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        for address in (("127.0.0.1", PORT), ("198.51.100.1", 53)):
+            with contextlib.suppress(OSError):
+                one.sendto(b"x", address)
+
+
+def sockets(report: Report) -> None:
+    for name in ("tcp", "tcp6", "udp", "udp6"):
+        with contextlib.suppress(FileNotFoundError):
+            lines = Path("/proc/net", name).read_text().splitlines()[1:]
+            report.holds(f"/proc/net/{name}", not lines, lines or "empty")
+    counted = _counters()
+    for name in ("Tcp ActiveOpens", "Tcp InSegs", "Udp InDatagrams", "Udp OutDatagrams", "Ip OutNoRoutes", "Icmp InMsgs"):
+        report.holds(name, counted[name] == "0", counted[name])
+    moved = [
+        words
+        for line in Path("/proc/net/dev").read_text().splitlines()[2:]
+        if (words := line.split()) and words[0] == "lo:" and set(words[1:]) != {"0"}
+    ]
+    report.holds("packets of the loopback", not moved, moved or "none")
+
+
+def _counters() -> dict[str, str]:
+    """Of /proc/net/snmp: a line of names, then one of values."""
+    lines = [line.split() for line in Path("/proc/net/snmp").read_text().splitlines()]
+    return {
+        f"{names[0][:-1]} {name}": value
+        for names, values in zip(lines[::2], lines[1::2], strict=True)
+        for name, value in zip(names[1:], values[1:], strict=True)
+    }
 
 
 def files(report: Report) -> None:
@@ -193,17 +252,21 @@ def kernel_objects(report: Report) -> None:
 def memory(report: Report) -> None:
     """Fresh memory is zero, wherever it comes from."""
     pattern = MARK.encode() * 2
+    found = sum(content.count(pattern) for content in _own_memory())
+    report.holds("the pattern of another task in memory", found <= 1, f"{found} times, its own constant included")
+
+
+def _own_memory() -> Iterator[bytes]:
+    """What this process can write, piece by piece."""
     with open("/proc/self/maps") as file:
         ranges = [line.split()[:2] for line in file]
-    found = 0
     with open("/proc/self/mem", "rb", buffering=0) as source:
         for span, mode in ranges:
             start, end = (int(one, 16) for one in span.split("-"))
             if mode.startswith("rw") and end - start < 64 << 20:
                 with contextlib.suppress(OSError, ValueError, OverflowError):
                     source.seek(start)
-                    found += source.read(end - start).count(pattern)
-    report.holds("the pattern of another task in memory", found <= 1, f"{found} times, its own constant included")
+                    yield source.read(end - start) or b""
 
 
 def random_state(report: Report) -> None:

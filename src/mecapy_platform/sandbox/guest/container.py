@@ -289,7 +289,7 @@ def main() -> NoReturn:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     log = os.memfd_create("log")
     link = Link(os.open(OUT, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), log)
-    order = quickjson.loads(sys.argv[1])
+    order = quickjson.loads(confine.take_arguments())
     watch = ContainerRun(order, link, log)
     if not order["wait"]:
         watch.start(confine)

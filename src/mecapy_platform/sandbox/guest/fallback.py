@@ -36,9 +36,11 @@ AT_FIRST = (
 )
 FOLDERS = ("in", "in/files", "out", "out/files", "out/artifacts", "scratch", "tmp", "shm")
 SHOWN = (("out", "/workspace/out"), ("scratch", "/workspace/scratch"), ("tmp", "/tmp"), ("shm", "/dev/shm"))  # noqa: S108 - inside
+COUNTERS = ("/proc/self/net/dev", "/proc/self/net/snmp", "/proc/self/net/snmp6")
 COVERS = "/etc/covers"  # what is read instead of counters of the whole machine
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_untouched = 0  # what the counters of this slot's network said when it was new
 
 
 class _Program(ctypes.Structure):
@@ -47,19 +49,42 @@ class _Program(ctypes.Structure):
 
 def become_stem() -> None:
     """See native.become_stem."""
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    fresh_network()
+    _prctl(PR_CAP_AMBIENT, 4)
+    _keep_capabilities(1 << CAP_SYS_ADMIN | 1 << CAP_SETPCAP | 1 << CAP_NET_ADMIN)
+
+
+def fresh_network() -> None:
+    """A network of its own with its loopback up."""
     import fcntl
     import socket
     import struct
 
-    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    global _untouched
     _call("unshare", _libc.unshare(CLONE_NEWNET))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         answer = fcntl.ioctl(probe, SIOCGIFFLAGS, struct.pack("16sh14x", b"lo", 0))
         flags = struct.unpack("16sh14x", answer)[1] | IFF_UP
         fcntl.ioctl(probe, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags))
-    _prctl(PR_CAP_AMBIENT, 4)
-    _prctl(PR_CAPBSET_DROP, CAP_NET_ADMIN)
-    _keep_capabilities(1 << CAP_SYS_ADMIN | 1 << CAP_SETPCAP)
+    _untouched = _counters()
+
+
+def renew_used_network() -> None:
+    """In the stem, between two calls: see csource/network.c."""
+    if _counters() != _untouched:
+        fresh_network()
+
+
+def _counters() -> int:
+    found = 0
+    for name in COUNTERS:
+        try:
+            with open(name) as file:
+                found = hash((found, file.read()))
+        except FileNotFoundError:
+            continue  # a kernel without IPv6 counts nothing of it
+    return found
 
 
 def begin() -> tuple[int, int]:
@@ -104,8 +129,8 @@ def seal(options: bytes, package: bytes, rules: FileRules, program: bytes, first
     os.chdir("/workspace/scratch")
     if rules[0] and not confine.restrict():
         raise OSError("landlock: the kernel has it, but it could not be set")
-    _prctl(PR_CAPBSET_DROP, CAP_SYS_ADMIN)
-    _prctl(PR_CAPBSET_DROP, CAP_SETPCAP)
+    for capability in (CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_SETPCAP):  # the last one allows the others
+        _prctl(PR_CAPBSET_DROP, capability)
     _keep_capabilities(0)
     os.closerange(first_closed, 4096)
     _prctl(PR_SET_NO_NEW_PRIVS, 1)

@@ -24,17 +24,18 @@ def main() -> None:
     from _mecapy_guest import confine
 
     confine.hide_from_children()
+    order = confine.take_arguments()
     wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     child = os.fork()
     if child == 0:
-        _be_the_user(confine)
+        _be_the_user(confine, order)
     os.closerange(0, 3)  # the user's output ends with the user's processes
     _watch(child, wake_read)
 
 
-def _be_the_user(confine: ModuleType) -> NoReturn:
+def _be_the_user(confine: ModuleType, order: str) -> NoReturn:
     """Never returns: becomes the process that runs the handler, with nothing of ours open."""
     code = 1
     try:
@@ -47,7 +48,7 @@ def _be_the_user(confine: ModuleType) -> NoReturn:
 
         sys.modules["__main__"] = type(sys)("__main__")  # what `multiprocessing` would start again in its children
 
-        code = runner.main(sys.argv[1])
+        code = runner.main(order)
     finally:
         os._exit(code)
 

@@ -45,7 +45,7 @@ IS_NATIVE = _library is not None
 
 
 def become_stem() -> None:
-    """Give this process a network of its own and leave it the two capabilities that a call's mounts need."""
+    """Give this process a network of its own and leave it what a call's mounts and the next network need."""
     if _library is None:
         from _mecapy_guest import fallback
 

@@ -69,6 +69,7 @@ def serve_slot(descriptor: int) -> bool:
         end = finish(worker, watch)
         if goes_on:
             channel.send(quickjson.dumps({"ended": end, "serial": serial, "is_all": False}).encode())
+            fallback.renew_used_network()
     return False
 
 
@@ -149,7 +150,7 @@ def finish(worker: CallProcess, watch: CallRequests) -> dict[str, object]:
     _pid, status, used = os.wait4(worker.pid, 0)
     _init, _status, by_init = os.wait4(worker.init, 0)
     wall_seconds = time.monotonic() - watch.started_at
-    readable.open_to_reader(worker.top)
+    _open_to_reader(worker.top)
     worker.forget()
     code = os.waitstatus_to_exitcode(status)
     return {
@@ -161,6 +162,17 @@ def finish(worker: CallProcess, watch: CallRequests) -> dict[str, object]:
         "cpu_seconds": used.ru_utime + used.ru_stime + by_init.ru_utime + by_init.ru_stime,
         "peak_bytes": max(used.ru_maxrss, by_init.ru_maxrss) * 1024,
     }
+
+
+def _open_to_reader(top: int) -> None:
+    """In a child that is thrown away: the next call is a fork of this process, and must not find the names."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            readable.open_to_reader(top)
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
 
 
 def _obey(words: list[bytes], worker: CallProcess, watch: CallRequests, serial: int) -> bool:

@@ -31,7 +31,7 @@ def main() -> NoReturn:
     from _mecapy_guest import call, confine, native, preload, quickjson
 
     confine.hide_from_children()
-    order = quickjson.loads(sys.argv[1])
+    order = quickjson.loads(confine.take_arguments())
     libraries, adaptations = preload.preload(order["libraries"])
     setup = call.Setup(confine.file_rules(), bytes.fromhex(order["filter"]), adaptations, has_site=order["site"])
     control = socket.socket(fileno=CONTROL_FD)

@@ -5,14 +5,11 @@
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
-#include <net/if.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
@@ -39,22 +36,16 @@ static int set_capabilities(uint32_t kept)
 	return (int)syscall(SYS_capset, &header, data);
 }
 
-/* In a stem, once: a network of its own with its loopback up, then nothing left that could change it. */
+/* In a stem, once: a network of its own. It keeps what a call's mounts and a new network need; each call gives all of that up. */
 VISIBLE int mecapy_become_stem(void)
 {
-	struct ifreq loopback = {.ifr_name = "lo"};
-	int probe;
+	int answer;
 
 	TRY("parent death", prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0));
-	TRY("unshare(net)", unshare(CLONE_NEWNET));
-	TRY("socket", probe = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-	TRY("loopback", ioctl(probe, SIOCGIFFLAGS, &loopback));
-	loopback.ifr_flags |= IFF_UP;
-	TRY("loopback", ioctl(probe, SIOCSIFFLAGS, &loopback));
-	close(probe);
+	if ((answer = fresh_network()) < 0)
+		return answer;
 	TRY("capabilities(ambient)", prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0));
-	TRY("capabilities(bounding)", prctl(PR_CAPBSET_DROP, CAP_NET_ADMIN, 0, 0, 0));
-	TRY("capabilities(set)", set_capabilities(1U << CAP_SYS_ADMIN | 1U << CAP_SETPCAP));
+	TRY("capabilities(set)", set_capabilities(1U << CAP_SYS_ADMIN | 1U << CAP_SETPCAP | 1U << CAP_NET_ADMIN));
 	return 0;
 }
 
@@ -166,6 +157,7 @@ static int restrict_files(uint64_t files, uint64_t read, uint64_t write, uint64_
 
 static int drop_capabilities(void)
 {
+	TRY("capabilities(bounding)", prctl(PR_CAPBSET_DROP, CAP_NET_ADMIN, 0, 0, 0));
 	TRY("capabilities(bounding)", prctl(PR_CAPBSET_DROP, CAP_SYS_ADMIN, 0, 0, 0));
 	TRY("capabilities(bounding)", prctl(PR_CAPBSET_DROP, CAP_SETPCAP, 0, 0, 0));
 	TRY("capabilities(set)", set_capabilities(0));

@@ -22,3 +22,5 @@ enum { ORDER_FD = 3, DATA_FD = 4, FIRST_FREE_FD = 5 };
 
 int enter_workspace(void);
 void copy_known_pages(void);
+int fresh_network(void);
+int renew_used_network(void);

@@ -33,6 +33,7 @@
 #define MAX_DESCRIPTORS 4
 #define HEAD_BYTES 512
 #define RESULT_BYTES 16384
+#define NAMES_BYTES 4096
 
 struct worker {
 	pid_t pid, init;
@@ -277,44 +278,62 @@ static int follow(int channel, const struct worker *worker, struct watch *watch)
 	}
 }
 
+struct entry { /* as the kernel writes it */
+	uint64_t inode, offset;
+	unsigned short bytes;
+	unsigned char kind;
+	char name[];
+};
+
 /* A name that every call leaves: what a reader would find is known without looking. */
-static int is_usual(const char *folder, const struct dirent *entry)
+static int is_usual(const char *folder, const struct entry *entry)
 {
 	if (strcmp(folder, "out") == 0)
-		return entry->d_type == DT_DIR ? strcmp(entry->d_name, "files") == 0 || strcmp(entry->d_name, "artifacts") == 0
-					       : strcmp(entry->d_name, "data.json") == 0;
-	return strcmp(folder, "files") == 0 && entry->d_type == DT_REG && strcmp(entry->d_name, "list.json") == 0;
+		return entry->kind == DT_DIR ? strcmp(entry->name, "files") == 0 || strcmp(entry->name, "artifacts") == 0
+					     : strcmp(entry->name, "data.json") == 0;
+	return strcmp(folder, "files") == 0 && entry->kind == DT_REG && strcmp(entry->name, "list.json") == 0;
 }
 
-/* Make what a run left readable to the worker's reader, following no link. Gives how many entries are not the usual ones. */
+static unsigned open_folder(int parent, const char *name, int depth);
+
+/* One entry of a folder: readable from now on, with all below it. Gives how many entries are not the usual ones. */
+static unsigned open_entry(int folder, const char *folder_name, const struct entry *entry, int depth)
+{
+	struct stat seen;
+	unsigned unusual = 0;
+
+	if (strcmp(entry->name, ".") == 0 || strcmp(entry->name, "..") == 0)
+		return 0;
+	if (depth > 1 || !is_usual(folder_name, entry))
+		unusual++;
+	if (entry->kind == DT_DIR && depth < MAX_DEPTH)
+		unusual += open_folder(folder, entry->name, depth + 1);
+	else if (entry->kind == DT_REG && fstatat(folder, entry->name, &seen, AT_SYMLINK_NOFOLLOW) == 0 && (seen.st_mode & 0444) != 0444)
+		fchmodat(folder, entry->name, 0644, 0);
+	return unusual;
+}
+
+/* Make what a run left readable to the worker's reader, following no link. Names are read into memory of ours and wiped there: the next
+ * call of this slot is a fork of this process. Gives how many entries are not the usual ones. */
 static unsigned open_folder(int parent, const char *name, int depth)
 {
+	static char names[MAX_DEPTH + 1][NAMES_BYTES] __attribute__((aligned(8)));
+	char *mine = names[depth];
 	int folder;
 	unsigned unusual = 0;
-	DIR *entries;
-	struct dirent *entry;
-	struct stat seen;
+	long size, most = 0;
 
 	fchmodat(parent, name, 0755, 0);
 	folder = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (folder < 0)
 		return 1;
-	entries = fdopendir(folder);
-	while (entries != NULL && (entry = readdir(entries)) != NULL) {
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-			continue;
-		if (depth > 1 || !is_usual(name, entry))
-			unusual++;
-		if (entry->d_type == DT_DIR && depth < MAX_DEPTH)
-			unusual += open_folder(folder, entry->d_name, depth + 1);
-		else if (entry->d_type == DT_REG && fstatat(folder, entry->d_name, &seen, AT_SYMLINK_NOFOLLOW) == 0 &&
-			 (seen.st_mode & 0444) != 0444)
-			fchmodat(folder, entry->d_name, 0644, 0);
+	while ((size = syscall(SYS_getdents64, folder, mine, NAMES_BYTES)) > 0) {
+		for (long at = 0; at < size; at += ((const struct entry *)(mine + at))->bytes)
+			unusual += open_entry(folder, name, (const struct entry *)(mine + at), depth);
+		most = size > most ? size : most;
 	}
-	if (entries != NULL)
-		closedir(entries);
-	else
-		close(folder);
+	explicit_bzero(mine, (size_t)most);
+	close(folder);
 	return unusual;
 }
 
@@ -339,40 +358,59 @@ static double cpu_seconds(const struct rusage *used)
 	return (double)(used->ru_utime.tv_sec + used->ru_stime.tv_sec) + (double)(used->ru_utime.tv_usec + used->ru_stime.tv_usec) / 1e6;
 }
 
-/* Kill what is left, wait for all of it, make the outputs readable, say how it ended: a line of JSON, and behind it a small result that
- * is all the call left. */
-static int finish(int channel, struct worker *worker, const struct watch *watch, int is_heard)
-{
-	static char text[HEAD_BYTES + RESULT_BYTES];
-	char detail[96] = "", code[16] = "null", number[16] = "null";
-	struct rusage used, by_init;
-	int status, head;
-	ssize_t result = -1;
+struct end {
+	int status;
+	double cpu_seconds;
+	long peak_bytes;
+};
 
-	kill(worker->init, SIGKILL);
-	TRY("wait(worker)", wait4(worker->pid, &status, 0, &used));
-	TRY("wait(init)", wait4(worker->init, NULL, 0, &by_init)); /* comes back when the namespace is empty */
-	if (open_folder(worker->top, "out", 0) == 0)
-		result = read_result(worker->top, text + HEAD_BYTES, RESULT_BYTES);
-	close(worker->top);
-	close(worker->pidfd);
-	if (!is_heard)
-		return 0;
-	if (WIFEXITED(status))
-		snprintf(code, sizeof code, "%d", WEXITSTATUS(status));
+/* Say how a call ended: a line of JSON, and behind it a small result that is all the call left, which lies in `text` behind the room for
+ * that line. */
+static int tell_end(int channel, const struct worker *worker, const struct watch *watch, const struct end *end, char *text, ssize_t result)
+{
+	char detail[96] = "", code[16] = "null", number[16] = "null";
+	int head;
+
+	if (WIFEXITED(end->status))
+		snprintf(code, sizeof code, "%d", WEXITSTATUS(end->status));
 	else
-		snprintf(number, sizeof number, "%d", WTERMSIG(status));
+		snprintf(number, sizeof number, "%d", WTERMSIG(end->status));
 	if (strcmp(watch->reason, "timeout") == 0)
 		snprintf(detail, sizeof detail, "time limit of %g s reached", watch->limit_seconds);
 	head = snprintf(text, HEAD_BYTES,
 			"{\"ended\": {\"reason\": \"%s\", \"detail\": \"%s\", \"exit_code\": %s, \"signal\": %s, \"wall_seconds\": %.6f, "
 			"\"cpu_seconds\": %.6f, \"peak_bytes\": %ld}, \"serial\": %u, \"is_all\": %s}\n",
-			watch->reason, detail, code, number, now() - watch->started_at, cpu_seconds(&used) + cpu_seconds(&by_init),
-			used.ru_maxrss * 1024, worker->serial, result < 0 ? "false" : "true");
+			watch->reason, detail, code, number, now() - watch->started_at, end->cpu_seconds, end->peak_bytes, worker->serial,
+			result < 0 ? "false" : "true");
 	if (result > 0)
 		memmove(text + head, text + HEAD_BYTES, (size_t)result);
 	TRY("send", send(channel, text, (size_t)head + (result > 0 ? (size_t)result : 0), MSG_NOSIGNAL));
 	return 0;
+}
+
+/* Kill what is left, wait for all of it, make the outputs readable, say how it ended. Nothing of the call stays here: the next one is a
+ * fork of this process. */
+static int finish(int channel, struct worker *worker, const struct watch *watch, int is_heard)
+{
+	static char text[HEAD_BYTES + RESULT_BYTES];
+	struct rusage used, by_init;
+	struct end end;
+	int answer = 0;
+	ssize_t result = -1;
+
+	kill(worker->init, SIGKILL);
+	TRY("wait(worker)", wait4(worker->pid, &end.status, 0, &used));
+	TRY("wait(init)", wait4(worker->init, NULL, 0, &by_init)); /* comes back when the namespace is empty */
+	if (open_folder(worker->top, "out", 0) == 0)
+		result = read_result(worker->top, text + HEAD_BYTES, RESULT_BYTES);
+	close(worker->top);
+	close(worker->pidfd);
+	end.cpu_seconds = cpu_seconds(&used) + cpu_seconds(&by_init);
+	end.peak_bytes = used.ru_maxrss * 1024;
+	if (is_heard)
+		answer = tell_end(channel, worker, watch, &end, text, result);
+	explicit_bzero(text, HEAD_BYTES + (result > 0 ? (size_t)result : 0));
+	return answer;
 }
 
 /* Serve a slot until its channel has no other end: then 1. Returns 0 in every worker that it forks, ready to take its order. */
@@ -392,6 +430,8 @@ VISIBLE int mecapy_serve_slot(int channel)
 		watch.started_at = now();
 		goes_on = follow(channel, &worker, &watch);
 		answer = finish(channel, &worker, &watch, goes_on);
+		if (answer >= 0 && goes_on)
+			answer = renew_used_network();
 		if (answer < 0)
 			return answer;
 	}
