@@ -18,13 +18,13 @@ from pathlib import Path
 import pytest
 
 from integration.sandbox_contract import PACKAGE, Bench, ConfinementContract, SandboxContract, follow
-from integration.test_sandbox_warm import WarmAlone
 from mecapy_platform.sandbox.base import EndReason, Sandbox
 from mecapy_platform.sandbox.bubblewrap.backend import BubblewrapSandbox
 from mecapy_platform.sandbox.bubblewrap.local_spawner import LocalSpawner
 from mecapy_platform.sandbox.bubblewrap.warm_run import WarmRun
 from mecapy_platform.sandbox.bubblewrap.zygote_pool import WarmLimits
 from mecapy_platform.sandbox.registry import make_sandbox
+from support.backends.warm_alone import WarmAlone
 
 MACHINE = Path(__file__).parents[1] / "support" / "backends" / "degraded_machine.py"
 MECAPY = Path(sys.executable).with_name("mecapy")

@@ -147,7 +147,14 @@ def sockets(report: Report) -> None:
             lines = Path("/proc/net", name).read_text().splitlines()[1:]
             report.holds(f"/proc/net/{name}", not lines, lines or "empty")
     counted = _counters()
-    for name in ("Tcp ActiveOpens", "Tcp InSegs", "Udp InDatagrams", "Udp OutDatagrams", "Ip OutNoRoutes", "Icmp InMsgs"):
+    for name in (
+        "Tcp ActiveOpens",
+        "Tcp InSegs",
+        "Udp InDatagrams",
+        "Udp OutDatagrams",
+        "Ip OutNoRoutes",
+        "Icmp InMsgs",
+    ):
         report.holds(name, counted[name] == "0", counted[name])
     moved = [
         words

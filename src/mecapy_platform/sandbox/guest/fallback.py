@@ -40,7 +40,12 @@ COUNTERS = ("/proc/self/net/dev", "/proc/self/net/snmp", "/proc/self/net/snmp6")
 COVERS = "/etc/covers"  # what is read instead of counters of the whole machine
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_untouched = 0  # what the counters of this slot's network said when it was new
+
+
+class _Network:
+    """Of this slot: what its counters said when it was new."""
+
+    untouched = 0
 
 
 class _Program(ctypes.Structure):
@@ -61,18 +66,17 @@ def fresh_network() -> None:
     import socket
     import struct
 
-    global _untouched
     _call("unshare", _libc.unshare(CLONE_NEWNET))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         answer = fcntl.ioctl(probe, SIOCGIFFLAGS, struct.pack("16sh14x", b"lo", 0))
         flags = struct.unpack("16sh14x", answer)[1] | IFF_UP
         fcntl.ioctl(probe, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags))
-    _untouched = _counters()
+    _Network.untouched = _counters()
 
 
 def renew_used_network() -> None:
     """In the stem, between two calls: see csource/network.c."""
-    if _counters() != _untouched:
+    if _counters() != _Network.untouched:
         fresh_network()
 
 
