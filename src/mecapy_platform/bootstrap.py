@@ -39,6 +39,7 @@ from mecapy_platform.worker import main as worker_main
 from mecapy_platform.worker.adopter import process_name
 from mecapy_platform.worker.context import WorkerContext
 from mecapy_platform.worker.fault_points import make_probe
+from mecapy_platform.worker.fetch_process import FetchLimits
 from mecapy_platform.worker.fetcher import make_fetcher
 from mecapy_platform.worker.work_folder import WorkFolder, remove_leftovers
 
@@ -144,7 +145,10 @@ def make_worker_context(settings: Settings, lanes: Sequence[Lane]) -> WorkerCont
         cache_dir=cache,
         interpreters=interpreters.find(),
         fetcher=make_fetcher(
-            cache / "uv", settings.package_index_url, settings.build_timeout_seconds, programs.bwrap()
+            cache / "uv",
+            settings.package_index_url,
+            FetchLimits(settings.build_timeout_seconds, settings.environment_bytes),
+            programs.bwrap(),
         ),
         probe=make_probe(settings.fault_probe),
     )

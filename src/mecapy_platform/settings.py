@@ -108,6 +108,7 @@ class Settings(BaseSettings):
     package_index_url: str = "https://" + ".".join(("pypi", "org")) + "/simple"  # noqa: FLY002 - no file of the project names a registry's host
     allow_newer_python: bool = False
     build_timeout_seconds: float = 900.0
+    environment_bytes: int = 8192 * MIB
     build_attempts: int = 3
     organization_max_builds: int = 2  # under way at once; other organizations' builds are not held up by it
 

@@ -1,17 +1,22 @@
 """Fetching requirements: from the package index alone, wheels alone, whatever the package asks for."""
 
+import json
+import os
 import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from mecapy_platform.core.errors import InvalidInputError
+from mecapy_platform.core.errors import ConfigurationError, InvalidInputError, UnavailableError
 from mecapy_platform.embedded import interpreters, programs
 from mecapy_platform.settings import Settings
 from mecapy_platform.worker import index_forward
+from mecapy_platform.worker.fetch_process import FetchLimits
 from mecapy_platform.worker.fetcher import Fetcher, make_fetcher
 from mecapy_platform.worker.index_proxy import IndexProxy
 from mecapy_platform.worker.interpreters import choose
@@ -27,12 +32,15 @@ def place() -> Iterator[Path]:
         yield Path(folder)
 
 
+LIMITS = FetchLimits(120, 1 << 30, may_be_root=True)
+
+
 @pytest.fixture
 def fetcher(place: Path) -> Fetcher:
-    made = make_fetcher(place / "cache", Settings().package_index_url, 120, programs.bwrap())
+    made = make_fetcher(place / "cache", Settings().package_index_url, LIMITS, programs.bwrap())
     forward = place / "forward.py"
     shutil.copyfile(index_forward.__file__, forward)
-    return Fetcher(made.uv, made.bwrap, made.cache, made.index_url, made.timeout_seconds, forward)
+    return Fetcher(made.uv, made.bwrap, made.cache, made.index_url, made.limits, forward)
 
 
 def test_a_lock_names_hashes_and_is_installed_to_them(fetcher: Fetcher, place: Path) -> None:
@@ -54,6 +62,66 @@ def test_a_project_that_does_not_exist_is_named(fetcher: Fetcher, place: Path) -
     with pytest.raises(InvalidInputError, match="mecapy-no-such-project-at-all") as raised:
         fetcher.lock(["mecapy-no-such-project-at-all"], next(iter(FOUND.values())), place)
     assert raised.value.code == "requirements_unsolvable"
+
+
+INSIDE = """
+import ctypes, json, os, resource, socket, sys
+libc = ctypes.CDLL(None, use_errno=True)
+answers = {"refused": [], "limits": {}}
+for name, number in (("unshare", 272), ("io_uring_setup", 425), ("ptrace", 101), ("keyctl", 250)):
+    if libc.syscall(number, 0x10000000, 0, 0, 0, 0) != -1:
+        answers["refused"].append(name)
+for name in ("CORE", "DATA", "FSIZE", "NOFILE", "NPROC"):
+    answers["limits"][name] = resource.getrlimit(getattr(resource, "RLIMIT_" + name))[1]
+open("/build/answers.json", "w").write(json.dumps(answers))
+"""
+FILLS = """
+import time
+with open("/build/large", "wb") as file:
+    for _ in range(4096):
+        file.write(bytes(1 << 20))
+        file.flush()
+"""
+HANGS = "import threading; threading.Event().wait()"
+
+
+def with_program(fetcher: Fetcher, place: Path, text: str, **limits: Any) -> Fetcher:
+    """A program of ours in the place of uv: it does what one that was taken over by a wheel would."""
+    program = place / "program"
+    program.write_text(f"#!{next(iter(FOUND.values())).executable}\n{text}")
+    program.chmod(0o755)
+    return replace(fetcher, uv=program, limits=replace(fetcher.limits, **limits))
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="calls by their numbers")
+def test_what_fetches_runs_under_our_filter_and_limits(fetcher: Fetcher, place: Path) -> None:
+    with pytest.raises(FileNotFoundError):  # it writes no lock
+        with_program(fetcher, place, INSIDE).lock(["six"], next(iter(FOUND.values())), place)
+    answers = json.loads((place / "answers.json").read_text())
+    assert answers["refused"] == []
+    limits = answers["limits"]
+    assert limits["CORE"] == 0
+    assert all(0 < limits[name] <= 8 << 30 for name in ("DATA", "FSIZE", "NOFILE", "NPROC"))
+
+
+def test_an_environment_that_grows_too_large_is_the_packages_fault(fetcher: Fetcher, place: Path) -> None:
+    with pytest.raises(InvalidInputError, match="more than 64 MiB") as raised:
+        with_program(fetcher, place, FILLS, environment_bytes=64 << 20).lock(["six"], next(iter(FOUND.values())), place)
+    assert raised.value.code == "environment_too_large"
+
+
+def test_a_fetch_ends_at_its_time(fetcher: Fetcher, place: Path) -> None:
+    with pytest.raises(UnavailableError) as raised:
+        with_program(fetcher, place, HANGS, seconds=0.5).lock(["six"], next(iter(FOUND.values())), place)
+    assert raised.value.code == "build_timeout"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone is refused")
+def test_nothing_is_fetched_as_root(fetcher: Fetcher, place: Path) -> None:
+    refusing = replace(fetcher, limits=replace(fetcher.limits, may_be_root=False))
+    with pytest.raises(ConfigurationError) as raised:
+        refusing.lock(["six"], next(iter(FOUND.values())), place)
+    assert raised.value.code == "fetch_as_root"
 
 
 @pytest.mark.parametrize(

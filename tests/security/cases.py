@@ -44,7 +44,7 @@ SECRETS = _many(
     "sockets_of_the_platform "
     "cloud_metadata memory_of_init kernel_messages kernel_memory names_of_the_host what_mounts_tell "
     "control_groups_tell_nothing "
-    "activity_of_others",
+    "activity_of_others memory_and_uptime_of_the_machine",
 )
 PROCESSES = (
     *_many(
@@ -71,7 +71,8 @@ KERNEL = _many(
     "newest_calls new_namespaces "
     "new_namespaces_by_clone enters_namespaces maps_users calls_of_32_bit calls_of_x32 types_into_terminals "
     "personality "
-    "filters_of_its_own landlock_cannot_be_widened rare_socket_families notices_of_others sockets_with_rare_options",
+    "filters_of_its_own landlock_cannot_be_widened rare_socket_families notices_of_others sockets_with_rare_options "
+    "disks_are_not_flushed",
 )
 NETWORK = _many(
     "network",

@@ -23,6 +23,7 @@ from mecapy_platform.worker.asking import Question, ask_sandbox
 from mecapy_platform.worker.build_package import DESCRIBE_LIMITS
 from mecapy_platform.worker.checks.review import Review, start_audit
 from mecapy_platform.worker.context import WorkerContext
+from mecapy_platform.worker.fetch_process import FetchLimits
 from mecapy_platform.worker.fetcher import make_fetcher
 
 VERSION_ID = "0190f000-0000-7000-8000-000000000001"
@@ -114,7 +115,9 @@ def reviewer(directory: Path, sandbox: Sandbox | None = None, **settings: object
                 work_dir=work,
                 cache_dir=cache,
                 interpreters=found,
-                fetcher=make_fetcher(cache / "uv", chosen.package_index_url, 60, programs.bwrap()),
+                fetcher=make_fetcher(
+                    cache / "uv", chosen.package_index_url, FetchLimits(60, 1 << 30, may_be_root=True), programs.bwrap()
+                ),
             ),
             max(found.values(), key=lambda one: tuple(map(int, one.minor.split(".")))),
         )

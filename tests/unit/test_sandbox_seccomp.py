@@ -11,6 +11,7 @@ from mecapy_platform.sandbox.syscalls.bpf import (
     ALLOW,
     ARCHITECTURES,
     DENY,
+    DONE,
     KILL,
     NO_FAMILY,
     UNKNOWN,
@@ -62,7 +63,9 @@ def verdict(
 @pytest.mark.parametrize("machine", ARCHITECTURES)
 def test_every_number_gets_the_verdict_of_its_table(machine: str) -> None:
     allowed = set(TABLES[machine].values())
-    looked_at = {TABLES[machine][name] for name in ("clone", "socket", "socketpair", "ioctl", "personality")}
+    looked_at = {
+        TABLES[machine][name] for name in ("clone", "socket", "socketpair", "ioctl", "personality", *bpf.FLUSHING)
+    }
     for number in range(max(allowed) + 1):
         if number == ARCHITECTURES[machine].clone3:
             assert verdict(machine, number) == UNKNOWN
@@ -102,6 +105,12 @@ def test_only_local_socket_families_open(machine: str, family: int, answer: int)
     assert (
         verdict(machine, TABLES[machine]["socket"], family | 1 << 32) == answer
     )  # the kernel reads the low half alone
+
+
+@pytest.mark.parametrize("machine", ARCHITECTURES)
+@pytest.mark.parametrize("name", ["sync", "syncfs", "fsync", "fdatasync", "sync_file_range"])
+def test_what_would_flush_a_disk_answers_nought_and_does_nothing(machine: str, name: str) -> None:
+    assert verdict(machine, TABLES[machine][name]) == DONE == 0x00050000  # an error whose number is 0
 
 
 @pytest.mark.parametrize("machine", ARCHITECTURES)

@@ -5,16 +5,16 @@ Only wheels are used, so installing runs no code of others.
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mecapy_platform.core.errors import ConfigurationError, InvalidInputError, UnavailableError
 from mecapy_platform.embedded.interpreters import Interpreter
 from mecapy_platform.worker import index_forward
+from mecapy_platform.worker.fetch_process import FetchLimits, fetch
 from mecapy_platform.worker.index_proxy import IndexProxy, index_hosts
 
 SYSTEM_PATHS = (
@@ -29,7 +29,6 @@ SYSTEM_PATHS = (
     "/etc/ld.so.cache",
 )
 FORWARD = Path(index_forward.__file__).resolve()
-KEPT_OUTPUT = 20_000
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Fetcher:
     bwrap: Path
     cache: Path
     index_url: str
-    timeout_seconds: float
+    limits: FetchLimits
     forward: Path = FORWARD  # runs inside: from the sandbox's loopback to the proxy
 
     def lock(
@@ -101,27 +100,26 @@ class Fetcher:
 
     def _run(self, arguments: list[str], interpreter: Interpreter, directory: Path, seconds: float | None) -> None:
         hosts = index_hosts(self.index_url)
-        seconds = self.timeout_seconds if seconds is None else min(seconds, self.timeout_seconds)
+        seconds = self.limits.seconds if seconds is None else min(seconds, self.limits.seconds)
         self.cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="mecapy-index-") as folder:
             socket_path = Path(folder, "index")
             with IndexProxy(socket_path, hosts):
-                command = self._command(arguments, interpreter, directory, socket_path)
-                try:
-                    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False, env={})
-                except subprocess.TimeoutExpired as error:
-                    raise UnavailableError(
-                        "build_timeout", f"Fetching the requirements took more than {seconds:g} s."
-                    ) from error
-        if done.returncode != 0:
-            said = done.stderr.strip()[-KEPT_OUTPUT:]
-            if "error sending request" in said or "Failed to fetch" in said:
-                raise UnavailableError("index_unreachable", f"The package index could not be read. {said}")
+                done = fetch(
+                    lambda filter_fd: self._command(arguments, interpreter, directory, socket_path, filter_fd),
+                    (directory, self.cache),
+                    replace(self.limits, seconds=seconds),
+                )
+        if done.exit_code != 0:
+            if "error sending request" in done.said or "Failed to fetch" in done.said:
+                raise UnavailableError("index_unreachable", f"The package index could not be read. {done.said}")
             raise InvalidInputError(
-                "requirements_unsolvable", f"The requirements cannot be installed (only wheels are used). {said}"
+                "requirements_unsolvable", f"The requirements cannot be installed (only wheels are used). {done.said}"
             )
 
-    def _command(self, arguments: list[str], interpreter: Interpreter, directory: Path, socket_path: Path) -> list[str]:
+    def _command(
+        self, arguments: list[str], interpreter: Interpreter, directory: Path, socket_path: Path, filter_fd: int
+    ) -> list[str]:
         shown: list[str] = []
         seen = [
             *SYSTEM_PATHS,
@@ -155,6 +153,8 @@ class Fetcher:
                 "--cap-drop",
                 "ALL",
                 "--clearenv",
+                "--seccomp",
+                str(filter_fd),
             ),
             *("--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"),  # noqa: S108 - the sandbox's own
             *shown,  # after the empty /tmp, below which some of it may lie
@@ -174,11 +174,11 @@ class Fetcher:
         ]
 
 
-def make_fetcher(cache: Path, index_url: str, timeout_seconds: float, bwrap: Path) -> Fetcher:
+def make_fetcher(cache: Path, index_url: str, limits: FetchLimits, bwrap: Path) -> Fetcher:
     found = shutil.which("uv") or _beside_python()
     if found is None:
         raise ConfigurationError("uv_missing", "uv is not installed; it comes with mecapy-platform[server].")
-    return Fetcher(Path(found).resolve(), bwrap, cache, index_url, timeout_seconds)
+    return Fetcher(Path(found).resolve(), bwrap, cache, index_url, limits)
 
 
 def _beside_python() -> str | None:

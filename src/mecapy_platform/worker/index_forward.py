@@ -8,10 +8,29 @@ Standard library only; started as a file by an interpreter of the package. Usage
 
 import contextlib
 import os
+import resource
 import socket
 import subprocess
 import sys
 import threading
+
+MOST = {
+    resource.RLIMIT_CORE: 0,
+    resource.RLIMIT_DATA: 4 << 30,
+    resource.RLIMIT_FSIZE: 8 << 30,
+    resource.RLIMIT_NOFILE: 8192,
+    resource.RLIMIT_NPROC: 1024,
+    resource.RLIMIT_MSGQUEUE: 0,
+    resource.RLIMIT_MEMLOCK: 65536,
+}
+
+
+def limit() -> None:
+    """Before anything that comes from the index is read: what may be used of the machine."""
+    for kind, most in MOST.items():
+        _soft, hard = resource.getrlimit(kind)
+        value = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(kind, (value, value))
 
 
 def copy(source: socket.socket, target: socket.socket) -> None:
@@ -37,6 +56,7 @@ def serve(listener: socket.socket, path: str) -> None:
 
 
 def main() -> int:
+    limit()
     listener = socket.create_server(("127.0.0.1", 0))
     threading.Thread(target=serve, args=(listener, sys.argv[1]), daemon=True).start()
     proxy = f"http://127.0.0.1:{listener.getsockname()[1]}"

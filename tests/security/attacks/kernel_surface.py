@@ -11,7 +11,7 @@ import socket
 import struct
 
 from calls import IS_X86, call, libc, raw
-from report import Report
+from report import Report, name_of
 
 NEW_NAMESPACES = {
     "mount": 0x00020000, "cgroup": 0x02000000, "uts": 0x04000000, "ipc": 0x08000000, "user": 0x10000000, "pid": 0x20000000, "net": 0x40000000,
@@ -276,3 +276,20 @@ def sockets_with_rare_options(report: Report) -> None:
         (2, 2, 136),
     ):
         report.refused(f"socket({family}, {kind}, {protocol})", socket.socket, family, kind, protocol)
+
+
+def disks_are_not_flushed(report: Report) -> None:
+    """Of no descriptor at all the kernel would say EBADF: an answer shows that the call never came to it."""
+    call("sync")
+    for name in ("syncfs", "fsync", "fdatasync", "sync_file_range"):
+        try:
+            call(name, -1, 0, 0, 0)
+        except OSError as error:
+            report.note(name, name_of(error), escaped=True)
+        else:
+            report.note(name, "answered, and nothing was done")
+    with open("/tmp/written", "w") as file:
+        file.write("kept")
+        file.flush()
+        os.fsync(file.fileno())
+    report.holds("a file that was synced", open("/tmp/written").read() == "kept", "holds what was written")

@@ -7,7 +7,7 @@ import socket
 import sys
 
 from calls import call
-from report import Report, name_of
+from report import Report, name_of, pause
 
 KNOWN_NAMES = re.compile(
     "PATH|HOME|TMPDIR|LANG|LC_CTYPE|TZ|PWD|HOSTNAME|MECAPY_(CPU_LIMIT|MEM_LIMIT_MB|SCRATCH)|[A-Z]+_NUM_THREADS|CCX_NPROC_[A-Z_]+"
@@ -228,3 +228,21 @@ def activity_of_others(report: Report) -> None:
         numbers = {word for word in re.findall(rb"\b\d{2,}\b", text) if word.strip(b"0")}
         is_quiet = not text.strip() or (path in {"/proc/stat", "/proc/loadavg"} and not numbers - {b"100", b"1024"})
         report.holds(path, is_quiet, "made by us" if text.strip() else "empty")
+
+
+def memory_and_uptime_of_the_machine(report: Report) -> None:
+    """Two looks, between which this task takes memory and time passes: what is free, and how idle the machine was, must not move."""
+    paths = ("/proc/meminfo", "/proc/uptime")
+    before = [_text(path) for path in paths]
+    held = bytearray(os.urandom(1) * (24 << 20))
+    pause(0.1)
+    for path, text in zip(paths, before, strict=True):
+        report.holds(path, _text(path) == text, "still, with " + str(len(text)) + " bytes")
+    held.clear()
+    sizes = dict(re.findall(r"(\w+): +(\d+) kB", _text("/proc/meminfo")))
+    report.holds("memory in use", sizes.get("MemFree") == sizes["MemTotal"], sizes["MemTotal"])
+
+
+def _text(path: str) -> str:
+    with open(path) as file:
+        return file.read()

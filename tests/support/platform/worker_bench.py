@@ -21,6 +21,7 @@ from mecapy_platform.settings import Settings
 from mecapy_platform.storage.filesystem import FilesystemStorage
 from mecapy_platform.worker.bell import QuietBell
 from mecapy_platform.worker.context import WorkerContext
+from mecapy_platform.worker.fetch_process import FetchLimits
 from mecapy_platform.worker.fetcher import make_fetcher
 from mecapy_platform.worker.process import WorkerProcess
 from mecapy_platform.worker.work_folder import WorkFolder
@@ -77,7 +78,12 @@ class WorkerBench:
                 work_dir=work.path,
                 cache_dir=self.folder / "cache",
                 interpreters=interpreters.find(),
-                fetcher=make_fetcher(self.folder / "uv", chosen.package_index_url, 60, programs.bwrap()),
+                fetcher=make_fetcher(
+                    self.folder / "uv",
+                    chosen.package_index_url,
+                    FetchLimits(60, 1 << 30, may_be_root=True),
+                    programs.bwrap(),
+                ),
             )
             context = self.changed(context)
             process = WorkerProcess(context, lanes, bell=lambda _lane: QuietBell(), clear_hint=lambda _lane: None)

@@ -34,8 +34,9 @@ TELLING_FILES = (
         "buddyinfo",
         "pagetypeinfo",
     ),
-    *("locks", "cgroups", "keys", "key-users", "swaps", "partitions", "cmdline"),
+    *("locks", "cgroups", "keys", "key-users", "swaps", "partitions", "cmdline", "uptime"),
 )
+MEMORY_FILE = "meminfo"  # libraries ask it for the size of the machine, which is all that the cover says
 TELLING_FOLDERS = ("pressure",)
 
 
@@ -63,8 +64,28 @@ def write_etc(folder: Path) -> None:
                 (folder / "alternatives" / entry.name).symlink_to(target)
 
 
+def memory_of_the_machine() -> str:
+    """A /proc/meminfo that tells how much memory there is, and nothing of how much of it others use."""
+    total_kb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 10
+    free = {"MemTotal": total_kb, "MemFree": total_kb, "MemAvailable": total_kb}
+    used: tuple[str, ...] = (
+        "Buffers",
+        "Cached",
+        "SwapCached",
+        "Active",
+        "Inactive",
+        "SwapTotal",
+        "SwapFree",
+        "Dirty",
+        "Shmem",
+        "Slab",
+    )
+    used += ("SReclaimable", "SUnreclaim")
+    return "".join(f"{name + ':':15} {size:8} kB\n" for name, size in (free | dict.fromkeys(used, 0)).items())
+
+
 def _covers() -> dict[str, bytes]:
-    """They say nothing, but for the two that libraries count processors by.
+    """They say nothing, but for those that libraries count processors and memory by.
 
     A warm call is covered by all that lies in covers/.
     """
@@ -83,6 +104,8 @@ def _covers() -> dict[str, bytes]:
         **{f"covers/{name}": b"" for name in TELLING_FILES if Path("/proc", name).exists()},
         "covers/stat": ("\n".join(lines) + "\n").encode(),
         "covers/loadavg": b"0.00 0.00 0.00 1/1 1\n",
+        "covers/uptime": b"1.00 1.00\n",
+        f"covers/{MEMORY_FILE}": memory_of_the_machine().encode(),
     }
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mecapy_platform.sandbox.root.etc import TELLING_FILES, TELLING_FOLDERS, USER_ID
+from mecapy_platform.sandbox.root.etc import MEMORY_FILE, TELLING_FILES, TELLING_FOLDERS, USER_ID
 from mecapy_platform.sandbox.root.folders import (
     GUEST_FOLDER,
     LIBRARY_FOLDERS,
@@ -120,7 +120,7 @@ def _ro(source: str, target: str) -> list[str]:
 
 
 def _covers(etc: str) -> list[str]:
-    names = (name for name in (*TELLING_FILES, *TELLING_FOLDERS) if Path("/proc", name).exists())
+    names = (name for name in (*TELLING_FILES, *TELLING_FOLDERS, MEMORY_FILE) if Path("/proc", name).exists())
     return [word for name in names for word in _ro(f"{etc}/covers/{name}", f"/proc/{name}")]
 
 

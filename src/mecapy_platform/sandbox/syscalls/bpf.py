@@ -1,8 +1,8 @@
 """The system call filter of every sandbox: an allow-list, assembled to a BPF program. Standard library only.
 
 The rules: a table of allowed calls; a few are looked at more closely (`clone`, `socket`, `ioctl`, ..). A call that is
-known but not allowed answers EPERM, one that is newer than the table ENOSYS, another architecture's call kills the
-process.
+known but not allowed answers EPERM, one that would flush a disk answers 0 and does nothing, one that is newer than the
+table ENOSYS, another architecture's call kills the process.
 """
 
 import errno
@@ -18,6 +18,7 @@ NUMBER_AT, ARCHITECTURE_AT = 0, 4
 FIRST_ARGUMENT_AT, SECOND_ARGUMENT_AT, THIRD_ARGUMENT_AT = 16, 24, 32  # low halves, little-endian
 ALLOW, KILL = 0x7FFF0000, 0x80000000
 DENY = 0x00050000 | errno.EPERM
+DONE = 0x00050000  # answers 0, and nothing is done
 UNKNOWN = 0x00050000 | errno.ENOSYS
 NO_FAMILY = 0x00050000 | errno.EAFNOSUPPORT
 NO_PROTOCOL = 0x00050000 | errno.EPROTONOSUPPORT
@@ -30,6 +31,13 @@ TELLING_OF_OTHERS = (
     1024,
     1026,
 )  # F_SETLEASE, F_NOTIFY: they tell when another sandbox opens a file that both see, as inotify would
+FLUSHING = (
+    "sync",
+    "syncfs",
+    "fsync",
+    "fdatasync",
+    "sync_file_range",
+)  # all that can be written here is memory; on what else is seen they would flush the host's disks
 TERMINAL_INJECTION = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
 PERSONALITIES = (0, 0x0008, 0x20000, 0x20008, 0xFFFFFFFF)
 
@@ -108,6 +116,7 @@ def _closer_looks() -> dict[str, bytes]:
         "fcntl": _one_of(SECOND_ARGUMENT_AT, TELLING_OF_OTHERS, DENY, ALLOW),
         "ioctl": _one_of(SECOND_ARGUMENT_AT, TERMINAL_INJECTION, DENY, ALLOW),
         "personality": _one_of(FIRST_ARGUMENT_AT, PERSONALITIES, ALLOW, DENY),
+        **{name: _op(RETURN, DONE) for name in FLUSHING},
     }
 
 

@@ -23,13 +23,14 @@ def profile(machine: str) -> dict[str, Any]:
     """Docker's JSON for `machine`. Newer calls than the table's newest answer ENOSYS: runc adds that by itself."""
     allowed = tables.numbers(bpf.ARCHITECTURES[machine].table)
     looked_at = {name: rules for name, rules in _closer_looks().items() if name in allowed}
-    plain = sorted(name for name in allowed if name not in looked_at)
+    plain = sorted(name for name in allowed if name not in looked_at and name not in bpf.FLUSHING)
     return {
         "defaultAction": "SCMP_ACT_ERRNO",
         "architectures": [NAMES[machine]],
         "syscalls": [
             {"names": plain, "action": "SCMP_ACT_ALLOW", "args": []},
             _deny(("clone3",), errno.ENOSYS),  # its arguments lie in memory: glibc falls back to clone
+            _deny(bpf.FLUSHING, 0),  # answers 0, and nothing is done
             *(rule for rules in looked_at.values() for rule in rules),
         ],
     }

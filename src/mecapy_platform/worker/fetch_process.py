@@ -1,0 +1,112 @@
+"""Runs the confined fetch within its limits of time and bytes, under our system call filter and never as root."""
+
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mecapy_platform.core.errors import ConfigurationError, InvalidInputError, UnavailableError
+from mecapy_platform.sandbox.syscalls import bpf
+
+LOOK_SECONDS = 1.0
+KEPT_OUTPUT = 20_000
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class FetchLimits:
+    """`environment_bytes`: of what is installed, and of what one fetch adds to the cache."""
+
+    seconds: float
+    environment_bytes: int
+    may_be_root: bool = False  # in tests alone: nothing stands between the fetch and a host that it leaves
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """How it ended, and the last of what it said."""
+
+    exit_code: int
+    said: str
+
+
+def fetch(compose: Callable[[int], Sequence[str]], folders: Sequence[Path], limits: FetchLimits) -> Fetched:
+    """Run what `compose` gives for the descriptor of our filter; `folders` are those that it writes to.
+
+    Raises
+    ------
+    ConfigurationError
+        The worker is root, and with it the fetch would be.
+    UnavailableError
+        It took longer than it may.
+    InvalidInputError
+        The requirements are larger than an environment may be.
+    """
+    if os.geteuid() == 0 and not limits.may_be_root:
+        raise ConfigurationError(
+            "fetch_as_root",
+            "Requirements are never fetched as root. Start the worker as an ordinary user, as `mecapy up` does.",
+        )
+    before = sum(map(bytes_below, folders))
+    filter_fd = bpf.filter_descriptor(bpf.PROGRAM)
+    with tempfile.TemporaryFile() as said:
+        try:
+            process = subprocess.Popen(
+                compose(filter_fd),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                env={},
+                pass_fds=(filter_fd,),
+            )
+        finally:
+            os.close(filter_fd)
+        with process:
+            try:
+                _watch(process, lambda: sum(map(bytes_below, folders)) - before, limits)
+            finally:
+                process.kill()  # one that has ended is not there any more
+        said.seek(max(0, said.tell() - KEPT_OUTPUT))
+        return Fetched(process.returncode, said.read().decode("utf-8", "replace").strip())
+
+
+def _watch(process: "subprocess.Popen[bytes]", grown: Callable[[], int], limits: FetchLimits) -> None:
+    deadline = time.monotonic() + limits.seconds
+    is_over = False
+    while not is_over:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise UnavailableError(
+                "build_timeout", f"Fetching the requirements took more than {limits.seconds:g} s."
+            ) from None
+        try:
+            process.wait(min(left, LOOK_SECONDS))
+            is_over = True
+        except subprocess.TimeoutExpired:
+            is_over = False
+        if grown() > limits.environment_bytes:
+            raise InvalidInputError(
+                "environment_too_large",
+                f"The requirements take more than {limits.environment_bytes // MIB} MiB. Ask for fewer or smaller "
+                "packages, or let the operator raise MECAPY_ENVIRONMENT_BYTES.",
+            )
+
+
+def bytes_below(folder: Path) -> int:
+    """What the files below a folder take on the disk; those that vanish meanwhile take nothing."""
+    taken = 0
+    pending = [str(folder)]
+    while pending:
+        try:
+            with os.scandir(pending.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(entry.path)
+                    else:
+                        taken += entry.stat(follow_symlinks=False).st_blocks * 512
+        except FileNotFoundError:
+            continue
+    return taken
