@@ -1,8 +1,10 @@
 """The few system calls that Python 3.11 does not offer: namespaces, mounts, prctl."""
 
 import ctypes
+import errno
 import os
 import signal
+import stat
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000
@@ -36,6 +38,31 @@ def mount(source: str, target: str, kind: str, flags: int, options: str = "") ->
         source.encode(), target.encode(), kind.encode() or None, ctypes.c_ulong(flags), options.encode() or None
     )
     _check(answer, f"mount on {target}")
+
+
+def open_real(path: str) -> int:
+    """A descriptor (`O_PATH`) of what lies at exactly this absolute path.
+
+    A path is judged by its text. Whoever may write a folder of it could put a link there afterwards: one is refused here,
+    in any place, and what was opened is used by its descriptor alone.
+    """
+    *folders, last = path.strip("/").split("/")
+    found = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    for name, kind in (*((name, os.O_DIRECTORY) for name in folders), (last or ".", 0)):
+        above = found
+        try:
+            found = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC | kind, dir_fd=above)
+        finally:
+            os.close(above)
+    if stat.S_ISLNK(os.fstat(found).st_mode):
+        os.close(found)
+        raise OSError(errno.ELOOP, f"a symbolic link: {path}")
+    return found
+
+
+def bind(source: int, target: str) -> None:
+    """Show what a descriptor stands for at `target`."""
+    mount(f"/proc/self/fd/{source}", target, "", MS_BIND)
 
 
 def prctl(option: int, value: int) -> None:

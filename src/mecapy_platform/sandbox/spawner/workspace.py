@@ -4,6 +4,7 @@ A sized tmpfs for everything writable, and reachable sources.
 """
 
 import os
+import stat
 from pathlib import Path
 
 from mecapy_platform.sandbox.spawner import system
@@ -52,8 +53,12 @@ class Workspace:
     def show_package(self, path: str, number: int) -> None:
         """Bind a package, read-only, to /packages/<number> of the warm sandbox."""
         target = f"{self.point}/packages/{number}"
-        Path(target).mkdir(mode=0o755)
-        system.mount(path, target, "", system.MS_BIND)
+        source = system.open_real(path)
+        try:
+            Path(target).mkdir(mode=0o755)
+            system.bind(source, target)
+        finally:
+            os.close(source)
         system.mount(
             "none",
             target,
@@ -63,15 +68,15 @@ class Workspace:
 
     def reach(self, path: str) -> str:
         """Bind `path` to a place every user can reach (its parents may be closed to others, as a home is)."""
-        source = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        source = system.open_real(path)
         try:
             target = Path(f"{self.point}/{self._count}")
             self._count += 1
-            if Path(path).is_dir():
+            if stat.S_ISDIR(os.fstat(source).st_mode):
                 target.mkdir()
             else:
                 target.touch()
-            system.mount(f"/proc/self/fd/{source}", str(target), "", system.MS_BIND)
+            system.bind(source, str(target))
         finally:
             os.close(source)
         return str(target)
