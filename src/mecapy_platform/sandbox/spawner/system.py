@@ -43,8 +43,8 @@ def mount(source: str, target: str, kind: str, flags: int, options: str = "") ->
 def open_real(path: str) -> int:
     """A descriptor (`O_PATH`) of what lies at exactly this absolute path.
 
-    A path is judged by its text. Whoever may write a folder of it could put a link there afterwards: one is refused here,
-    in any place, and what was opened is used by its descriptor alone.
+    A path is judged by its text. Whoever may write a folder of it could put a link there afterwards: one is refused
+    here, in any place, and what was opened is used by its descriptor alone.
     """
     *folders, last = path.strip("/").split("/")
     found = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
