@@ -4,12 +4,11 @@ Called by `mecapy up` and `mecapy server ..`.
 """
 
 import logging
-import os
 import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import FrameType
 
 import structlog
@@ -28,9 +27,9 @@ from mecapy_platform.embedded import interpreters, programs
 from mecapy_platform.events.doorbell import Doorbell
 from mecapy_platform.queue.relay import Relay
 from mecapy_platform.queue.sender import HintSender, connect
-from mecapy_platform.sandbox.bubblewrap.zygote_pool import WarmLimits
-from mecapy_platform.sandbox.docker.options import DockerOptions
-from mecapy_platform.sandbox.registry import make_sandbox
+from mecapy_platform.sandbox.backends import BackendKind
+from mecapy_platform.sandbox.registry import DECLARED
+from mecapy_platform.services.backends import chosen, given
 from mecapy_platform.services.checks import effective
 from mecapy_platform.services.claims import Worker
 from mecapy_platform.settings import Settings
@@ -115,18 +114,15 @@ def run_worker(settings: Settings, lanes: Sequence[str]) -> None:
     worker_main.serve(make_worker_context(settings, chosen), chosen)
 
 
-def make_worker_context(settings: Settings, lanes: Sequence[Lane]) -> WorkerContext:
+def make_worker_context(
+    settings: Settings, lanes: Sequence[Lane], kinds: Mapping[str, BackendKind] = DECLARED
+) -> WorkerContext:
+    backends = chosen(settings, kinds)
     effective(settings, {})  # as above
     slots = sum(settings.slots.values())
     node = settings.worker_name or socket.gethostname()
-    names = dict.fromkeys(
-        [*(settings.backend_of(lane) for lane in lanes), *(["docker"] if settings.runs_images else [])]
-    )
-    options = docker_options(settings, node)
-    sandboxes = {
-        name: make_sandbox(name, socket=settings.spawner_socket, warm=warm_limits(settings), docker=options)
-        for name in names
-    }
+    sandboxes = {kind.name: kind.make(given(settings, kind, node)) for kind in backends.used(lanes)}
+    by_lane = {lane: sandboxes[backends.of_lane(lane).name] for lane in lanes}
     cache = settings.data_dir / "cache"
     cache.mkdir(parents=True, exist_ok=True)
     remove_leftovers(settings.data_dir / "work")
@@ -135,12 +131,12 @@ def make_worker_context(settings: Settings, lanes: Sequence[Lane]) -> WorkerCont
         settings=settings,
         database=Database(make_engine(settings.database_worker_url, pool_size=min(slots + 4, 20))),
         storage=make_storage(settings),
-        sandbox=sandboxes[settings.backend_of(lanes[0])],
-        lane_sandboxes={lane: sandboxes[settings.backend_of(lane)] for lane in lanes},
-        containers=(containers := sandboxes.get("docker") if settings.runs_images else None),
+        sandbox=by_lane[lanes[0]],
+        lane_sandboxes={str(lane): sandbox for lane, sandbox in by_lane.items()},
+        containers=(containers := None if backends.images is None else sandboxes[backends.images.name]),
         images=getattr(containers, "images", None),
         send=HintSender(settings.broker_url, hint_seconds=settings.hint_seconds),
-        worker=Worker(node, process_name(node), settings.backend_of(lanes[0])),
+        worker=Worker(node, process_name(node), backends.of_lane(lanes[0]).name),
         work_dir=work.path,
         cache_dir=cache,
         interpreters=interpreters.find(),
@@ -151,33 +147,6 @@ def make_worker_context(settings: Settings, lanes: Sequence[Lane]) -> WorkerCont
             programs.bwrap(),
         ),
         probe=make_probe(settings.fault_probe),
-    )
-
-
-def docker_options(settings: Settings, node: str) -> DockerOptions:
-    return DockerOptions(
-        home=settings.data_dir.resolve() / "docker" / node,
-        host=settings.docker_host,
-        platform=settings.platform_name,
-        node=node,
-        runtime=settings.docker_runtime,
-        first_uid=settings.docker_first_uid,
-        uids=settings.docker_uids,
-        warm=settings.docker_warm,
-        builds_under_default_filter=settings.docker_build_default_filter,
-    )
-
-
-def warm_limits(settings: Settings) -> WarmLimits | None:
-    if settings.warm_sandboxes < 1:
-        return None
-    physical_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
-    return WarmLimits(
-        sandboxes=settings.warm_sandboxes,
-        slots=settings.warm_slots,
-        calls=settings.warm_calls,
-        idle_seconds=settings.warm_idle_seconds,
-        ahead_memory_mb=settings.warm_ahead_memory_mb or physical_mb // 16,
     )
 
 

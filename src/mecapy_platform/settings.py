@@ -1,9 +1,10 @@
 """All settings, read once by bootstrap from MECAPY_* variables. No module reads the environment by itself."""
 
+import os
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1 << 20
@@ -70,19 +71,12 @@ class Settings(BaseSettings):
     slots: dict[str, int] = Field(default_factory=lambda: {"high_priority": 4, "default": 4, "long_running": 4})
     disk_floor_bytes: int = 512 * MIB
     sandbox_backend: str = "bubblewrap"
-    sandbox_backends: dict[str, str] = Field(
-        default_factory=dict
-    )  # lane -> backend, such as {"long_running": "docker"}
-    images_backend: str = ""  # what runs packages that are images: docker, where it is not a lane's backend already
+    sandbox_backends: dict[str, str] = Field(default_factory=dict)  # lane -> backend, where it is not the usual one
+    images_backend: str = ""  # what runs packages that are images; empty: the usual backend, where it can
     platform_name: str = "local"  # marks our containers, so that two platforms on one machine never touch each other's
-    docker_host: str = "unix:///var/run/docker.sock"
-    docker_runtime: str = ""  # empty: the daemon's own; not runsc, see docs/security.md
-    docker_first_uid: int = 1_950_000_000  # each running container has a uid of its own, from here on
-    docker_uids: int = 100_000_000
-    docker_warm: int = 0  # containers started ahead of calls, each for one task; 0: none
-    docker_build_default_filter: bool = (
-        False  # build Dockerfiles also under the daemon's own default system call filter
-    )
+    backend_options: dict[str, dict[str, Any]] = Field(
+        default_factory=dict
+    )  # backend -> its own options, which it reads itself; MECAPY_DOCKER_HOST is `host` of docker
     image_bytes: int = 4096 * MIB  # of one package's image
     warm_sandboxes: int = 8  # kept ready by each worker process; 0: every call starts cold
     warm_slots: int = 10  # calls at once in one of them; more than a lane has, for one that loads ahead takes no call
@@ -112,20 +106,32 @@ class Settings(BaseSettings):
     build_attempts: int = 3
     organization_max_builds: int = 2  # under way at once; other organizations' builds are not held up by it
 
-    def backend_of(self, lane: str) -> str:
-        """The sandbox backend that runs managed Python in a lane."""
-        return self.sandbox_backends.get(lane, self.sandbox_backend)
+    def options_of(self, backend: str) -> dict[str, Any]:
+        """The operator's words for one backend, see its options record."""
+        return self.backend_options.get(backend, {})
 
-    @property
-    def runs_images(self) -> bool:
-        """Every worker can run packages that are images: modes B and C."""
-        return "docker" in {self.images_backend, self.sandbox_backend} and "docker" in self.backends()
+    @model_validator(mode="before")
+    @classmethod
+    def _take_options(cls, values: Any) -> Any:
+        """MECAPY_<BACKEND>_<OPTION> of every backend that is chosen here belongs to that backend."""
+        given = dict(values)
+        names = {given.get("sandbox_backend"), given.get("images_backend"), *_values(given.get("sandbox_backends"))}
+        options = {name: dict(own) for name, own in (given.get("backend_options") or {}).items()}
+        for name in names - {None, ""}:
+            prefix = f"{name}_"
+            variables = {
+                key.lower().removeprefix("mecapy_"): value
+                for key, value in os.environ.items()
+                if key.lower().startswith(f"mecapy_{prefix}")
+            }
+            own = {
+                key.removeprefix(prefix): value
+                for key, value in {**variables, **given}.items()
+                if key.startswith(prefix) and key not in cls.model_fields
+            }
+            options[name] = own | options.get(name, {})
+        return {**given, "backend_options": options}
 
-    def backends(self) -> tuple[str, ...]:
-        """Every backend that this deployment uses, each once."""
-        lanes = ("high_priority", "default", "long_running")
-        return tuple(
-            dict.fromkeys(
-                [*(self.backend_of(lane) for lane in lanes), *([self.images_backend] if self.images_backend else [])]
-            )
-        )
+
+def _values(mapping: Any) -> tuple[Any, ...]:
+    return tuple(mapping.values()) if isinstance(mapping, dict) else ()

@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 
 from mecapy_platform.cli.doctor import doctor
 from mecapy_platform.embedded import interpreters
-from mecapy_platform.embedded.checks import check_sandbox
+from mecapy_platform.embedded.checks import check_sandboxes
 from mecapy_platform.settings import Settings
 from support.backends.docker_daemon import daemon
 
@@ -69,7 +69,7 @@ def test_a_full_disk_fails_and_says_what_to_do(tmp_path: Path, monkeypatch: pyte
 
 
 def test_an_unknown_backend_is_named() -> None:
-    checks = check_sandbox("nonesuch", Settings())
+    checks = check_sandboxes(Settings(sandbox_backend="nonesuch"))
     assert [one.holds for one in checks] == [False]
     assert "nonesuch" in checks[0].detail
 

@@ -23,7 +23,6 @@ from mecapy_platform.sandbox.bubblewrap.backend import BubblewrapSandbox
 from mecapy_platform.sandbox.bubblewrap.local_spawner import LocalSpawner
 from mecapy_platform.sandbox.bubblewrap.warm_run import WarmRun
 from mecapy_platform.sandbox.bubblewrap.zygote_pool import WarmLimits
-from mecapy_platform.sandbox.registry import make_sandbox
 from support.backends.warm_alone import WarmAlone
 
 MACHINE = Path(__file__).parents[1] / "support" / "backends" / "degraded_machine.py"
@@ -70,7 +69,7 @@ def machines(folder: Path) -> Iterator[Callable[[str], Path]]:
 
 @pytest.fixture
 def sandbox(request: pytest.FixtureRequest, machines: Callable[[str], Path]) -> Sandbox:
-    return make_sandbox("bubblewrap", socket=machines(request.param if hasattr(request, "param") else request.cls.lack))
+    return BubblewrapSandbox(machines(request.param if hasattr(request, "param") else request.cls.lack))
 
 
 @pytest.fixture

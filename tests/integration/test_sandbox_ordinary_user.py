@@ -11,8 +11,8 @@ import pytest
 
 from integration.sandbox_contract import PACKAGE, Bench, ConfinementContract, SandboxContract
 from mecapy_platform.sandbox.base import EndReason, Sandbox
+from mecapy_platform.sandbox.bubblewrap.backend import BubblewrapSandbox
 from mecapy_platform.sandbox.bubblewrap.local_spawner import SPAWNER, LocalSpawner
-from mecapy_platform.sandbox.registry import make_sandbox
 
 NOBODY = 65534
 FOUND = [path for minor in (13, 12, 11) if (path := Path(f"/usr/bin/python3.{minor}")).exists()]
@@ -30,7 +30,7 @@ def sandbox() -> Iterator[Sandbox]:
     (folder / "mecapy_platform" / "__init__.py").touch()
     script = folder / "mecapy_platform" / "sandbox" / "spawner"
     spawner = LocalSpawner.start(python=str(FOUND[0]), script=script, bwrap=_copy_bwrap(folder), user=NOBODY)
-    yield make_sandbox("bubblewrap", socket=Path(spawner.address))
+    yield BubblewrapSandbox(Path(spawner.address))
     spawner.stop()
     shutil.rmtree(folder)
 

@@ -1,6 +1,7 @@
 import pytest
 
 from mecapy_platform.embedded.durability import check_durability
+from mecapy_platform.services.backends import chosen
 from mecapy_platform.settings import Settings
 
 
@@ -35,4 +36,4 @@ def test_short_lanes_alone_on_docker_are_not_enough() -> None:
     ],
 )
 def test_images_run_only_where_every_worker_has_docker(settings: Settings, runs: bool) -> None:
-    assert settings.runs_images is runs
+    assert (chosen(settings).images is not None) is runs

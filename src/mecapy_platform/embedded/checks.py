@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from urllib.error import URLError
@@ -19,10 +20,9 @@ from mecapy_platform.embedded import interpreters, programs
 from mecapy_platform.embedded.durability import check_durability
 from mecapy_platform.embedded.layout import Layout
 from mecapy_platform.embedded.lock import holder
+from mecapy_platform.sandbox.backends import BackendKind
 from mecapy_platform.sandbox.base import Check
-from mecapy_platform.sandbox.docker.backend import DockerSandbox
-from mecapy_platform.sandbox.docker.options import DockerOptions
-from mecapy_platform.sandbox.registry import make_sandbox
+from mecapy_platform.services.backends import chosen, given
 from mecapy_platform.settings import Settings
 
 CONTROLLERS = ("memory", "pids", "cpu")
@@ -63,18 +63,22 @@ def check_all(root: Path, settings: Settings) -> list[Check]:
 
 def check_sandboxes(settings: Settings) -> list[Check]:
     """Every backend that this deployment uses, on any lane or for images alone."""
-    return [check for backend in settings.backends() for check in check_sandbox(backend, settings)]
+    try:
+        kinds = chosen(settings).used()
+    except MecapyError as error:
+        return [Check("sandbox", holds=False, detail=error.message)]
+    return [check for kind in kinds for check in check_sandbox(kind, settings)]
 
 
-def check_sandbox(backend: str, settings: Settings) -> list[Check]:
+def check_sandbox(kind: BackendKind, settings: Settings) -> list[Check]:
     """The self-test that a worker runs before it takes work."""
+    backend = kind.name
     try:
         with tempfile.TemporaryDirectory(prefix="mecapy-doctor-") as home:
-            docker = DockerOptions(Path(home), settings.docker_host, "doctor", runtime=settings.docker_runtime)
-            sandbox = make_sandbox(backend, socket=None, docker=docker)
+            told = given(settings, kind, "doctor")
+            sandbox = kind.make(replace(told, home=Path(home), platform="doctor", spawner_socket=None, warm={}))
             found = sandbox.self_test().checks
-            if isinstance(sandbox, DockerSandbox):
-                sandbox.close()  # its containers are removed in the background
+            sandbox.close()  # also what is removed in the background
     except MecapyError as error:
         return [Check(f"sandbox {backend}", holds=False, detail=error.message)]
     tried = [Check(f"sandbox {backend}: {one.name}", one.holds, one.detail, one.required) for one in found]

@@ -25,6 +25,7 @@ from mecapy_platform.embedded.program import LANES, Program, embedded_settings
 from mecapy_platform.embedded.supervisor import Supervisor
 from mecapy_platform.embedded.users import User
 from mecapy_platform.embedded.valkey import Valkey, ValkeyPlace
+from mecapy_platform.services.backends import chosen
 from mecapy_platform.settings import Settings
 
 DEFAULT_PORT = 8000
@@ -170,7 +171,7 @@ class Launcher:
         grace = settings.grace_seconds + DRAIN_EXTRA_SECONDS
         self._start("api", partial(fork, "api", partial(program.run_api, settings, listener)), ((TERM, 10.0),))
         self._start("relay", partial(fork, "relay", partial(program.run_relay, settings), hidden), ((TERM, 10.0),))
-        worker = replace(machine.users.service, groups=docker_groups(settings))
+        worker = replace(machine.users.service, groups=worker_groups(settings))
         for lane in LANES:
             name = f"worker-{lane}"
             self._start(
@@ -235,12 +236,9 @@ class Launcher:
         self._say("stopped")
 
 
-def docker_groups(settings: Settings) -> tuple[int, ...]:
-    """The group that may reach the Docker daemon, for workers alone, and only where a backend of theirs needs it."""
-    path = Path(settings.docker_host.removeprefix("unix://"))
-    if "docker" not in settings.backends() or not path.exists():
-        return ()
-    return (path.stat().st_gid,)
+def worker_groups(settings: Settings) -> tuple[int, ...]:
+    """The groups that may reach what backends need, such as a daemon: for workers alone, and only where one is used."""
+    return tuple(path.stat().st_gid for path in chosen(settings).sockets() if path.exists())
 
 
 def _started(server: Postgres | Valkey) -> Child:

@@ -276,6 +276,13 @@ class Sandbox(Protocol):
         """The run behind a durable reference, or None when it is gone. Its events go on after what was `seen`."""
 
 
+class OwnedSandbox(Sandbox, Protocol):
+    """A backend as whoever made it holds it."""
+
+    def close(self) -> None:
+        """Free what the backend itself holds, such as sandboxes that wait. Durable runs go on."""
+
+
 @runtime_checkable
 class Attended(Protocol):
     """A kind of isolation whose runs are started by another process of the node, and may die with it."""

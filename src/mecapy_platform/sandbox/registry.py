@@ -1,26 +1,9 @@
-"""Name of a backend -> backend."""
+"""Name of a backend -> how it is made. A new one is added here, and nowhere else."""
 
-from pathlib import Path
+from collections.abc import Mapping
 
-from mecapy_platform.core.errors import ConfigurationError
-from mecapy_platform.sandbox.base import Sandbox
-from mecapy_platform.sandbox.bubblewrap.backend import BubblewrapSandbox
-from mecapy_platform.sandbox.bubblewrap.zygote_pool import WarmLimits
-from mecapy_platform.sandbox.docker.backend import DockerSandbox
-from mecapy_platform.sandbox.docker.options import DockerOptions
+from mecapy_platform.sandbox.backends import BackendKind
+from mecapy_platform.sandbox.bubblewrap import declared as bubblewrap
+from mecapy_platform.sandbox.docker import declared as docker
 
-
-def make_sandbox(
-    name: str, *, socket: Path | None = None, warm: WarmLimits | None = None, docker: DockerOptions | None = None
-) -> Sandbox:
-    """Make the backend that the settings name.
-
-    `socket`: of the platform's spawner, None to start one here when needed. `warm`: how many warm sandboxes to keep,
-    None for none.
-    """
-    if name == BubblewrapSandbox.name:
-        return BubblewrapSandbox(socket, warm)
-    if name == DockerSandbox.name:
-        return DockerSandbox(docker or DockerOptions())
-    known = f"{BubblewrapSandbox.name}, {DockerSandbox.name}"
-    raise ConfigurationError("unknown_sandbox", f"There is no sandbox backend {name!r}. Known: {known}.")
+DECLARED: Mapping[str, BackendKind] = {kind.name: kind for kind in (bubblewrap.KIND, docker.KIND)}

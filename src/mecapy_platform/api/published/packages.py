@@ -31,6 +31,7 @@ from mecapy_platform.core.errors import InvalidInputError, MalformedError, TooLa
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.core.manifest import parse_manifest
 from mecapy_platform.core.states import VersionStatus
+from mecapy_platform.services.backends import chosen
 from mecapy_platform.services.packages import deploy, lifecycle, read
 from mecapy_platform.services.packages.deploy import Deployed, NewVersion
 from mecapy_platform.services.packages.read import PackageFilter, PackageView
@@ -181,7 +182,8 @@ async def _deploy(
     tier_cap = await run_in_threadpool(_tier_cap, caller, organization_id, package_id)
     async with caller.context.readers:
         settings = caller.context.settings
-        new = await run_in_threadpool(_read, file, settings.archive_bytes, tier_cap, runs_images=settings.runs_images)
+        runs_images = chosen(settings).images is not None
+        new = await run_in_threadpool(_read, file, settings.archive_bytes, tier_cap, runs_images=runs_images)
     if names is not None:
         new = deploy.narrow_to(new, names)
     return await run_in_threadpool(_store, caller, file, new, organization_id, package_id)

@@ -20,3 +20,15 @@ class DockerOptions:
     uids: int = 100_000_000
     warm: int = 0  # containers started ahead, each for one task; 0: none
     builds_under_default_filter: bool = False  # also where the daemon has no profile of ours for what builds run
+
+
+@dataclass(frozen=True)
+class DockerWords:
+    """What the operator may say: MECAPY_DOCKER_HOST and so on."""
+
+    host: str = "unix:///var/run/docker.sock"
+    runtime: str = ""  # empty: the daemon's own; not runsc, see docs/security.md
+    first_uid: int = 1_950_000_000  # each running container has a uid of its own, from here on
+    uids: int = 100_000_000
+    warm: int = 0  # containers started ahead of calls, each for one task; 0: none
+    build_default_filter: bool = False  # build Dockerfiles also under the daemon's own default system call filter

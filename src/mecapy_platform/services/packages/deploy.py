@@ -14,6 +14,7 @@ from mecapy_platform.core.access import Actor, require_submit
 from mecapy_platform.core.errors import ConflictError, InvalidInputError, NotFoundError, Problem
 from mecapy_platform.core.ids import new_id
 from mecapy_platform.core.manifest import Manifest, RuntimeKind
+from mecapy_platform.core.placement import IMAGE
 from mecapy_platform.core.semver import SemVer
 from mecapy_platform.core.states import VersionStatus
 from mecapy_platform.db.tables import Event, Function, Organization, Package, PackageVersion
@@ -21,7 +22,6 @@ from mecapy_platform.services.packages.lifecycle import check_visibility
 from mecapy_platform.services.packages.read import find, require_owner
 from mecapy_platform.storage import keys
 
-CONTAINERS = "docker"  # named among a node's tools
 LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 
 
@@ -109,7 +109,7 @@ def from_manifest(manifest: Manifest, archive_sha256: str, *, runs_images: bool 
 
 def _needing_containers(options: Mapping[str, Any]) -> Mapping[str, Any]:
     """A task of an image goes only to platforms where a node has what runs it, and says so at submit."""
-    return {**options, "needs": [*options.get("needs", ()), CONTAINERS]}
+    return {**options, "needs": [*options.get("needs", ()), IMAGE]}
 
 
 def tier_cap(session: Session, actor: Actor, organization_id: UUID, package_id: UUID | None, *, default: str) -> str:
