@@ -11,7 +11,15 @@ import mecapy_platform
 ROOT = Path(mecapy_platform.__file__).parent
 PAGES = Path(__file__).parents[2] / "docs/reference"
 CODE = re.compile("[a-z][a-z0-9_]{2,63}")
-PLACES = {"Problem": (1,), "problem_response": (2,), "Outcome": (2,), "Misfit": (0,), "WaitReason": (0,), "ResultError": (1,), "_invalid": (1,)}
+PLACES = {
+    "Problem": (1,),
+    "problem_response": (2,),
+    "Outcome": (2,),
+    "Misfit": (0,),
+    "WaitReason": (0,),
+    "ResultError": (1,),
+    "_invalid": (1,),
+}
 NO_CODES = {"ValueError", "JsonError"}  # JsonError's become result_..
 COMPOSED = {f"{key}_{fault}" for key in ("handler", "entrypoint") for fault in ("missing", "not_allowed")} | {
     "result_not_json"
