@@ -34,3 +34,11 @@ class ForkContract:
         outcome = bench.run("children:forks_with_open_file")
         assert outcome.result == {"who": "parent"}
         assert outcome.contents == {"held.txt": b"once\n"}
+
+
+class ValueContract:
+    """See tests/unit/test_guest_results.py for every kind."""
+
+    def test_values_of_the_standard_library_keep_their_meaning(self, bench: "Bench") -> None:
+        result = bench.run("children:values").result
+        assert result == {"day": "2026-03-04", "decimal": 0.5, "fraction": 0.25, "flag": True}

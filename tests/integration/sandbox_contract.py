@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from integration.handler_contract import ForkContract
+from integration.handler_contract import ForkContract, ValueContract
 from mecapy_platform.sandbox.base import (
     Collected,
     Ended,
@@ -103,7 +103,7 @@ def follow(run: Run, on_event: Callable[[LogChunk | ProgressLine | Tick], None] 
     return Outcome(run.ended(), collected, contents, progress, chunks)
 
 
-class SandboxContract(ForkContract):
+class SandboxContract(ForkContract, ValueContract):
     """The runtime contract: results, files, logs, progress, ends, stops."""
 
     def test_a_result_comes_back(self, bench: Bench) -> None:

@@ -35,3 +35,11 @@ def forks_with_open_file() -> dict[str, Any]:
         return {"who": "child"}
     os.waitpid(pid, 0)
     return {"who": "parent"}
+
+
+def values() -> dict[str, Any]:
+    from datetime import date
+    from decimal import Decimal
+    from fractions import Fraction
+
+    return {"day": date(2026, 3, 4), "decimal": Decimal("0.5"), "fraction": Fraction(1, 4), "flag": True}
