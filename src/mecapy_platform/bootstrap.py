@@ -18,7 +18,6 @@ from sqlalchemy import text
 
 from mecapy_platform.api.app import ApiContext, create_app
 from mecapy_platform.api.connections import bounded
-from mecapy_platform.core import units
 from mecapy_platform.core.errors import ConfigurationError, UnavailableError
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.db.schema import migrate as migrate_schema
@@ -57,7 +56,6 @@ def migrate(settings: Settings) -> None:
 def run_api(settings: Settings, listener: socket.socket) -> None:
     """Serve HTTP on a socket that is already bound, until SIGTERM."""
     configure_logging()
-    units.registry()  # a quarter of a second now, not in the first request with a unit
     effective(settings, {})  # a policy that cannot be read is said now
     database = Database(make_engine(settings.database_url, pool_size=20))
     sender = HintSender(settings.broker_url, hint_seconds=settings.hint_seconds)
@@ -109,7 +107,6 @@ def run_relay(settings: Settings) -> None:
 
 def run_worker(settings: Settings, lanes: Sequence[str]) -> None:
     configure_logging()
-    units.registry()  # as above
     chosen = [Lane(lane) for lane in lanes]
     worker_main.serve(make_worker_context(settings, chosen), chosen)
 

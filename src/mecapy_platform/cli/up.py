@@ -8,7 +8,6 @@ from typing import Annotated, cast
 import typer
 from rich.console import Console
 
-from mecapy_platform.core import units
 from mecapy_platform.core.errors import MecapyError
 from mecapy_platform.embedded.content import Ready
 from mecapy_platform.embedded.launcher import Launcher, Options
@@ -50,11 +49,7 @@ def up(
 
 
 def load_program() -> Program:
-    """Import the platform while its database starts.
-
-    Every part forks from these imports, and shares the registry of units.
-    """
-    units.registry()
+    """Import the platform while its database starts; every part forks from these imports."""
     return cast("Program", importlib.import_module("mecapy_platform.bootstrap"))
 
 
