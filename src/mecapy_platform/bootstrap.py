@@ -26,7 +26,7 @@ from mecapy_platform.embedded import interpreters, programs
 from mecapy_platform.events.doorbell import Doorbell
 from mecapy_platform.queue.relay import Relay
 from mecapy_platform.queue.sender import HintSender, connect
-from mecapy_platform.sandbox.backends import BackendKind
+from mecapy_platform.sandbox.backends import BackendKind, Backends
 from mecapy_platform.sandbox.registry import DECLARED
 from mecapy_platform.services.backends import chosen, given
 from mecapy_platform.services.checks import effective
@@ -117,7 +117,7 @@ def make_worker_context(
     backends = chosen(settings, kinds)
     effective(settings, {})  # as above
     slots = sum(settings.slots.values())
-    node = settings.worker_name or socket.gethostname()
+    node = _node_name(settings, backends, lanes)
     sandboxes = {kind.name: kind.make(given(settings, kind, node)) for kind in backends.used(lanes)}
     by_lane = {lane: sandboxes[backends.of_lane(lane).name] for lane in lanes}
     cache = settings.data_dir / "cache"
@@ -145,6 +145,21 @@ def make_worker_context(
         ),
         probe=make_probe(settings.fault_probe),
     )
+
+
+def _node_name(settings: Settings, backends: Backends, lanes: Sequence[Lane]) -> str:
+    """Whose room the tasks of this process use: this machine's, or that of the machines behind a backend."""
+    name = settings.worker_name or socket.gethostname()
+    elsewhere = {kind.name for kind in map(backends.of_lane, lanes) if not kind.capabilities.is_node_bound}
+    if not elsewhere:
+        return name
+    if len({backends.of_lane(lane).name for lane in lanes}) > 1:
+        raise ConfigurationError(
+            "mixed_backends",
+            f"One worker process cannot serve {', '.join(lanes)}: {', '.join(sorted(elsewhere))} has machines of its "
+            "own. Start a process for each lane.",
+        )
+    return f"{name}-{elsewhere.pop()}"
 
 
 def make_storage(settings: Settings) -> FilesystemStorage:

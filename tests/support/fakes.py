@@ -162,6 +162,11 @@ class FakeRun:
     def open_output(self, file: OutputFile) -> BinaryIO:
         return open_output(self._top, file)
 
+    def kill(self) -> None:
+        """End it from outside, as its machine would."""
+        self._kill_at = 0.0
+        self._stop_reason = self._stop_reason or StopReason.CANCELLED
+
     def close(self) -> None:
         if self._is_closed:
             return

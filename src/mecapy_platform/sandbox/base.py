@@ -283,6 +283,22 @@ class OwnedSandbox(Sandbox, Protocol):
         """Free what the backend itself holds, such as sandboxes that wait. Durable runs go on."""
 
 
+@dataclass(frozen=True)
+class PoolCapacity:
+    """What all machines behind a backend have together."""
+
+    cpu: float
+    memory_mb: int
+
+
+@runtime_checkable
+class Pooled(Protocol):
+    """A kind of isolation with machines of its own, so that runs use none of the worker's."""
+
+    def capacity(self) -> PoolCapacity:
+        """Of all of them, in use or not."""
+
+
 @runtime_checkable
 class Attended(Protocol):
     """A kind of isolation whose runs are started by another process of the node, and may die with it."""

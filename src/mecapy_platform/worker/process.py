@@ -41,7 +41,7 @@ class WorkerProcess:
         self.live = LiveAttempts()
         self._context = context = replace(context, care=self.readiness)
         self._lanes = lanes
-        self._heartbeat = Heartbeat(context, self.live, capacity_of(context.settings), self.refusal)
+        self._heartbeat = Heartbeat(context, self.live, capacity_of(context.settings, context.sandbox), self.refusal)
         self._finisher = Finisher(context, self._ring, pass_on(context.send))
         self._engines = [self._engine(lane, bell(lane), clear_hint) for lane in lanes]
         self._adopter = Adopter(context, lanes, self.live, resume_task) if context.durable_sandboxes() else None
