@@ -50,6 +50,8 @@ class Catalog:
         name = expression.strip()
         while name.startswith(("list[", "dict[")) and name.endswith("]"):
             name = name[5:-1].rpartition(",")[2].strip()
+        if name.startswith("Float[") and name.endswith("]"):
+            return name[len("Float[") : -1]
         entry = self.types.get(name)
         if entry is None:
             return ""

@@ -169,7 +169,9 @@ class Packages:
 
 
 def _ports(spec: Mapping[str, Any] | None) -> tuple[Port, ...]:
-    return tuple(
-        Port(name, str(port.get("type", "")), port.get("description"), bool(port.get("required", True)))
-        for name, port in (spec or {}).items()
-    )
+    return tuple(_port(name, port) for name, port in (spec or {}).items())
+
+
+def _port(name: str, port: Mapping[str, Any]) -> Port:
+    kind = str(port.get("declared_type") or port.get("type", ""))
+    return Port(name, kind, port.get("description"), bool(port.get("required", True)))

@@ -14,11 +14,12 @@ from mecapy_platform.core.types import (
     NamedType,
     StructType,
     TypeExpression,
+    UnitType,
     is_number,
 )
 from mecapy_platform.core.types.connections import TORSOR_SHORT
 from mecapy_platform.core.types.expressions import literal_text
-from mecapy_platform.core.units import UNITS, QuantityError, UnitSystem, to_number
+from mecapy_platform.core.units import UNITS, QuantityError, UnitSystem, in_unit, to_number
 
 LARGEST_INTEGER = 2**63 - 1
 
@@ -44,6 +45,8 @@ class ValueReader:
             return self._struct(dict(kind.fields), value, path)
         if isinstance(kind, LiteralType):
             return self._literal(kind, value, path)
+        if isinstance(kind, UnitType):
+            return self._with_unit(kind, value, path)
         assert isinstance(kind, NamedType), "files are handled by the caller"
         return self._named(kind.name, value, path)
 
@@ -96,6 +99,19 @@ class ValueReader:
             self._wrong(path, value, "a whole number (Integer)")
             return None
         return int(number)
+
+    def _with_unit(self, kind: UnitType, value: Any, path: str) -> Any:
+        """A number is in the unit of the type; a text is converted to it."""
+        if isinstance(value, str) and not self._is_output:
+            try:
+                return in_unit(value, kind.unit)
+            except QuantityError as error:
+                self.problem(path, error.code, f"{path}: {error}")
+                return None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            example = "" if self._is_output else f', such as 0.5 or "5 {kind.unit}"'
+            return self._wrong_value(path, value, f"a number ({kind}){example}")
+        return self._number(value, path)
 
     def _number(self, value: float, path: str) -> float | None:
         if isinstance(value, float) and not math.isfinite(value):

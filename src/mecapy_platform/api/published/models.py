@@ -46,6 +46,7 @@ class TypedPortInfo(BaseModel):
     type: str
     description: str | None = None
     required: bool = True
+    declared_type: str | None = None  # ours: the type with its units, where `type` shows a Float[N/m] as Float
 
 
 class FunctionIoSpec(BaseModel):

@@ -18,6 +18,7 @@ from mecapy_platform.api.published.models import (
 )
 from mecapy_platform.core.errors import NotFoundError
 from mecapy_platform.core.states import PUBLISHED_STATUS, TaskState, VersionStatus
+from mecapy_platform.core.types import parse_type, without_units
 from mecapy_platform.core.units import UnitSystem
 from mecapy_platform.db.tables import Function, PackageVersion, Task
 from mecapy_platform.services.packages.deploy import Deployed
@@ -158,9 +159,15 @@ def _io_spec(function: Function) -> FunctionIoSpec | None:
 
 
 def _ports(ports: dict[str, Any]) -> dict[str, TypedPortInfo]:
-    return {
-        name: TypedPortInfo(
-            type=str(port["type"]), description=port.get("description"), required=bool(port.get("required", True))
-        )
-        for name, port in ports.items()
-    }
+    return {name: _port(port) for name, port in ports.items()}
+
+
+def _port(port: dict[str, Any]) -> TypedPortInfo:
+    declared = str(port["type"])
+    shown = str(without_units(parse_type(declared))) if "Float[" in declared else declared
+    return TypedPortInfo(
+        type=shown,
+        description=port.get("description"),
+        required=bool(port.get("required", True)),
+        declared_type=declared if shown != declared else None,
+    )

@@ -10,9 +10,11 @@ from mecapy_platform.core.types.expressions import (
     NamedType,
     StructType,
     TypeExpression,
+    UnitType,
     contains_file,
     contains_object,
     file_extensions,
+    without_units,
 )
 from mecapy_platform.core.types.parser import parse_type, read_type
 
@@ -28,6 +30,7 @@ __all__ = [
     "NamedType",
     "StructType",
     "TypeExpression",
+    "UnitType",
     "ancestors_of",
     "check_connection",
     "contains_file",
@@ -36,4 +39,5 @@ __all__ = [
     "is_number",
     "parse_type",
     "read_type",
+    "without_units",
 ]

@@ -12,8 +12,10 @@ from mecapy_platform.core.types.expressions import (
     NamedType,
     StructType,
     TypeExpression,
+    UnitType,
 )
 from mecapy_platform.core.types.parser import parse_type
+from mecapy_platform.core.units import read_unit, unit_of
 
 TORSOR = {"force": "Force3", "moment": "Moment3"}
 TORSOR_SHORT = {"F": "force", "M": "moment"}
@@ -45,6 +47,8 @@ def compare(source: TypeExpression, target: TypeExpression) -> tuple[bool, str]:
         return _object(source, target)
     if isinstance(source, LiteralType) or isinstance(target, LiteralType):
         return _literal(source, target)
+    if isinstance(source, UnitType) or isinstance(target, UnitType):
+        return _with_unit(source, target)
     return _alike(_torsor_as_struct(source, target), _torsor_as_struct(target, source))
 
 
@@ -63,10 +67,33 @@ def _alike(source: TypeExpression, target: TypeExpression) -> tuple[bool, str]:
     return False, f"{source} is {_what(source)}, {target} is {_what(target)}."
 
 
+def _with_unit(source: TypeExpression, target: TypeExpression) -> tuple[bool, str]:
+    """`Float[N/m]` lies under Float; beside another unit or a physical type the dimensions must be equal."""
+    units = [_unit(kind) for kind in (source, target)]
+    if units[0] and units[1]:
+        if read_unit(units[0]).dimension == read_unit(units[1]).dimension:
+            return True, f"{source} and {target} have the same dimension."
+        return False, f"{source} and {target} have different dimensions."
+    if not all(isinstance(kind, NamedType | UnitType) for kind in (source, target)):
+        return False, f"{source} is {_what(source)}, {target} is {_what(target)}."
+    bare = ["Float" if isinstance(kind, UnitType) else str(kind) for kind in (source, target)]
+    if bare == ["Float", "Float"]:
+        return True, f"{source} feeds {target}: both are Float."
+    allowed, reason = _named(*bare)
+    return allowed, reason if allowed else f"{source} feeds no {target}: {reason}"
+
+
+def _unit(kind: TypeExpression) -> str | None:
+    if isinstance(kind, UnitType):
+        return kind.unit
+    return unit_of(kind.name) if isinstance(kind, NamedType) else None
+
+
 def _what(kind: TypeExpression) -> str:
     if isinstance(kind, NamedType):
         return f"a {CATALOG[kind.name].kind}"
     words = {
+        UnitType: "a scalar",
         FileType: "a file",
         ListType: "a list",
         DictType: "a dict",
@@ -112,6 +139,7 @@ def _literal(source: TypeExpression, target: TypeExpression) -> tuple[bool, str]
     if len(bases) > 1 and not bases <= {"Integer", "Float"}:
         return False, f"{choice} mixes text and numbers, so only the same choice can stand beside it."
     base = "Float" if "Float" in bases else next(iter(bases))
+    other = NamedType("Float") if isinstance(other, UnitType) else other
     if not isinstance(other, NamedType):
         return False, f"{choice} is a choice of {base} values, {other} is {_what(other)}."
     allowed, reason = (

@@ -21,6 +21,16 @@ class NamedType:
 
 
 @dataclass(frozen=True)
+class UnitType:
+    """`Float[N/m]`: a number that carries a unit which no named type has. Its numbers are in that very unit."""
+
+    unit: str
+
+    def __str__(self) -> str:
+        return f"Float[{self.unit}]"
+
+
+@dataclass(frozen=True)
 class FileType:
     """A file; no extensions means any."""
 
@@ -62,7 +72,7 @@ class StructType:
         return "{" + ", ".join(f"{name}: {kind}" for name, kind in self.fields) + "}"
 
 
-TypeExpression = NamedType | FileType | ListType | DictType | LiteralType | StructType
+TypeExpression = NamedType | UnitType | FileType | ListType | DictType | LiteralType | StructType
 
 
 def literal_text(value: LiteralValue) -> str:
@@ -81,6 +91,19 @@ def parts_of(kind: TypeExpression) -> Iterator[TypeExpression]:
     elif isinstance(kind, StructType):
         for _, field in kind.fields:
             yield from parts_of(field)
+
+
+def without_units(kind: TypeExpression) -> TypeExpression:
+    """The same type with `Float` for every `Float[unit]`, as the published platform knows it."""
+    if isinstance(kind, UnitType):
+        return NamedType("Float")
+    if isinstance(kind, ListType):
+        return ListType(without_units(kind.element))
+    if isinstance(kind, DictType):
+        return DictType(without_units(kind.value))
+    if isinstance(kind, StructType):
+        return StructType(tuple((name, without_units(field)) for name, field in kind.fields))
+    return kind
 
 
 def contains_file(kind: TypeExpression) -> bool:

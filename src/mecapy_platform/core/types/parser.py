@@ -17,11 +17,14 @@ from mecapy_platform.core.types.expressions import (
     NamedType,
     StructType,
     TypeExpression,
+    UnitType,
 )
+from mecapy_platform.core.units import QuantityError, read_unit
 
 MAX_TEXT = 2_000
 MAX_DEPTH = 12
 MAX_PARTS = 200
+MAX_UNIT = 60
 EXTENSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]{0,15}\Z")
 FIELD = re.compile(r"[^\W\d]\w{0,63}\Z")
 _TOKEN = re.compile(
@@ -115,8 +118,8 @@ class _Reader:
             return self._struct(tokens, path, depth)
         word = tokens.word("a type name")
         lower = word.lower()
-        if lower == "file":
-            return FileType(self._extensions(tokens, path)) if tokens.accept("[") else FileType()
+        if lower in {"file", "float"} and tokens.accept("["):
+            return FileType(self._extensions(tokens, path)) if lower == "file" else self._unit(tokens, path)
         if lower in {"list", "dict", "literal"}:
             tokens.expect("[", f"[ after {word}")
         if lower == "list":
@@ -127,7 +130,19 @@ class _Reader:
             return self._dict(tokens, path, depth)
         if lower == "literal":
             return LiteralType(_literals(tokens))
-        return self._name(word, path)
+        return FileType() if lower == "file" else self._name(word, path)
+
+    def _unit(self, tokens: "_Tokens", path: str) -> TypeExpression | None:
+        unit = tokens.words("]", "a unit such as N/m")
+        try:
+            if len(unit) > MAX_UNIT:
+                return self._problem(path, "bad_unit", f"A unit has at most {MAX_UNIT} characters.")
+            if read_unit(unit).offset:
+                why = f"{unit} is a scale; use the type Temperature, or Float[K] for a difference."
+                return self._problem(path, "bad_unit", why)
+        except QuantityError as error:
+            return self._problem(path, "bad_unit", f"{unit!r} is no unit for Float[..]: {error}")
+        return UnitType(unit)
 
     def _name(self, word: str, path: str) -> TypeExpression | None:
         if word in CATALOG:
@@ -226,6 +241,13 @@ class _Tokens:
             raise _SyntaxError(f"expected {what}, found {text[:40]}")
         self._at += 1
         return text
+
+    def words(self, closing: str, what: str) -> str:
+        """Words up to a closing mark, which is taken too."""
+        found = [self.word(what)]
+        while not self.accept(closing):
+            found.append(self.word(f"{closing} after {what}"))
+        return " ".join(found)
 
     def string_or_word(self, what: str) -> str:
         kind, text = self._next()
