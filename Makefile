@@ -28,7 +28,7 @@ up: $(STAMP) ## start the platform on this machine and keep it running
 
 # Processes of one run, each with services of its own; what they share is by group, see tests/conftest.py.
 PROCESSES ?= 2
-PYTEST := $(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder
 
 test: $(STAMP) ## run everything that a change can break, against real services (20 minutes on two cores)
 	@$(PYTEST) -m "not long"

@@ -39,6 +39,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """
     for item in items:
         item.add_marker(pytest.mark.xdist_group(group_of(item)))
+        if is_left_to_the_long_run(item):
+            item.add_marker(pytest.mark.long)
     result = yield
     items.sort(key=_rank)  # the order within a group stays
     return result
@@ -53,6 +55,14 @@ def group_of(item: pytest.Item) -> str:
     kept = [f"{name}{spec.indices[name]}" for name, scope in shared.items() if spec and scope != "function"]
     home = item.path.parent if "session" in shared.values() else item.path
     return " ".join([str(home.relative_to(Path(__file__).parent)), *kept])
+
+
+def is_left_to_the_long_run(item: pytest.Item) -> bool:
+    """Whether a case on a sampled backend lies outside of its module's SAMPLE: parameter -> values that stay."""
+    spec, sample = getattr(item, "callspec", None), getattr(getattr(item, "module", None), "SAMPLE", {})
+    if spec is None or not any(getattr(value, "is_sampled", False) for value in spec.params.values()):
+        return False
+    return any(name in spec.params and spec.params[name] not in values for name, values in sample.items())
 
 
 def _rank(item: pytest.Item) -> tuple[bool, int]:

@@ -12,6 +12,7 @@ import pytest
 from support.faults.platform import Faulty, faulty_platform
 from support.faults.waves import IN_FLIGHT, assert_ended_well, fill, kill, outstanding
 from support.platform.embedded_process import wait_for
+from support.run_seed import seeds
 
 WAIT_SECONDS = 60.0
 UNDISTURBED = 60
@@ -27,7 +28,6 @@ WAVES = {
     "of services": ("API", "after submit before hint", "relay", "Valkey", "FLUSHALL", "PostgreSQL", "mecapy up"),
 }
 AT_ANY_MOMENT = ("a worker", "all workers", "API", "relay", "spawner", "PostgreSQL", "Valkey", "FLUSHALL")
-SEEDS = range(10)
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(600)]
 
@@ -62,8 +62,22 @@ def test_after_kills_every_accepted_task_ends_exactly_once_and_soon(
 def test_after_kills_at_random_moments_every_accepted_task_ends_exactly_once_and_soon(
     platform: Faulty, wait_seconds: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    kill_at_random(platform, wait_seconds, capsys, seeds(3))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_after_thirty_kills_at_random_moments_every_accepted_task_ends_exactly_once_and_soon(
+    platform: Faulty, wait_seconds: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kill_at_random(platform, wait_seconds, capsys, seeds(30))
+
+
+def kill_at_random(
+    platform: Faulty, wait_seconds: float, capsys: pytest.CaptureFixture[str], numbers: list[int]
+) -> None:
     before = len(platform.kills)
-    for seed in SEEDS:
-        chosen = random.Random(seed)
+    for number in numbers:
+        chosen = random.Random(number)
         kill(platform, chosen.choice(AT_ANY_MOMENT), wait_seconds, delay=chosen.uniform(0, 2))
     assert_ended_well(platform, platform.kills[before:], wait_seconds, capsys)

@@ -86,6 +86,7 @@ MORE = [
     ),
 ]
 CASES = [case for package in PACKAGES for case in cases_of(package)] + MORE
+SAMPLE = {"case": list({case.package: case for case in reversed(CASES)}.values())}  # of each package, its first
 
 
 class Deployed:

@@ -34,8 +34,8 @@ class Table:
     def add(self, case: str, tries: Sequence[dict[str, Any]], end: tuple[str, str]) -> None:
         self.rows[case] = Row(case, tries, " ".join(word for word in end if word))
 
-    def write(self, folder: Path) -> str:
-        """Write the whole to a file; give the short form."""
+    def write(self, folder: Path) -> None:
+        """Write the whole to a file."""
         head = f"{'case':48} {'tries':>5} {'escapes':>7}  {'end':30} answers"
         rows = list(self.rows.values())
         total = (
@@ -45,4 +45,3 @@ class Table:
         folder.mkdir(exist_ok=True)
         long = [line for row in rows for line in (row.short(), *row.lines())]
         (folder / f"attacks-{self.name}.txt").write_text("\n".join((head, *long, total)) + "\n")
-        return "\n".join((head, *(row.short() for row in rows), total))

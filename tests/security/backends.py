@@ -42,6 +42,7 @@ class Backend:
     is_warm: bool = False
     keeps_one: bool = False  # started ahead, of each function
     namespaces: tuple[str, ...] = NAMESPACES  # of a task's own
+    is_sampled: bool = False  # `make test` tries the sample, `make test-long` all
 
     def missing(self) -> str:
         """Why it is absent on this machine; empty: it is there."""
@@ -49,8 +50,8 @@ class Backend:
 
 
 BACKENDS = (
-    Backend("bubblewrap-cold", _bubblewrap, "unshare", namespaces=(*NAMESPACES, "user")),
+    Backend("bubblewrap-cold", _bubblewrap, "unshare", namespaces=(*NAMESPACES, "user"), is_sampled=True),
     Backend("bubblewrap-warm", _bubblewrap, "unshare", is_warm=True, namespaces=(*NAMESPACES, "user")),
     Backend("docker-cold", _docker, "dockerd"),
-    Backend("docker-warm", _docker_warm, "dockerd", is_warm=True, keeps_one=True),
+    Backend("docker-warm", _docker_warm, "dockerd", is_warm=True, keeps_one=True, is_sampled=True),
 )

@@ -205,3 +205,4 @@ BYPASSES = _many(
 CASES = (
     *SECRETS, *PROCESSES, *FILES, *KERNEL, *NETWORK, *DESCRIPTORS, *BYPASSES, *OUTPUTS, *RESULTS, *RESOURCES, *TIMES,
 )  # fmt: skip
+SAMPLE = tuple({(case.group, case.function, case.ends): case for case in CASES}.values())  # each kind of end, once

@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from security.attack_platform import Attacked, attacked
 from security.attack_table import Table
 from security.backends import BACKENDS, Backend
-
-TABLES = pytest.StashKey[dict[str, Table]]()
+from security.cases import CASES
 
 
 @pytest.fixture(scope="session", params=BACKENDS, ids=lambda backend: backend.name)
@@ -23,18 +23,19 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 
 
 @pytest.fixture(scope="session")
-def under_attack(backend: Backend) -> Iterator[Attacked]:
-    with attacked(backend) as one:
-        yield one
+def under_attack(backend: Backend, request: pytest.FixtureRequest) -> Iterator[Attacked]:
+    wanted = {one.params["case"] for one in _specs(request.session.items) if one.params.get("backend") is backend}
+    with attacked(backend, [case for case in CASES if case in wanted]) as running:
+        yield running
+
+
+def _specs(items: list[pytest.Item]) -> list[Any]:
+    specs = [getattr(item, "callspec", None) for item in items]
+    return [spec for spec in specs if spec is not None and "case" in spec.params]
 
 
 @pytest.fixture(scope="session")
-def table(backend: Backend, request: pytest.FixtureRequest) -> Table:
-    tables = request.config.stash.setdefault(TABLES, {})
-    return tables.setdefault(backend.name, Table(backend.name))
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    for one in config.stash.get(TABLES, {}).values():
-        terminalreporter.section(f"attacks on {one.name}")
-        terminalreporter.write_line(one.write(config.rootpath / "build"))
+def table(backend: Backend, request: pytest.FixtureRequest) -> Iterator[Table]:
+    made = Table(backend.name)
+    yield made
+    made.write(request.config.rootpath / "build")

@@ -10,10 +10,12 @@ import pytest
 from security.attack_platform import CANARY, PROFILES, Attacked, Told
 from security.attack_table import Table
 from security.cases import CASES, Case
+from security.cases import SAMPLE as KINDS
 from support.platform.embedded_process import wait_for
 
 GRACE_SECONDS, BUSY_SECONDS = 1, 15
 NAMES = [case.id if case.function == "many" else f"{case.id}-as-a-task" for case in CASES]
+SAMPLE = {"case": KINDS}
 SWAPPED = [case for case in CASES if case.group == "outputs"]
 
 

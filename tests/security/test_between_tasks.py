@@ -31,6 +31,7 @@ LOOKS = [
     )
 ]
 ROUNDS = 3
+SAMPLE = {"is_rival": [True]}
 SLOTS = WarmLimits().slots
 
 

@@ -126,7 +126,7 @@ class FakePlatform:
 def serve() -> Iterator[FakePlatform]:
     platform = FakePlatform()
     server = _Server(("127.0.0.1", 0), _handler(platform))
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.005,), daemon=True)
     thread.start()
     platform.url = f"http://127.0.0.1:{server.server_port}"
     platform.routes = {
@@ -169,6 +169,7 @@ class _Server(ThreadingHTTPServer):
 def _handler(platform: FakePlatform) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # head and body are written apart, and must not wait 40 ms for each other
 
         def _any(self) -> None:
             parts = urlsplit(self.path)
