@@ -46,8 +46,8 @@ check: $(STAMP) ## lint, types, import rules, dependencies, locks
 	@$(BIN)/lint-imports
 	@$(BIN)/deptry src
 
-bench: $(STAMP) ## measure speed and memory, write bench/results/
-	@$(BIN)/python -m bench
+bench: $(STAMP) ## measure speed and memory, write bench/results/; with BASE=commit, compare with that commit
+	@$(BIN)/python -m bench $(if $(BASE),--base $(BASE))
 
 fmt: $(STAMP) ## format and mend what can be mended
 	@$(BIN)/ruff format .

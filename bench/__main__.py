@@ -1,6 +1,8 @@
 """Measures the platform beside raw Celery in one run and writes bench/results/latest.txt.
 
-Usage: python -m bench [--quick]
+Usage: python -m bench [--quick] [--base COMMIT]
+
+With a base it compares the two commits instead, see compare.py.
 """
 
 import argparse
@@ -14,7 +16,7 @@ from typing import Any
 
 from celery import Celery
 
-from bench import docker_cold, figures, queue, warm_memory
+from bench import compare, docker_cold, figures, queue, warm_memory
 from bench.celery_baseline import SETTINGS, celery_worker
 from bench.processes import machine, used_by
 from bench.raw_client import RawApi
@@ -39,8 +41,14 @@ class Report:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the calls")
-    scale = 10 if parser.parse_args().quick else 1
+    parser.add_argument("--base", metavar="COMMIT", help="compare this tree with that commit, and do nothing else")
+    asked = parser.parse_args()
+    scale = 10 if asked.quick else 1
     report = Report()
+    if asked.base:
+        target = compare.report(report.say, asked.base, scale)
+        target.write_text("\n".join(report.lines) + "\n", "utf-8")
+        return 0
     report.say(machine())
     report.say(
         "Every task isolated as in tests/security, two organizations, durable PostgreSQL; every answer is checked."

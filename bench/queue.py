@@ -18,6 +18,7 @@ from celery import Celery
 from bench import figures
 from bench.celery_baseline import celery_worker
 from bench.counters import counted, lines
+from bench.flush import SLOW_SECONDS, flush_seconds, without
 from bench.processes import machine
 from bench.raw_client import RawApi
 from bench.running import Api, Platform, request, started
@@ -72,6 +73,10 @@ def one_by_one(
     say(figures.line("one call, submit to result (ours)", ours))
     say(figures.line("one call, submit to result (raw Celery)", theirs))
     say(figures.said("ratio ours / raw Celery", figures.ratio(ours, theirs)))
+    flush, flushes = flush_seconds(platform.data), found.get("wal_flushes", 0.0) / count
+    say(figures.said("  without flushes", figures.ratio(without(ours, flushes, flush), theirs)))
+    judged = "this one" if flush > SLOW_SECONDS else "the one with them"
+    say(f"  one flush of this disk takes {flush * 1000:.2f} ms, a call makes {flushes:.2f}; judged is {judged}")
     spent = [
         (cpu_of(pid) - before) / count * 1000
         for pid, before in ((platform.process.pid, idle_ours), (celery_pid, idle_theirs))

@@ -56,9 +56,10 @@ class Platform:
     ready: dict[str, Any]
     data: Path
     seconds_to_ready: float
+    mecapy: str = MECAPY
 
     def token(self, user: str, organization: str) -> str:
-        command = [MECAPY, "token", "--data", str(self.data), "--user", user, "--organization", organization]
+        command = [self.mecapy, "token", "--data", str(self.data), "--user", user, "--organization", organization]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     def signal(self, prefix: str, number: signal.Signals) -> None:
@@ -70,14 +71,14 @@ class Platform:
 
 
 @contextmanager
-def started(module: str | None = None) -> Iterator[Platform]:
-    """`mecapy up`, or a module that starts another kind of platform with the same arguments."""
+def started(module: str | None = None, *, mecapy: str = MECAPY) -> Iterator[Platform]:
+    """`mecapy up`, of another commit too, or a module that starts another kind of platform with the same arguments."""
     folder = Path(tempfile.mkdtemp(prefix="mecapy-bench-"))
     folder.chmod(0o755)
     ready_file = folder / "ready.json"
     began = time.monotonic()
     environment = {**os.environ, "MECAPY_ALLOW_NEWER_PYTHON": "1"}
-    program = [MECAPY, "up"] if module is None else [sys.executable, "-m", module]
+    program = [mecapy, "up"] if module is None else [sys.executable, "-m", module]
     command = [*program, "--data", str(folder / "data"), "--ready-file", str(ready_file)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
     try:
@@ -85,7 +86,7 @@ def started(module: str | None = None) -> Iterator[Platform]:
             if process.poll() is not None:
                 sys.exit("mecapy up ended before it was ready")
             threading.Event().wait(0.02)
-        yield Platform(process, json.loads(ready_file.read_text()), folder / "data", time.monotonic() - began)
+        yield Platform(process, json.loads(ready_file.read_text()), folder / "data", time.monotonic() - began, mecapy)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
