@@ -26,9 +26,9 @@ demo: $(STAMP) ## start a platform, deploy the examples, run them, stop
 up: $(STAMP) ## start the platform on this machine and keep it running
 	@$(BIN)/mecapy up
 
-# Processes of one run, each with services of its own; what they share is by group, see tests/conftest.py.
+# Processes of one run, each with services of its own; what they share is by group, see tests/support/division.py.
 PROCESSES ?= 2
-PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(PROCESSES) --dist loadscope --no-loadscope-reorder
 
 test: $(STAMP) ## run everything that a change can break, against real services (20 minutes on two cores)
 	@$(PYTEST) -m "not long"

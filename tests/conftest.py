@@ -1,24 +1,56 @@
 """What holds for every test: how a run is divided among processes, its seed, and what a process keeps until its end."""
 
 import gc
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from support import run_seed
+from support import division, run_seed
 from support.platform.services import KEPT_TO_THE_END
 
-MACHINE = "machine"
-LONGEST_FIRST = ("e2e", "security", "integration", "unit")
+GROUPS = pytest.StashKey[Path]()
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     run_seed.choose()
+    if not hasattr(config, "workerinput"):
+        number, name = tempfile.mkstemp(prefix="mecapy-groups-")
+        os.close(number)
+        config.stash[GROUPS] = Path(name)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if GROUPS in config.stash:
+        config.stash[GROUPS].unlink(missing_ok=True)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput[division.INPUT] = str(node.config.stash[GROUPS])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> division.GroupScheduling:
+    return division.GroupScheduling(config, log, config.stash[GROUPS])
 
 
 def pytest_report_header() -> str:
     return f"seed of the run: {run_seed.VARIABLE}={run_seed.choose()}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
+    for item in items:
+        if division.is_left_to_the_long_run(item):
+            item.add_marker(pytest.mark.long)
+    result = yield
+    items.sort(key=division.rank_of)  # the order within a group stays
+    division.write_groups(config, items)
+    return result
 
 
 def pytest_collection_finish() -> None:
@@ -29,42 +61,3 @@ def pytest_collection_finish() -> None:
 
 def pytest_sessionfinish() -> None:
     KEPT_TO_THE_END.close()
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """Give each case its group: a group runs in one process, which makes what its cases share once.
-
-    The long groups go first, so that the short ones fill what is left.
-    """
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group_of(item)))
-        if is_left_to_the_long_run(item):
-            item.add_marker(pytest.mark.long)
-    result = yield
-    items.sort(key=_rank)  # the order within a group stays
-    return result
-
-
-def group_of(item: pytest.Item) -> str:
-    """Of a case: its module, or the backend that several modules share, or all that need the machine to themselves."""
-    if item.get_closest_marker(MACHINE) is not None:
-        return MACHINE
-    spec = getattr(item, "callspec", None)
-    shared = {} if spec is None else {name: scope.value for name, scope in spec._arg2scope.items()}
-    kept = [f"{name}{spec.indices[name]}" for name, scope in shared.items() if spec and scope != "function"]
-    home = item.path.parent if "session" in shared.values() else item.path
-    return " ".join([str(home.relative_to(Path(__file__).parent)), *kept])
-
-
-def is_left_to_the_long_run(item: pytest.Item) -> bool:
-    """Whether a case on a sampled backend lies outside of its module's SAMPLE: parameter -> values that stay."""
-    spec, sample = getattr(item, "callspec", None), getattr(getattr(item, "module", None), "SAMPLE", {})
-    if spec is None or not any(getattr(value, "is_sampled", False) for value in spec.params.values()):
-        return False
-    return any(name in spec.params and spec.params[name] not in values for name, values in sample.items())
-
-
-def _rank(item: pytest.Item) -> tuple[bool, int]:
-    folder = item.path.relative_to(Path(__file__).parent).parts[0]
-    return item.get_closest_marker(MACHINE) is None, LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else 0

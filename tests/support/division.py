@@ -1,0 +1,68 @@
+"""How the processes of a run divide its cases: a group of cases runs in one process, which makes what they share once.
+
+The process that gives out the work collects nothing itself, so the first of the others writes down each case's group.
+"""
+
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+
+MACHINE = "machine"
+LONGEST_FIRST = ("e2e", "security", "integration", "unit")
+INPUT = "groups"  # where a process of the run finds the name of the file
+
+
+class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Gives out whole groups, in the order of the cases."""
+
+    def __init__(self, config: pytest.Config, log: Producer, written: Path) -> None:
+        super().__init__(config, log)
+        self._written = written
+
+    @cached_property
+    def _groups(self) -> Mapping[str, str]:
+        groups: dict[str, str] = json.loads(self._written.read_text("utf-8"))
+        return groups
+
+    def _split_scope(self, nodeid: str) -> str:
+        return self._groups[nodeid]
+
+
+def write_groups(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In the first process alone: all of them collect the same."""
+    given = getattr(config, "workerinput", None)
+    if given is not None and given["workerid"] == "gw0":
+        groups = {item.nodeid: group_of(item, config.rootpath) for item in items}
+        Path(given[INPUT]).write_text(json.dumps(groups), "utf-8")
+
+
+def group_of(item: pytest.Item, root: Path) -> str:
+    """Of a case: its module, or the backend that several modules share, or all that need the machine to themselves."""
+    if item.get_closest_marker(MACHINE) is not None:
+        return MACHINE
+    if "unit" in item.path.relative_to(root).parts:
+        return item.nodeid  # shares nothing that costs
+    spec = getattr(item, "callspec", None)
+    shared = {} if spec is None else {name: scope.value for name, scope in spec._arg2scope.items()}
+    kept = [f"{name}{spec.indices[name]}" for name, scope in shared.items() if spec and scope != "function"]
+    home = item.path.parent if "session" in shared.values() else item.path
+    return " ".join([str(home.relative_to(root)), *kept])
+
+
+def rank_of(item: pytest.Item) -> tuple[bool, int]:
+    """The long groups go first, so that the short ones fill what is left."""
+    folder = next((place for place, name in enumerate(LONGEST_FIRST) if name in item.path.parts), 0)
+    return item.get_closest_marker(MACHINE) is None, folder
+
+
+def is_left_to_the_long_run(item: pytest.Item) -> bool:
+    """Whether a case on a sampled backend lies outside of its module's SAMPLE: parameter -> values that stay."""
+    spec, sample = getattr(item, "callspec", None), getattr(getattr(item, "module", None), "SAMPLE", {})
+    if spec is None or not any(getattr(value, "is_sampled", False) for value in spec.params.values()):
+        return False
+    return any(name in spec.params and spec.params[name] not in values for name, values in sample.items())
