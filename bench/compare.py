@@ -62,9 +62,7 @@ def report(say: Callable[..., None], name: str, scale: int) -> Path:
     commit = resolve(name)
     mecapy = built(commit)
     say(machine())
-    say(
-        f"This tree, {commit[:10]} and raw Celery, in interleaved rounds; a ratio is judged by its whole interval."
-    )
+    say(f"This tree, {commit[:10]} and raw Celery, in interleaved rounds; a ratio is judged by its whole interval.")
     with ExitStack() as stack:
         new = Side("this tree", stack.enter_context(started()))
         old = Side(commit[:10], stack.enter_context(started(mecapy=str(mecapy))))

@@ -76,5 +76,5 @@ def test_a_missing_interpreter_is_refused_by_name() -> None:
 
 def test_only_a_setting_allows_the_nearest_newer_interpreter_and_never_an_older_one() -> None:
     assert choose({"3.11": PYTHON_311}, "3.10", allow_newer=True) is PYTHON_311
-    with pytest.raises(InvalidInputError, match=r"Python 3\.12"):
+    with pytest.raises(ConfigurationError, match=r"Python 3\.12"):
         choose({"3.11": PYTHON_311}, "3.12", allow_newer=True)
