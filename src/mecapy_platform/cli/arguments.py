@@ -1,4 +1,4 @@
-"""`name=value` arguments of `mecapy run`: JSON where it parses, else text; `@path` names a file."""
+"""`name=value` arguments of `mecapy run`; `@path` names a file. What a text means is read by cli/reading."""
 
 import json
 import re
@@ -23,9 +23,10 @@ class Target:
 
 @dataclass
 class Arguments:
-    """Values by port, and local files by port."""
+    """By port: values, local files, and texts of the command line that are not read yet."""
 
     inputs: dict[str, Any] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
 
 
@@ -56,7 +57,8 @@ def parse_arguments(pairs: Iterable[str], inputs_file: Path | None) -> Arguments
         elif text.startswith("@") and not text.startswith("@@"):
             _take_file(found, name, Path(text[1:]).expanduser(), problems)
         else:
-            found.inputs[name] = parse_value(text.removeprefix("@") if text.startswith("@@") else text)
+            found.texts[name] = text.removeprefix("@") if text.startswith("@@") else text
+        found.inputs.pop(name, None)
         seen.add(name)
     if problems:
         raise InvalidInputError("arguments", "Some arguments cannot be understood.", problems=problems)

@@ -2,25 +2,28 @@
 
 import sys
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mecapy_platform.cli.arguments import Arguments, parse_arguments, parse_target
+from mecapy_platform.cli.arguments import Arguments, Target, parse_arguments, parse_target
 from mecapy_platform.cli.console import hint, print_json, print_table, say, seconds_text, size_text
 from mecapy_platform.cli.exits import ExitCode
 from mecapy_platform.cli.progress import LiveLine
+from mecapy_platform.cli.reading import in_words_of_the_command_line, read_arguments
 from mecapy_platform.cli.results import rows
 from mecapy_platform.cli.session import JsonOption, OrgOption, UrlOption, connect
 from mecapy_platform.client.catalog import Catalog
 from mecapy_platform.client.client import Client
 from mecapy_platform.client.packages import Function
 from mecapy_platform.client.tasks import Submission, Task, TaskResult
-from mecapy_platform.core.errors import MecapyError
+from mecapy_platform.core.errors import InvalidInputError, MecapyError
 from mecapy_platform.core.states import TaskState
 
 LOOK_SECONDS = 1.0
+SiOption = Annotated[bool, typer.Option("--si", help="Show plain SI numbers, 562500000 Pa in place of 562.5 MPa.")]
 
 
 def run(
@@ -46,17 +49,21 @@ def run(
         float | None, typer.Option(min=0, metavar="SECONDS", help="Time limit of the task itself.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="A name of your own for the task.")] = None,
+    plain_si: SiOption = False,
     org: OrgOption = None,
     url: UrlOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run a function and wait for its result.
 
-    A value is JSON where it parses (12, [1,2,3], true), else text ("12 mm", 20kN): the platform converts units.
+    A value is read by the type of its port: 8.8 is text for a String, a number for a Float; units are converted
+    ("12 mm", "12,5 mm", 20kN). Lists and structs are JSON ([1,2,3]) or parts with a semicolon ("1; 2,5 mm").
     """
     parsed = parse_target(target)
-    values = parse_arguments([*(arguments or []), *(settings or [])], inputs)
+    given = parse_arguments([*(arguments or []), *(settings or [])], inputs)
     with connect(url, org) as client:
+        ports = _ports(client, parsed, given)
+        values = read_arguments(given, ports)
         submission = Submission(
             parsed.package,
             parsed.function,
@@ -67,22 +74,22 @@ def run(
             timeout,
             name,
         )
-        task = _submit(client, submission)
+        task = _submit(client, submission, ports)
         if detach:
             print_json(task.raw) if as_json else say(task.id)
             hint(f"watch: mecapy logs -f {task.id}   cancel: mecapy cancel {task.id}")
             return
-        finish(client, _wait(client, task, wait, is_quiet=as_json), output, as_json=as_json)
+        finish(client, _wait(client, task, wait, is_quiet=as_json), output, as_json=as_json, plain_si=plain_si)
 
 
-def finish(client: Client, task: Task, output: Path | None, *, as_json: bool) -> None:
+def finish(client: Client, task: Task, output: Path | None, *, as_json: bool, plain_si: bool = False) -> None:
     """Print the end of a task, download its files, leave with the exit code of its state."""
     result = client.tasks.result(task.id)
     paths = client.artifacts.download_all(result.artifacts, output) if output else ()
     if as_json:
         print_json({**result.raw, "downloaded": [str(path) for path in paths]} if output else result.raw)
     else:
-        _show(client, task, result, is_saved=output is not None)
+        _show(client, task, result, is_saved=output is not None, plain_si=plain_si)
         for path in paths:
             say(f"saved {path}")
     if task.state is not TaskState.COMPLETED:
@@ -98,9 +105,24 @@ def _upload(client: Client, package: str, function: str, values: Arguments) -> d
     }
 
 
-def _submit(client: Client, submission: Submission) -> Task:
+def _ports(client: Client, target: Target, given: Arguments) -> Mapping[str, str]:
+    """Types of the function's inputs; none where they cannot be had, which the submission then explains."""
+    if not (given.inputs or given.texts or given.files):
+        return {}
+    try:
+        package = client.packages.find(target.package)
+    except MecapyError:
+        return {}
+    functions = [function for function in package.functions if function.name == target.function]
+    return {port.name: port.type for function in functions for port in function.inputs}
+
+
+def _submit(client: Client, submission: Submission, ports: Mapping[str, str]) -> Task:
     """Submit under a key of our own: Ctrl-C while the answer is on its way still tells how to find the task."""
-    return client.tasks.submit(submission, idempotency_key=uuid.uuid4().hex, wait_seconds=LOOK_SECONDS)
+    try:
+        return client.tasks.submit(submission, idempotency_key=uuid.uuid4().hex, wait_seconds=LOOK_SECONDS)
+    except InvalidInputError as error:
+        raise in_words_of_the_command_line(error, ports) from error
 
 
 def _wait(client: Client, task: Task, wait: float | None, *, is_quiet: bool) -> Task:
@@ -130,14 +152,16 @@ def _wait(client: Client, task: Task, wait: float | None, *, is_quiet: bool) -> 
         raise
 
 
-def _show(client: Client, task: Task, result: TaskResult, *, is_saved: bool) -> None:
+def _show(client: Client, task: Task, result: TaskResult, *, is_saved: bool, plain_si: bool) -> None:
     if task.state is TaskState.COMPLETED:
         function, catalog = _types(client, task)
-        print_table(("output", "value", "unit"), rows(result.result or {}, function, catalog))
+        print_table(("output", "value", "unit"), rows(result.result or {}, function, catalog, plain_si=plain_si))
     else:
         error = result.error or task.error
         hint(f"{task.state.value}: {error.message if error else 'no reason given'}")
-        hint(f"See what it printed: mecapy logs {task.id}")
+        hint(f"See what it printed: mecapy logs {task.id}   Look again: mecapy task show {task.id}")
+        if task.state is TaskState.TIMEOUT:
+            hint("It needs more time: run it again with --timeout SECONDS, or raise `timeout` in the manifest.")
     for item in result.artifacts:
         say(f"{item.kind} {item.name}  {size_text(item.size_bytes)}{'  (partial)' if item.partial else ''}")
     if result.artifacts and not is_saved:

@@ -288,6 +288,8 @@ class Tasks:
                 if task.state.is_final:
                     return task
             if deadline is not None and time.monotonic() >= deadline:
-                raise StillRunningError(
-                    "still_running", f"Task {task_id} has not ended after {timeout_seconds:g} s; it goes on."
+                message = (
+                    f"Task {task_id} has not ended after {timeout_seconds:g} s; it goes on. "
+                    f"Look again: mecapy task show {task_id}"
                 )
+                raise StillRunningError("still_running", message)
