@@ -37,7 +37,8 @@ test-unit: $(STAMP) ## run the tests that need no service (15 seconds)
 	@$(PYTEST) -q tests/unit -m "not long"
 
 test-long: $(STAMP) ## run the rest: all seeds, all backends in full; writes docs/reference/long-tests.md
-	@$(PYTEST) -m long
+	@$(PYTEST) --junitxml build/long-tests.xml -m long
+	@$(BIN)/python tests/support/cases.py ended build/long-tests.xml
 
 check: $(STAMP) ## lint, types, import rules, dependencies, locks
 	@$(BIN)/ruff format --check .

@@ -22,8 +22,8 @@ from support.calculix_values import (
     compare_frd,
     decks,
     excluded,
-    run_plain,
 )
+from support.kept_answers import plain_answer
 from support.platform.running_platform import deploy, platform
 
 PACKAGE = Path(__file__).parents[2] / "examples" / "calculix"
@@ -106,7 +106,7 @@ class Suite:
         return str(answer.json()["upload_id"])
 
     def _plain(self, deck: Deck) -> PlainResult:
-        return run_plain(deck, self._workdir(deck))
+        return plain_answer(deck, self._workdir(deck))
 
     def _workdir(self, deck: Deck) -> Path:
         return self._folder / deck.name

@@ -190,7 +190,7 @@ def same(found: Any, expected: Any) -> bool:
         (object(), "type object"),
         (sys.modules["json"], "type module"),
     ],
-    ids=lambda value: repr(value)[:50],
+    ids=lambda value: repr(value).partition(" at 0x")[0][:50],
 )
 def test_what_has_no_meaning_in_json_is_refused_and_says_what_to_do(results: Any, value: Any, words: str) -> None:
     with pytest.raises(results.ResultError) as caught:

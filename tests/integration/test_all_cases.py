@@ -1,0 +1,34 @@
+"""No case is lost between `make test` and `make test-long`, and none that was once there is gone unsaid."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from support.cases import collected, functions, known
+
+MAKEFILE = (Path(__file__).parents[2] / "Makefile").read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def cases() -> list[str]:
+    return collected()
+
+
+def test_every_case_is_run_by_make_test_or_by_make_test_long(cases: list[str]) -> None:
+    marks = [
+        found[1] or found[2]
+        for name in ("test", "test-long")
+        for found in re.findall(rf"^({name}): .*\n\t@\$\(PYTEST\).* -m (?:\"([^\"]+)\"|(\w+))", MAKEFILE, re.MULTILINE)
+    ]
+    assert len(marks) == 2
+    short, long = (collected(mark) for mark in marks)
+    assert sorted(short + long) == sorted(cases)
+    assert not set(short) & set(long)
+
+
+def test_every_case_that_was_known_is_there(cases: list[str]) -> None:
+    """A function that is renamed on purpose is renamed in the list: `python tests/support/cases.py functions`."""
+    found = functions(cases)
+    fewer = {name: (count, found[name]) for name, count in known().items() if found[name] < count}
+    assert not fewer, f"known and found: {fewer}"
