@@ -358,13 +358,6 @@ BUILDS: list[tuple[str, dict[str, str], str, str]] = [
         "handler_broken",
         "memory limit",
     ),
-    (small_manifest(more=REQUIRE), {"code.py": ""}, "requirements_missing", "no requirements.txt"),
-    (
-        small_manifest(more=REQUIRE),
-        {"requirements.txt": "x @ http://127.0.0.1/x.whl\n--index-url http://127.0.0.1\n"},
-        "requirements_invalid",
-        "requirements.txt:2",
-    ),
     (
         small_manifest(more=REQUIRE),
         {"requirements.txt": "mecapy-no-such-distribution\n"},
@@ -393,6 +386,28 @@ def test_a_manifest_with_text_that_cannot_be_stored_is_refused(client: httpx2.Cl
     answer = send(client, archive(manifest_text, {"code.py": "def run():\n    return {}\n"}))
     assert answer.status_code in {400, 422}, answer.text
     assert answer.json()["code"] in {"manifest_unreadable", "manifest_invalid", "value_not_storable"}
+
+
+@pytest.mark.parametrize(
+    ("files", "code", "words"),
+    [
+        ({"code.py": ""}, "requirements_missing", "no requirements.txt"),
+        ({"requirements.txt": "-r base.txt\n"}, "requirements_invalid", "base.txt"),
+        (
+            {"requirements.txt": "x @ http://127.0.0.1/x.whl\n--index-url http://127.0.0.1\n"},
+            "requirements_invalid",
+            "requirements.txt:2",
+        ),
+    ],
+)
+def test_requirements_that_cannot_be_used_are_refused_and_spend_no_version(
+    client: httpx2.Client, files: dict[str, str], code: str, words: str
+) -> None:
+    text = small_manifest(more=REQUIRE).replace("name: small", "name: unspent")
+    answer = send(client, archive(text, files))
+    assert (answer.status_code, answer.json()["code"]) == (400, code), answer.text
+    assert words in answer.text
+    assert "unspent" not in client.get("/packages").text
 
 
 @pytest.mark.parametrize(("number", "build"), list(enumerate(BUILDS)))

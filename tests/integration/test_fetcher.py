@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from mecapy_platform.core.errors import ConfigurationError, InvalidInputError, UnavailableError
+from mecapy_platform.core.requirements import read_requirements
 from mecapy_platform.embedded import interpreters, programs
 from mecapy_platform.settings import Settings
 from mecapy_platform.worker import index_forward
@@ -20,7 +21,6 @@ from mecapy_platform.worker.fetch_process import FetchLimits
 from mecapy_platform.worker.fetcher import Fetcher, make_fetcher
 from mecapy_platform.worker.index_proxy import IndexProxy
 from mecapy_platform.worker.interpreters import choose
-from mecapy_platform.worker.requirements import read_requirements
 
 FOUND = interpreters.find()
 
@@ -151,7 +151,7 @@ def test_the_proxy_connects_to_the_index_and_nowhere_else(place: Path, wanted: s
 )
 def test_requirements_reach_nowhere_else(line: str) -> None:
     with pytest.raises(InvalidInputError) as raised:
-        read_requirements(f"numpy>=2\n{line}\n".encode())
+        read_requirements({"requirements.txt": f"numpy>=2\n{line}\n".encode()}.get)
     assert [problem.path for problem in raised.value.problems] == ["requirements.txt:2"]
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from mecapy_platform.core.errors import ConfigurationError, InvalidInputError
+from mecapy_platform.core.requirements import read_requirements
 from mecapy_platform.embedded.interpreters import Interpreter
 from mecapy_platform.worker.build_package import _signatures
 from mecapy_platform.worker.interpreters import choose
-from mecapy_platform.worker.requirements import read_requirements
 
 HANDLERS = {"size": "bolts:size"}
 PYTHON_311 = Interpreter("3.11.9", Path("/usr/bin/python3.11"), Path("/usr"))
@@ -56,7 +56,7 @@ def test_an_honest_description_is_taken() -> None:
 )
 def test_requirements_that_reach_elsewhere_are_refused_with_their_line(content: bytes, code: str) -> None:
     with pytest.raises(InvalidInputError) as raised:
-        read_requirements(content)
+        read_requirements(lambda _: content)
     assert raised.value.code == "requirements_invalid"
     assert [problem.code for problem in raised.value.problems] == [code]
     assert raised.value.problems[0].path.startswith("requirements.txt:")
@@ -65,7 +65,7 @@ def test_requirements_that_reach_elsewhere_are_refused_with_their_line(content: 
 @pytest.mark.parametrize("content", [b"numpy\xff\n", b"\xff\xfen\0u\0m\0p\0y\0"])
 def test_requirements_that_are_no_utf8_are_refused(content: bytes) -> None:
     with pytest.raises(InvalidInputError, match="UTF-8"):
-        read_requirements(content)
+        read_requirements(lambda _: content)
 
 
 def test_a_missing_interpreter_is_refused_by_name() -> None:

@@ -12,10 +12,11 @@ from mecapy_platform.cli.checks import show_report
 from mecapy_platform.cli.console import hint, print_json, print_table, say, size_text
 from mecapy_platform.cli.exits import ExitCode
 from mecapy_platform.cli.session import JsonOption, OrgOption, UrlOption, connect
-from mecapy_platform.client.archive import MANIFEST, check_size, read_manifest, write_zip
+from mecapy_platform.client.archive import MANIFEST, check_size, write_zip
 from mecapy_platform.client.checks import ChecksReport
 from mecapy_platform.client.client import Client
 from mecapy_platform.client.packages import Deployment, Function, Package, PackageVersion
+from mecapy_platform.client.texts import checked_manifest
 from mecapy_platform.core.errors import NotFoundError
 from mecapy_platform.core.manifest import Manifest
 
@@ -30,7 +31,7 @@ def deploy(
     as_json: JsonOption = False,
 ) -> None:
     """Deploy a package: the first version of a new one, or a new version of one that exists."""
-    manifest = read_manifest(path)
+    manifest = checked_manifest(path)
     name, version = manifest.package.name, manifest.package.version
     with connect(url, org) as client, tempfile.TemporaryDirectory(prefix="mecapy-") as scratch:
         archive = _archive(path, Path(scratch) / f"{name}-{version}.zip")

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mecapy_platform.client.archive import read_manifest
 from mecapy_platform.client.interpreters import Interpreter, find_interpreter
+from mecapy_platform.client.texts import checked_manifest
 from mecapy_platform.client.workspace import LocalCall, LocalEnd, call
 from mecapy_platform.core.errors import InvalidInputError, MecapyError, Problem
 from mecapy_platform.core.manifest import FunctionSpec, Manifest, RuntimeKind, SignaturePorts, ports_from_signature
@@ -51,7 +51,7 @@ class Verdict:
 
 def open_package(folder: Path) -> LocalPackage:
     """Parse the manifest (all problems at once) and look for a matching interpreter."""
-    manifest = read_manifest(folder)
+    manifest = checked_manifest(folder)
     if manifest.runtime.kind is not RuntimeKind.PYTHON:
         message = (
             f"`mecapy test` runs Python handlers; this package is built as {manifest.runtime.kind}. Deploy it "

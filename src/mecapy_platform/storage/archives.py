@@ -8,7 +8,7 @@ import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -84,6 +84,32 @@ def read_manifest(source: BinaryIO, limits: ArchiveLimits = DEFAULT_LIMITS) -> b
         if manifest.info.file_size > MANIFEST_BYTES:
             raise MalformedError("manifest_unreadable", f"{MANIFEST} is larger than {MANIFEST_BYTES // 1024} KiB.")
         return b"".join(_content(archive, manifest, limits))
+
+
+@contextmanager
+def opened_package(
+    source: BinaryIO, most_bytes: int, limits: ArchiveLimits = DEFAULT_LIMITS
+) -> Iterator[Callable[[str], bytes | None]]:
+    """A reader of files by their path from the package's root: at most `most_bytes` and one; None where there is none.
+
+    Raises as read_manifest does.
+    """
+    with _opened(source, limits) as archive:
+        members = {member.name: member for member in _members(archive, limits) if not member.info.is_dir()}
+        root = _root(tuple(members.values()))
+
+        def read(name: str) -> bytes | None:
+            member = members.get("/".join((*root, name)))
+            if member is None:
+                return None
+            content = bytearray()
+            for chunk in _content(archive, member, limits):
+                content += chunk
+                if len(content) > most_bytes:
+                    break
+            return bytes(content[: most_bytes + 1])
+
+        yield read
 
 
 def extract(source: BinaryIO, target_dir: Path, limits: ArchiveLimits = DEFAULT_LIMITS) -> Extracted:

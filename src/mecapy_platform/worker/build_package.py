@@ -29,6 +29,7 @@ from mecapy_platform.core.errors import (
 from mecapy_platform.core.living import LivingThread
 from mecapy_platform.core.manifest import RuntimeKind, ports_from_signature
 from mecapy_platform.core.placement import Place
+from mecapy_platform.core.requirements import read_requirements
 from mecapy_platform.core.values import check_outputs
 from mecapy_platform.embedded.interpreters import Interpreter
 from mecapy_platform.sandbox.base import Environment, Limits
@@ -46,7 +47,6 @@ from mecapy_platform.worker.context import WorkerContext
 from mecapy_platform.worker.environments import digest_of, install
 from mecapy_platform.worker.interpreters import choose
 from mecapy_platform.worker.packages import ensure_package
-from mecapy_platform.worker.requirements import read_requirements
 from mecapy_platform.worker.testcases import Bench, run_testcases
 
 log = logging.getLogger(__name__)
@@ -173,18 +173,18 @@ def _within(budget: Budget) -> Iterator[None]:
         raise budget.used_up() from error
 
 
+def _content(package: Path, name: str) -> bytes | None:
+    """A file of the unpacked package, which holds no links."""
+    path = package / name
+    return path.read_bytes() if path.is_file() else None
+
+
 def _lock(
     context: WorkerContext, manifest: Mapping[str, Any], package: Path, interpreter: Interpreter, budget: Budget
 ) -> str | None:
     if not manifest["runtime"].get("requirements"):
         return None
-    path = package / "requirements.txt"
-    if not path.is_file():
-        raise InvalidInputError(
-            "requirements_missing",
-            "The manifest says `requirements: true`, but there is no requirements.txt at its side.",
-        )
-    wanted = read_requirements(path.read_bytes())
+    wanted = read_requirements(lambda name: _content(package, name))
     staging = context.work_dir / f"lock-{uuid4()}"
     staging.mkdir(parents=True)
     try:

@@ -27,6 +27,7 @@ from mecapy_platform.api.published.views import (
 )
 from mecapy_platform.api.strict_route import StrictRoute
 from mecapy_platform.api.waiting import wait_until
+from mecapy_platform.core import requirements
 from mecapy_platform.core.errors import InvalidInputError, MalformedError, TooLargeError
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.core.manifest import parse_manifest
@@ -35,7 +36,7 @@ from mecapy_platform.services.backends import chosen
 from mecapy_platform.services.packages import deploy, lifecycle, read
 from mecapy_platform.services.packages.deploy import Deployed, NewVersion
 from mecapy_platform.services.packages.read import PackageFilter, PackageView
-from mecapy_platform.storage.archives import read_manifest
+from mecapy_platform.storage.archives import opened_package, read_manifest
 
 router = APIRouter(tags=["packages"], route_class=StrictRoute)
 Strategy = Annotated[
@@ -219,6 +220,9 @@ def _read(file: BinaryIO, limit_bytes: int, tier_cap: str, *, runs_images: bool)
     sha256 = sha256_of(file)
     try:
         manifest = parse_manifest(read_manifest(file), tier_cap=tier_cap)
+        if manifest.runtime.requirements:
+            with opened_package(file, requirements.MAX_BYTES) as read:
+                requirements.read_requirements(read)
     except InvalidInputError as error:
         raise MalformedError(error.code, error.message, problems=error.problems) from error
     return deploy.from_manifest(manifest, sha256, runs_images=runs_images)
