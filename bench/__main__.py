@@ -16,7 +16,7 @@ from typing import Any
 
 from celery import Celery
 
-from bench import compare, docker_cold, figures, queue, warm_memory
+from bench import compare, docker_cold, figures, queue, reuse, warm_memory
 from bench.celery_baseline import SETTINGS, celery_worker
 from bench.processes import machine, used_by
 from bench.raw_client import RawApi
@@ -66,6 +66,9 @@ def main() -> int:
         report.say()
         rate = queue.burst(report.say, platform, tokens, baseline, 1000)
         report.say("  targets: 0.5 of raw Celery's rate or more, 5.5 CPU ms a task or less")
+        report.say()
+        reuse.report(report.say, platform, tokens, baseline[0], 1000 // scale)
+        report.say("  targets: ratio <= 1.3, rate >= 1.0 of raw Celery's; calls of one version share a process")
         report.say()
         queue.sustained(report.say, platform, tokens, rate / 2, 120.0 / scale)
         report.say("  target: p99 <= 50 ms at half of the highest rate")

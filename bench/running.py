@@ -35,14 +35,29 @@ functions:
     inputs: {nonce: Integer}
     outputs: {answer: Integer, namespace: String}
     resources: {tier: nano, timeout: 5}
+  reused:
+    handler: nonce:reused
+    inputs: {nonce: Integer}
+    outputs: {answer: Integer, namespace: String, number: Integer}
+    resources: {tier: nano, timeout: 5}
 platform:
   functions:
     cold: {warm: false}
+    reused: {reuse: 1000}
 """
 # The kernel gives the inode of a namespace that has ended to the next one: with the moment of the call the pair is
 # unique.
 CODE = """import os
 import time
+
+LOADED = time.monotonic_ns()
+CALLS = []
+
+
+def reused(nonce):
+    CALLS.append(nonce)
+    namespace = f"{os.stat('/proc/self/ns/pid').st_ino} {LOADED}"
+    return {"answer": nonce * 3 + 1, "namespace": namespace, "number": len(CALLS)}
 
 
 def answer(nonce):

@@ -38,12 +38,18 @@ SETTINGS = {
     "MECAPY_RESULT_BYTES": str(8 << 20),
     "MECAPY_LOG_BYTES": str(1 << 20),
 }
-PROFILES = {"many": (512, 200), "one": (128, 30), "brief": (128, 3), "roomy": (1024, 60)}  # MiB, seconds
+PROFILES = {
+    "many": (512, 200),
+    "one": (128, 30),
+    "brief": (128, 3),
+    "roomy": (1024, 60),
+    "reused": (128, 30),
+}  # MiB, seconds
 HEAD = """
 version: "1"
 package: {{name: attacks, version: 1.0.0}}
 runtime: {{kind: python, version: "3.11"}}
-platform: {{warm: {warm}}}
+platform: {{warm: {warm}, functions: {{reused: {{reuse: 20}}}}}}
 functions:
 """
 FUNCTION = (

@@ -85,6 +85,31 @@ def test_a_task_finds_no_result_name_or_socket_of_those_before_it(
         _finds_nothing(under_attack.run("one", f"residue:{looks}"), f"residue:{looks}", table)
 
 
+@pytest.mark.parametrize("first", ["leave_everything", "leave_what_is_put_back", "fill_memory"])
+def test_a_call_of_a_reused_process_finds_what_it_must_not_find_nowhere(
+    under_attack: Attacked, table: Table, first: str
+) -> None:
+    """What may be found, in the module and in memory, is named on the page on security."""
+    for look in ("what_was_put_back", "environment", "kernel_objects", "files"):
+        left = under_attack.run("reused", f"residue:{first}")
+        assert left.end == ("completed", ""), (left.sentence, left.log)
+        _finds_nothing(under_attack.run("reused", f"residue:{look}"), f"residue:{look}", table)
+
+
+def test_another_company_never_meets_a_reused_process(under_attack: Attacked, table: Table) -> None:
+    counted = [_calls(under_attack, under_attack.client) for _ in range(3)]
+    assert max(counted) > 1 or not under_attack.backend.name.startswith("bubblewrap-warm"), counted
+    assert _calls(under_attack, under_attack.rival) == 1
+    for look in LOOKS:
+        under_attack.run("reused", "residue:leave_what_is_put_back")
+        _finds_nothing(under_attack.run("reused", look, client=under_attack.rival), look, table)
+
+
+def _calls(under_attack: Attacked, client: httpx2.Client) -> int:
+    tries = under_attack.run("reused", "residue:calls_of_this_process", client=client).reports
+    return int(tries["residue:calls_of_this_process"][0]["answer"])
+
+
 def _finds_nothing(told: Told, look: str, table: Table) -> None:
     tries = told.reports[look]
     table.add(look.replace(":", "-"), tries, told.end)

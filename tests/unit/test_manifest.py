@@ -262,6 +262,14 @@ def test_the_cap_is_the_organizations() -> None:
         parse_manifest(text, tier_cap="enormous")
 
 
+def test_reuse_is_a_whole_number_of_calls() -> None:
+    assert parse(platform={"functions": {"f": {"reuse": 50}}}).functions["f"].options == {"reuse": 50}
+    for value in (0, -1, 2.5, True, "many", 100_001):
+        text = yaml.safe_dump(manifest(platform={"functions": {"f": {"reuse": value}}})).encode()
+        assert [problem.path for problem in problems(text)] == ["platform.functions.f.reuse"], value
+    assert "reuse" not in parse().functions["f"].options
+
+
 def test_a_functions_platform_options_override_its_packages() -> None:
     own = {"f": {"warm": True, "needs": ["ccx"]}}
     shared = {"warm": False, "retries": {"max": 2, "on": ["timeout"]}, "units": "mm-N-MPa", "expected_seconds": 0.5}

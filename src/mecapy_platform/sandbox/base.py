@@ -72,6 +72,7 @@ class SandboxSpec:
     is_warm: bool = False  # it may run in a worker that was made ready before the call
     # durable backends hold its run after the end until `remove`, so that a crash before the report loses nothing
     keep: bool = False
+    reuse: int = 0  # so many calls may follow each other in its process, where the backend can; below 2: one
     image: str | None = None  # modes B and C: the image, by digest, that backends of containers run
     inputs_text: str | None = None
     write_inputs: Callable[[], None] | None = None
@@ -322,3 +323,10 @@ class DurableSandbox(Sandbox, Protocol):
 
     def remove(self, reference: str) -> None:
         """End a kept run and free what it holds. One that is gone already is no error."""
+
+
+@runtime_checkable
+class ReusingSandbox(Sandbox, Protocol):
+    """A kind of isolation in which one process may serve several calls of a function version, one after another."""
+
+    can_reuse: bool

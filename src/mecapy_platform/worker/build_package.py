@@ -45,6 +45,7 @@ from mecapy_platform.worker.bytecode import ensure_bytecode
 from mecapy_platform.worker.checks.review import Review, start_audit
 from mecapy_platform.worker.context import WorkerContext
 from mecapy_platform.worker.environments import digest_of, install
+from mecapy_platform.worker.ignored_options import ignored_options
 from mecapy_platform.worker.interpreters import choose
 from mecapy_platform.worker.packages import ensure_package
 from mecapy_platform.worker.testcases import Bench, run_testcases
@@ -110,7 +111,10 @@ def _try_again(context: WorkerContext, build: Build, said: BuildLog, error: Meca
 def _build(context: WorkerContext, build: Build, said: BuildLog) -> Built:
     version = build.version
     package = ensure_package(context, version.archive_key, version.archive_sha256)
-    if version.manifest["runtime"]["kind"] != RuntimeKind.PYTHON:
+    is_image = version.manifest["runtime"]["kind"] != RuntimeKind.PYTHON
+    for sentence in ignored_options(version.manifest, context.sandboxes(), is_image=is_image):
+        said.say(sentence)
+    if is_image:
         return _build_image(context, build, package, said)
     budget = Budget.start(context.settings.build_timeout_seconds)
     interpreter = choose(context.interpreters, version.runtime, allow_newer=context.settings.allow_newer_python)

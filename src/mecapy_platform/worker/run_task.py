@@ -171,6 +171,7 @@ def spec_of(context: WorkerContext, claim: Claim, materials: Materials) -> Sandb
         version=str(claim.version_id),
         is_warm=bool(claim.options.get("warm", True))
         and not is_restricted(claim.options),  # its guards are laid for each call
+        reuse=int(claim.options.get("reuse", 0)),
         is_restricted=is_restricted(claim.options),
         handler=claim.handler,
         entrypoint=tuple(claim.entrypoint or ()),

@@ -26,6 +26,7 @@ MARK = "mecapy_left_by_another"
 FIRST, SECOND = "told_by_an", "other_call"  # together they are in a task's result and names, and nowhere else
 KEY = 0x4D454342
 PORT = 45_455
+CALLS: list[int] = []
 FOLDERS = (
     "/tmp",
     "/dev/shm",
@@ -109,6 +110,50 @@ def fill_memory(report: Report) -> None:
     """Leave a recognisable pattern in memory that is given back."""
     held = [bytearray(MARK.encode() * 60_000) for _ in range(20)]
     report.note("a pattern in 25 MiB", len(held).__str__())
+
+
+def leave_what_is_put_back(report: Report) -> None:
+    """What a process that serves further calls must have lost before the next."""
+    for folder in FOLDERS[:3]:
+        Path(folder, MARK).mkdir()
+        Path(folder, MARK, MARK).write_text("left")
+    os.environ[MARK] = "left"
+    os.chdir("/tmp")
+    os.umask(0o777)
+    for number in (signal.SIGUSR1, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
+    signal.setitimer(signal.ITIMER_REAL, 300)
+    one = socket.socket(socket.AF_UNIX)
+    one.bind(f"\0{MARK}")
+    one.listen()
+    os.set_inheritable(one.detach(), True)
+    os.dup2(os.open("/etc/passwd", os.O_RDONLY), 40)
+    report.note("what is put back", "changed")
+
+
+def what_was_put_back(report: Report) -> None:
+    mask = os.umask(0o022)
+    report.holds("umask", mask == 0o022, oct(mask))
+    report.holds("working directory", os.getcwd() == "/workspace/scratch", os.getcwd())
+    for number in (signal.SIGUSR1, signal.SIGTERM):
+        report.holds(f"signal {int(number)}", signal.getsignal(number) is signal.SIG_DFL, signal.getsignal(number))
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    report.holds("blocked signals", not blocked, blocked)
+    report.holds("timer", signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0), signal.getitimer(signal.ITIMER_REAL))
+    report.refused("descriptor 40", os.fstat, 40)
+    with socket.socket(socket.AF_UNIX) as one:
+        report.refused("abstract socket", one.connect, f"\0{MARK}")
+    environment_of_the_interpreter = [name for name in os.environ if MARK in name]
+    report.holds("os.environ", not environment_of_the_interpreter, environment_of_the_interpreter or "not there")
+    files(report)
+    processes_and_threads(report)
+
+
+def calls_of_this_process(report: Report) -> None:
+    """Not an attack: how many there were."""
+    CALLS.append(0)
+    report.note("calls of this process", str(len(CALLS)))
 
 
 def leave_a_result(report: Report) -> None:

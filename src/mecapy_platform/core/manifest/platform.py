@@ -8,7 +8,8 @@ from mecapy_platform.core.manifest.document import Path
 from mecapy_platform.core.manifest.reader import Reader
 from mecapy_platform.core.units import UnitSystem
 
-OPTION_KEYS = ("retries", "warm", "checks", "build", "needs", "units", "expected_seconds")
+OPTION_KEYS = ("retries", "warm", "checks", "build", "needs", "units", "expected_seconds", "reuse")
+MOST_REUSE = 100_000  # calls of one process
 RETRY_KINDS = ("user_error", "out_of_memory", "timeout")
 TOOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
@@ -47,6 +48,8 @@ def _options(reader: Reader, block: Mapping[str, Any], path: Path) -> dict[str, 
         read["retries"] = _retries(reader, block["retries"], (*path, "retries"))
     if "warm" in block:
         read["warm"] = reader.flag(block, "warm", path, default=False)
+    if (calls := reader.number(block, "reuse", path, least=1, most=MOST_REUSE)) is not None:
+        read["reuse"] = calls
     for key, flag in (("checks", "restricted_python"), ("build", "network")):
         if key in block:
             inner = reader.block(block[key], (*path, key), (flag,)) or {}

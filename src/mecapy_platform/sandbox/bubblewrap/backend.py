@@ -32,6 +32,7 @@ class BubblewrapSandbox:
 
     name = "bubblewrap"
     is_durable = False
+    can_reuse = True
 
     def __init__(self, socket_path: Path | None = None, warm: WarmLimits | None = None) -> None:
         self._pool = None if warm is None else WarmPool(self._connect, LAST_PROGRAM.hex(), warm)

@@ -16,6 +16,8 @@ from mecapy_platform.sandbox.base import Collected, Ended, EndReason, SandboxSpe
 from mecapy_platform.sandbox.bubblewrap.run import BubblewrapRun
 from mecapy_platform.sandbox.bubblewrap.zygote import FILES_BYTES, FILES_MAX, MESSAGE_BYTES, ORDER_BYTES, Function, Slot
 
+TOLD_RESULT_BYTES = 16_384  # a result up to this comes beside the end of its call
+
 
 @dataclass(frozen=True)
 class WarmInputs:
@@ -44,11 +46,13 @@ class WarmRun(BubblewrapRun):
         ends = slot.worker()
         slot.ends = None
         super().__init__(slot.channel, ends.streams, spec, ends.top, b"")
+        self._ends = ends
         self._slot = slot
         self._orders = ends.orders
         self._give_back = give_back
         self._slot_is_lost = False
         self._was_ahead = slot.ahead is not None
+        self._is_kept = False  # its worker waits for another call
         self._left: bytes | None = None  # the result, where the stem saw that nothing else was left
 
     def collect(self) -> Collected:
@@ -73,7 +77,9 @@ class WarmRun(BubblewrapRun):
             finally:
                 for descriptor in descriptors:
                     os.close(descriptor)
-        self._connection.send(b"run %d %f %f" % (slot.serial, limits.timeout_seconds, limits.grace_seconds))
+        may_keep = slot.ahead is not None and function.is_reused and limits.result_bytes >= TOLD_RESULT_BYTES
+        times = (limits.timeout_seconds, limits.grace_seconds)
+        self._connection.send(b"run %d %f %f %d" % (slot.serial, *times, may_keep))
 
     def close(self) -> None:
         with self._lock:
@@ -86,9 +92,10 @@ class WarmRun(BubblewrapRun):
             and self._ended.stop is None
             and not self._slot_is_lost
         )
-        self._orders.close()
-        for fd in (*self._streams, self._top):
-            os.close(fd)
+        if is_clean and self._is_kept:
+            self._slot.keep(self._ends)
+        else:
+            self._ends.close()
         self._give_back(self._slot, is_clean)
 
     def _has_progress(self) -> bool:
@@ -110,6 +117,7 @@ class WarmRun(BubblewrapRun):
             return
         head, _, rest = said.partition(b"\n")
         told = json.loads(head)
+        self._is_kept = told.get("kept", False)
         if told["is_all"]:
             self._left = rest
         self._ended = self._explained(self._read_end(told["ended"]))

@@ -61,6 +61,12 @@ class Function:
     limits: Limits
     required_files: tuple[str, ...]
     optional_files: tuple[str, ...]
+    version: str = ""  # calls that follow each other in one process are of one version
+    reuse: int = 0  # so many calls in one process; below 2: one
+
+    @property
+    def is_reused(self) -> bool:
+        return self.reuse > 1
 
 
 @dataclass(frozen=True)
@@ -122,6 +128,13 @@ class Slot:
         self.worker().orders.send(json.dumps(self.zygote.order(function)).encode())
         self.ahead, self.ahead_at = function, time.monotonic()
 
+    def keep(self, ends: Ends) -> None:
+        """The worker of the call that is over serves the next one too."""
+        self.channel.settimeout(ANSWER_SECONDS)
+        self.ends = ends
+        self.serial += 1
+        self.ahead_at = time.monotonic()
+
     def close(self) -> None:
         if self.ends is not None:
             self.ends.close()
@@ -182,6 +195,7 @@ class Zygote:
     def order(self, function: Function) -> dict[str, Any]:
         """What a worker is told, but for the inputs; see guest/call.py."""
         return {
+            **({"reuse": function.reuse} if function.is_reused else {}),
             "mode": "python",
             "handler": function.handler,
             "site": self.key.site_packages is not None,

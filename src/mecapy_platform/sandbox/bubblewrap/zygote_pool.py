@@ -28,6 +28,7 @@ USUAL = Limits(cpu=1, memory_mb=512, timeout_seconds=60, disk_bytes=0)
 LOOK_SECONDS = 1.0
 SETTLE_SECONDS = 0.003
 REFUSED_SECONDS = 60.0  # how long a machine that could not start one is left alone
+KEPT_SECONDS = 60.0  # how long a worker that serves several calls waits for the next
 AHEAD_CALLS, AHEAD_SECONDS = 2, 10.0  # so many calls in so many seconds: the next worker loads the function ahead
 
 
@@ -71,6 +72,14 @@ def key_of(spec: SandboxSpec, tools: tuple[str, ...]) -> Key:
     return Key(spec.organization, real_path(str(environment.interpreter)), site, tools, vetted, environment.libraries)
 
 
+def function_of(spec: SandboxSpec) -> Function:
+    """What a worker can be prepared for; with calls in one process, of one version."""
+    assert spec.handler is not None
+    files = (spec.required_files, spec.optional_files)
+    reused = (spec.version, spec.reuse) if spec.reuse > 1 else ()
+    return Function(str(spec.package), spec.handler, spec.limits, *files, *reused)
+
+
 class WarmPool:
     """`connect` gives a connection to the spawner. `start` answers a run, or None: then the call goes cold."""
 
@@ -91,9 +100,8 @@ class WarmPool:
     def start(self, spec: SandboxSpec, tools: tuple[str, ...]) -> Run | None:
         """Run a call in a warm slot, or say None and make one ready for the next call."""
         inputs = inputs_of(spec)
-        assert spec.handler is not None
         key = key_of(spec, tools)
-        function = Function(str(spec.package), spec.handler, spec.limits, spec.required_files, spec.optional_files)
+        function = function_of(spec)
         zygote = self._zygote_for(key, function) if inputs is not None else None
         if zygote is None or inputs is None:
             return None
@@ -192,6 +200,8 @@ class WarmPool:
             slot.renew()
         slot.zygote.limit(slot, function.limits)
         slot.worker()
+        if function.is_reused and slot.ahead is None and not needs_files and not self._demand[function].is_barred:
+            slot.prepare(function)
         slot.last = function
 
     def _give_back(self, slot: Slot, is_clean: bool) -> None:
@@ -199,7 +209,8 @@ class WarmPool:
         if not is_clean:
             self._lose(zygote, slot)
             return
-        slot.ahead = None
+        if slot.ends is None:
+            slot.ahead = None
         slot.calls += 1
         with self._lock:
             zygote.calls += 1
@@ -271,7 +282,9 @@ class WarmPool:
             )
             chosen = []
             for slot in free:
-                if not self._should_change(slot, now):
+                if slot.ahead is not None and room_mb < 0:
+                    room_mb += slot.ahead.limits.memory_mb
+                elif not self._should_change(slot, now):
                     continue
                 if slot.ahead is None and slot.last is not None:
                     if slot.last.limits.memory_mb > room_mb:
@@ -285,7 +298,7 @@ class WarmPool:
 
     def _should_change(self, slot: Slot, now: float) -> bool:
         if slot.ahead is not None:
-            return now - slot.ahead_at > AHEAD_SECONDS
+            return now - slot.ahead_at > (KEPT_SECONDS if slot.ahead.is_reused else AHEAD_SECONDS)
         demand = None if slot.last is None else self._demand.get(slot.last)
         return demand is not None and demand.is_hot(now)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from _mecapy_guest.confine import FileRules
     from _mecapy_guest.preload import Adapt
 
-ORDER_FD, DATA_FD = 3, 4
+ORDER_FD, DATA_FD, REPORT_FD = 3, 4, 5
 ORDER_BYTES = 1 << 18
 MAX_FILES = 200
 PAGE = resource.getpagesize()
@@ -71,14 +71,18 @@ def serve(setup: Setup) -> int:
         return 0
     order = quickjson.loads(message.decode())
     is_ahead = "inputs" not in order
+    calls = order.get("reuse", 0) if is_ahead and native.IS_NATIVE else 0  # the steps in Python keep no worker
+    first_closed = REPORT_FD + 1 if calls else DATA_FD + 1 if is_ahead else ORDER_FD
     try:
-        _confine(order, descriptors, setup, is_ahead=is_ahead)
+        _confine(order, descriptors, setup, is_ahead=is_ahead, first_closed=first_closed)
     except OSError as error:  # ours: nothing of the tenant has run yet, and the channel is still open
         orders.send(f"the call could not be confined: {error}".encode()[:1000])
         return 1
     if not is_ahead:
         orders.detach()
     _become(order, setup)
+    if calls:
+        return _serve_calls(orders, order, calls)
     loaded = None
     if is_ahead:
         loaded = runner.Loaded(order["handler"], has_site=order["site"])
@@ -87,16 +91,21 @@ def serve(setup: Setup) -> int:
     return code
 
 
-def _confine(order: dict[str, Any], descriptors: list[int], setup: Setup, *, is_ahead: bool) -> None:
+def _serve_calls(orders: socket.socket, order: dict[str, Any], calls: int) -> int:
+    from _mecapy_guest import reuse
+
+    code: int = reuse.serve(orders, socket.socket(fileno=REPORT_FD), DATA_FD, order, calls)
+    return code
+
+
+def _confine(order: dict[str, Any], descriptors: list[int], setup: Setup, *, is_ahead: bool, first_closed: int) -> None:
     """Inputs, limits, locks. Inputs take nothing of the room that a call has for its own files."""
     limits = order["limits"]
     held = 0 if is_ahead else _write_inputs(order, descriptors)
     _limit(limits)
     inodes = limits["disk_files"] + EXTRA_INODES + len(descriptors)
     options = f"size={limits['disk_bytes'] + held},nr_inodes={inodes},mode=0755"
-    native.seal(
-        options.encode(), order["package"].encode(), setup.rules, setup.program, DATA_FD + 1 if is_ahead else ORDER_FD
-    )
+    native.seal(options.encode(), order["package"].encode(), setup.rules, setup.program, first_closed)
 
 
 def practise(setup: Setup) -> None:

@@ -53,6 +53,11 @@ def take_arguments() -> str:
     return order
 
 
+def flush_c_streams() -> None:
+    """Write out what libraries in C hold in their own buffers."""
+    _libc.fflush(None)
+
+
 def prefer_for_oom() -> None:
     """When memory ends, the kernel shall take the user's processes and not the one that reports about them."""
     _libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)  # first: the files below /proc/self are root's until then

@@ -62,8 +62,13 @@ int fresh_network(void)
 	return 0;
 }
 
+int network_is_untouched(void)
+{
+	return look_at_counters() == untouched;
+}
+
 /* In the stem, between two calls. */
 int renew_used_network(void)
 {
-	return look_at_counters() == untouched ? 0 : fresh_network();
+	return network_is_untouched() ? 0 : fresh_network();
 }

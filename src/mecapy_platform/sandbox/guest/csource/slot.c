@@ -1,7 +1,6 @@
 /* One slot of a warm sandbox: makes a worker ahead of each call, follows it to its end, says how it ended. See guest/stem.py for the same
  * in Python. Everything before a worker returns from mecapy_serve_slot is here: a stem in C touches few pages of its Python process. */
 #include "guest.h"
-#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
@@ -29,21 +28,21 @@
 
 #define KERNEL_SIGSET_BYTES 8
 #define SIGNAL_BIT(number) (1UL << ((number) - 1))
-#define MAX_DEPTH 20
 #define MAX_DESCRIPTORS 4
 #define HEAD_BYTES 512
 #define RESULT_BYTES 16384
-#define NAMES_BYTES 4096
 
 struct worker {
 	pid_t pid, init;
-	int pidfd, top;
+	int pidfd, top, report;
 	unsigned serial;
+	double cpu_before; /* used up to the end of its last call, where it is kept */
 };
 
 struct watch {
 	const char *reason;
 	double started_at, limit_seconds, grace_seconds, stop_at, kill_at; /* moments; 0 for none */
+	int may_keep; /* the worker serves further calls when this one is over */
 };
 
 /* A system call that does not touch errno: the first process of a call shares the stem's memory, and so its errno. */
@@ -142,7 +141,7 @@ static void prefer_for_oom(void)
 static int become_worker(int report, int orders, int out, int err)
 {
 	int data, top;
-	int places[] = {out, err, orders, -1};
+	int places[] = {out, err, orders, -1, report};
 
 	copy_known_pages();
 	prctl(PR_SET_NAME, "mecapy-call", 0, 0, 0);
@@ -154,9 +153,9 @@ static int become_worker(int report, int orders, int out, int err)
 	TRY("setsid", setsid()); /* a signal to its own group must not reach the stem */
 	TRY("report", send_descriptors(report, "made", &top, 1));
 	places[3] = data;
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 5; i++)
 		TRY("descriptors", places[i] = fcntl(places[i], F_DUPFD_CLOEXEC, 64));
-	for (int i = 0; i < 4; i++) /* 1, 2, then ORDER_FD, DATA_FD */
+	for (int i = 0; i < 5; i++) /* 1, 2, then ORDER_FD, DATA_FD, REPORT_FD */
 		TRY("descriptors", dup3(places[i], i + 1, i + 1 >= ORDER_FD ? O_CLOEXEC : 0));
 	TRY("close_range", (int)syscall(SYS_close_range, FIRST_FREE_FD, ~0U, 0U));
 	return 0;
@@ -187,7 +186,8 @@ static int prepare(int channel, int home, struct worker *worker)
 	close(out[1]);
 	close(err[1]);
 	worker->top = receive_descriptor(report[0]);
-	close(report[0]);
+	worker->report = report[0];
+	worker->cpu_before = 0;
 	if (worker->top < 0) {
 		mecapy_step = "the worker";
 		return -ECHILD;
@@ -211,20 +211,22 @@ static void ask_to_stop(const struct worker *worker, struct watch *watch)
 	kill(worker->init, SIGTERM);
 }
 
-/* `run N LIMIT GRACE`, `stop N`, `kill N`, each meant for the call number N; 0: it must end now. */
+/* `run N LIMIT GRACE KEEP`, `stop N`, `kill N`, each meant for the call number N; 0: it must end now. */
 static int obey(const char *text, const struct worker *worker, struct watch *watch)
 {
 	char word[8];
 	unsigned serial;
 	double limit = 0, grace = 0;
+	int may_keep = 0;
 
-	if (sscanf(text, "%7s %u %lf %lf", word, &serial, &limit, &grace) < 2 || serial != worker->serial)
+	if (sscanf(text, "%7s %u %lf %lf %d", word, &serial, &limit, &grace, &may_keep) < 2 || serial != worker->serial)
 		return 1;
 	if (strcmp(word, "run") == 0) {
 		watch->started_at = now();
 		watch->limit_seconds = limit;
 		watch->grace_seconds = grace;
 		watch->stop_at = watch->started_at + limit;
+		watch->may_keep = may_keep;
 	} else if (strcmp(word, "stop") == 0) {
 		watch->reason = "stopped";
 		ask_to_stop(worker, watch);
@@ -247,26 +249,33 @@ static int until_due(const struct watch *watch)
 	return seconds <= 0 ? 0 : seconds > 1e6 ? 1000000000 : (int)(seconds * 1000) + 1;
 }
 
-/* Return when the worker has ended or must: 1. 0 when nobody listens any more. */
+enum { NOBODY_LISTENS, HAS_ENDED, CALL_IS_OVER };
+
+/* Return when the worker has ended or must, or when a call of a worker that may be kept is over. */
 static int follow(int channel, const struct worker *worker, struct watch *watch)
 {
-	struct pollfd waits[] = {{worker->pidfd, POLLIN, 0}, {channel, POLLIN, 0}};
+	struct pollfd waits[] = {{worker->pidfd, POLLIN, 0}, {channel, POLLIN, 0}, {worker->report, POLLIN, 0}};
 	char text[256];
 
 	for (;;) {
 		double moment;
 
-		poll(waits, 2, until_due(watch));
+		poll(waits, watch->may_keep ? 3 : 2, until_due(watch));
 		if (waits[0].revents)
-			return 1;
+			return HAS_ENDED;
 		if (waits[1].revents) {
 			ssize_t size = recv(channel, text, sizeof text - 1, 0);
 
 			if (size <= 0)
-				return 0;
+				return NOBODY_LISTENS;
 			text[size] = 0;
 			if (!obey(text, worker, watch))
-				return 1;
+				return HAS_ENDED;
+		}
+		if (watch->may_keep && waits[2].revents) {
+			if (recv(worker->report, text, sizeof text, MSG_DONTWAIT) > 0)
+				return watch->kill_at > 0 ? HAS_ENDED : CALL_IS_OVER;
+			watch->may_keep = 0; /* its end is closed: it ends, or will be stopped */
 		}
 		moment = now();
 		if (watch->stop_at > 0 && moment >= watch->stop_at) {
@@ -274,83 +283,8 @@ static int follow(int channel, const struct worker *worker, struct watch *watch)
 			ask_to_stop(worker, watch);
 		}
 		if (watch->kill_at > 0 && moment >= watch->kill_at)
-			return 1;
+			return HAS_ENDED;
 	}
-}
-
-struct entry { /* as the kernel writes it */
-	uint64_t inode, offset;
-	unsigned short bytes;
-	unsigned char kind;
-	char name[];
-};
-
-/* A name that every call leaves: what a reader would find is known without looking. */
-static int is_usual(const char *folder, const struct entry *entry)
-{
-	if (strcmp(folder, "out") == 0)
-		return entry->kind == DT_DIR ? strcmp(entry->name, "files") == 0 || strcmp(entry->name, "artifacts") == 0
-					     : strcmp(entry->name, "data.json") == 0;
-	return strcmp(folder, "files") == 0 && entry->kind == DT_REG && strcmp(entry->name, "list.json") == 0;
-}
-
-static unsigned open_folder(int parent, const char *name, int depth);
-
-/* One entry of a folder: readable from now on, with all below it. Gives how many entries are not the usual ones. */
-static unsigned open_entry(int folder, const char *folder_name, const struct entry *entry, int depth)
-{
-	struct stat seen;
-	unsigned unusual = 0;
-
-	if (strcmp(entry->name, ".") == 0 || strcmp(entry->name, "..") == 0)
-		return 0;
-	if (depth > 1 || !is_usual(folder_name, entry))
-		unusual++;
-	if (entry->kind == DT_DIR && depth < MAX_DEPTH)
-		unusual += open_folder(folder, entry->name, depth + 1);
-	else if (entry->kind == DT_REG && fstatat(folder, entry->name, &seen, AT_SYMLINK_NOFOLLOW) == 0 && (seen.st_mode & 0444) != 0444)
-		fchmodat(folder, entry->name, 0644, 0);
-	return unusual;
-}
-
-/* Make what a run left readable to the worker's reader, following no link. Names are read into memory of ours and wiped there: the next
- * call of this slot is a fork of this process. Gives how many entries are not the usual ones. */
-static unsigned open_folder(int parent, const char *name, int depth)
-{
-	static char names[MAX_DEPTH + 1][NAMES_BYTES] __attribute__((aligned(8)));
-	char *mine = names[depth];
-	int folder;
-	unsigned unusual = 0;
-	long size, most = 0;
-
-	fchmodat(parent, name, 0755, 0);
-	folder = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (folder < 0)
-		return 1;
-	while ((size = syscall(SYS_getdents64, folder, mine, NAMES_BYTES)) > 0) {
-		for (long at = 0; at < size; at += ((const struct entry *)(mine + at))->bytes)
-			unusual += open_entry(folder, name, (const struct entry *)(mine + at), depth);
-		most = size > most ? size : most;
-	}
-	explicit_bzero(mine, (size_t)most);
-	close(folder);
-	return unusual;
-}
-
-/* A small result, told beside the end: its bytes into `text`, how many, or -1 for one that the reader must look at itself. */
-static ssize_t read_result(int top, char *text, size_t most)
-{
-	int result = openat(top, "out/data.json", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	struct stat seen;
-	ssize_t size = -1;
-
-	if (result < 0)
-		return -1;
-	if (fstat(result, &seen) == 0 && S_ISREG(seen.st_mode) && seen.st_nlink == 1 && (size_t)seen.st_size <= most &&
-	    seen.st_blocks * 512 >= seen.st_size)
-		size = read(result, text, most);
-	close(result);
-	return size;
 }
 
 static double cpu_seconds(const struct rusage *used)
@@ -358,8 +292,10 @@ static double cpu_seconds(const struct rusage *used)
 	return (double)(used->ru_utime.tv_sec + used->ru_stime.tv_sec) + (double)(used->ru_utime.tv_usec + used->ru_stime.tv_usec) / 1e6;
 }
 
+static char told[HEAD_BYTES + RESULT_BYTES]; /* a line that says how a call ended, and its result; wiped after each */
+
 struct end {
-	int status;
+	int status, is_kept;
 	double cpu_seconds;
 	long peak_bytes;
 };
@@ -379,9 +315,9 @@ static int tell_end(int channel, const struct worker *worker, const struct watch
 		snprintf(detail, sizeof detail, "time limit of %g s reached", watch->limit_seconds);
 	head = snprintf(text, HEAD_BYTES,
 			"{\"ended\": {\"reason\": \"%s\", \"detail\": \"%s\", \"exit_code\": %s, \"signal\": %s, \"wall_seconds\": %.6f, "
-			"\"cpu_seconds\": %.6f, \"peak_bytes\": %ld}, \"serial\": %u, \"is_all\": %s}\n",
+			"\"cpu_seconds\": %.6f, \"peak_bytes\": %ld}, \"serial\": %u, \"is_all\": %s, \"kept\": %s}\n",
 			watch->reason, detail, code, number, now() - watch->started_at, end->cpu_seconds, end->peak_bytes, worker->serial,
-			result < 0 ? "false" : "true");
+			result < 0 ? "false" : "true", end->is_kept ? "true" : "false");
 	if (result > 0)
 		memmove(text + head, text + HEAD_BYTES, (size_t)result);
 	TRY("send", send(channel, text, (size_t)head + (result > 0 ? (size_t)result : 0), MSG_NOSIGNAL));
@@ -390,26 +326,53 @@ static int tell_end(int channel, const struct worker *worker, const struct watch
 
 /* Kill what is left, wait for all of it, make the outputs readable, say how it ended. Nothing of the call stays here: the next one is a
  * fork of this process. */
-static int finish(int channel, struct worker *worker, const struct watch *watch, int is_heard)
+static int finish(int channel, struct worker *worker, const struct watch *watch, int heard)
 {
-	static char text[HEAD_BYTES + RESULT_BYTES];
+	char *text = told;
 	struct rusage used, by_init;
-	struct end end;
+	struct end end = {0};
 	int answer = 0;
 	ssize_t result = -1;
 
 	kill(worker->init, SIGKILL);
 	TRY("wait(worker)", wait4(worker->pid, &end.status, 0, &used));
 	TRY("wait(init)", wait4(worker->init, NULL, 0, &by_init)); /* comes back when the namespace is empty */
-	if (open_folder(worker->top, "out", 0) == 0)
+	if (open_outputs(worker->top) == 0)
 		result = read_result(worker->top, text + HEAD_BYTES, RESULT_BYTES);
 	close(worker->top);
 	close(worker->pidfd);
-	end.cpu_seconds = cpu_seconds(&used) + cpu_seconds(&by_init);
+	close(worker->report);
+	end.cpu_seconds = cpu_seconds(&used) + cpu_seconds(&by_init) - worker->cpu_before;
 	end.peak_bytes = used.ru_maxrss * 1024;
-	if (is_heard)
+	if (heard == CALL_IS_OVER) /* it was killed after that */
+		end.status = 0;
+	if (heard != NOBODY_LISTENS)
 		answer = tell_end(channel, worker, watch, &end, text, result);
 	explicit_bzero(text, HEAD_BYTES + (result > 0 ? (size_t)result : 0));
+	return answer;
+}
+
+/* The end of a call whose worker serves the next one too: 1, with an empty workspace. 0 where it must not: it left more than a small
+ * result, or used the network. */
+static int keep(int channel, struct worker *worker, const struct watch *watch)
+{
+	struct end end = {.is_kept = 1};
+	ssize_t result = -1;
+	double used;
+	int answer = 0;
+
+	if (open_outputs(worker->top) == 0)
+		result = read_result(worker->top, told + HEAD_BYTES, RESULT_BYTES);
+	if (result >= 0 && network_is_untouched() && empty_workspace(worker->top) == 0) {
+		used = cpu_of(worker->pid);
+		end.cpu_seconds = used - worker->cpu_before;
+		end.peak_bytes = peak_of(worker->pid);
+		answer = tell_end(channel, worker, watch, &end, told, result);
+		worker->cpu_before = used;
+		worker->serial++;
+		answer = answer < 0 ? answer : 1;
+	}
+	explicit_bzero(told, HEAD_BYTES + (result > 0 ? (size_t)result : 0));
 	return answer;
 }
 
@@ -417,23 +380,29 @@ static int finish(int channel, struct worker *worker, const struct watch *watch,
 VISIBLE int mecapy_serve_slot(int channel)
 {
 	struct worker worker = {0};
-	int home, answer;
+	int home, answer, heard = HAS_ENDED;
 
 	prctl(PR_SET_NAME, "mecapy-slot", 0, 0, 0);
 	TRY("open(namespace)", home = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC));
-	for (int goes_on = 1; goes_on;) {
+	while (heard != NOBODY_LISTENS) {
 		struct watch watch = {.reason = "exited"};
 
-		answer = prepare(channel, home, &worker);
-		if (answer <= 0)
+		if (heard == HAS_ENDED && (answer = prepare(channel, home, &worker)) <= 0)
 			return answer;
 		watch.started_at = now();
-		goes_on = follow(channel, &worker, &watch);
-		answer = finish(channel, &worker, &watch, goes_on);
-		if (answer >= 0 && goes_on)
+		heard = follow(channel, &worker, &watch);
+		if (heard == CALL_IS_OVER && (answer = keep(channel, &worker, &watch)) != 0) {
+			if (answer < 0)
+				return answer;
+			continue;
+		}
+		answer = finish(channel, &worker, &watch, heard);
+		if (answer >= 0 && heard != NOBODY_LISTENS)
 			answer = renew_used_network();
 		if (answer < 0)
 			return answer;
+		if (heard == CALL_IS_OVER)
+			heard = HAS_ENDED;
 	}
 	return 1;
 }

@@ -1,0 +1,128 @@
+/* What a call left in its workspace: made readable, read where it is small, removed where the next call gets the same workspace. */
+#include "guest.h"
+#include <dirent.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#define MAX_DEPTH 20
+#define NAMES_BYTES 4096
+#define MAX_REMOVED 512
+
+struct entry { /* as the kernel writes it */
+	uint64_t inode, offset;
+	unsigned short bytes;
+	unsigned char kind;
+	char name[];
+};
+
+/* A name that every call leaves: what a reader would find is known without looking. */
+static int is_usual(const char *folder, const struct entry *entry)
+{
+	if (strcmp(folder, "out") == 0)
+		return entry->kind == DT_DIR ? strcmp(entry->name, "files") == 0 || strcmp(entry->name, "artifacts") == 0
+					     : strcmp(entry->name, "data.json") == 0;
+	return strcmp(folder, "files") == 0 && entry->kind == DT_REG && strcmp(entry->name, "list.json") == 0;
+}
+
+static unsigned open_folder(int parent, const char *name, int depth);
+
+/* One entry of a folder: readable from now on, with all below it. Gives how many entries are not the usual ones. */
+static unsigned open_entry(int folder, const char *folder_name, const struct entry *entry, int depth)
+{
+	struct stat seen;
+	unsigned unusual = 0;
+
+	if (strcmp(entry->name, ".") == 0 || strcmp(entry->name, "..") == 0)
+		return 0;
+	if (depth > 1 || !is_usual(folder_name, entry))
+		unusual++;
+	if (entry->kind == DT_DIR && depth < MAX_DEPTH)
+		unusual += open_folder(folder, entry->name, depth + 1);
+	else if (entry->kind == DT_REG && fstatat(folder, entry->name, &seen, AT_SYMLINK_NOFOLLOW) == 0 && (seen.st_mode & 0444) != 0444)
+		fchmodat(folder, entry->name, 0644, 0);
+	return unusual;
+}
+
+/* Make what a run left readable to the worker's reader, following no link. Names are read into memory of ours and wiped there: the next
+ * call of this slot is a fork of this process. Gives how many entries are not the usual ones. */
+static unsigned open_folder(int parent, const char *name, int depth)
+{
+	static char names[MAX_DEPTH + 1][NAMES_BYTES] __attribute__((aligned(8)));
+	char *mine = names[depth];
+	int folder;
+	unsigned unusual = 0;
+	long size, most = 0;
+
+	fchmodat(parent, name, 0755, 0);
+	folder = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (folder < 0)
+		return 1;
+	while ((size = syscall(SYS_getdents64, folder, mine, NAMES_BYTES)) > 0) {
+		for (long at = 0; at < size; at += ((const struct entry *)(mine + at))->bytes)
+			unusual += open_entry(folder, name, (const struct entry *)(mine + at), depth);
+		most = size > most ? size : most;
+	}
+	explicit_bzero(mine, (size_t)most);
+	close(folder);
+	return unusual;
+}
+
+unsigned open_outputs(int top)
+{
+	return open_folder(top, "out", 0);
+}
+
+/* A small result, told beside the end: its bytes into `text`, how many, or -1 for one that the reader must look at itself. */
+ssize_t read_result(int top, char *text, size_t most)
+{
+	int result = openat(top, "out/data.json", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	struct stat seen;
+	ssize_t size = -1;
+
+	if (result < 0)
+		return -1;
+	if (fstat(result, &seen) == 0 && S_ISREG(seen.st_mode) && seen.st_nlink == 1 && (size_t)seen.st_size <= most &&
+	    seen.st_blocks * 512 >= seen.st_size)
+		size = read(result, text, most);
+	close(result);
+	return size;
+}
+
+/* Remove what lies in a folder, following no link. Gives 0, or -1 where something stays: more entries than `left` counts, or deeper. */
+static int empty_folder(int parent, const char *name, int depth, int *left)
+{
+	char names[1024] __attribute__((aligned(8)));
+	int folder = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), answer = 0;
+	long size;
+
+	if (folder < 0)
+		return -1;
+	while (answer == 0 && (size = syscall(SYS_getdents64, folder, names, sizeof names)) > 0)
+		for (long at = 0; answer == 0 && at < size; at += ((const struct entry *)(names + at))->bytes) {
+			const struct entry *entry = (const struct entry *)(names + at);
+			int is_folder = entry->kind == DT_DIR;
+
+			if (strcmp(entry->name, ".") == 0 || strcmp(entry->name, "..") == 0)
+				continue;
+			if (--*left < 0 || depth > MAX_DEPTH || (is_folder && empty_folder(folder, entry->name, depth + 1, left) < 0) ||
+			    unlinkat(folder, entry->name, is_folder ? AT_REMOVEDIR : 0) < 0)
+				answer = -1;
+		}
+	explicit_bzero(names, sizeof names);
+	close(folder);
+	return answer;
+}
+
+/* Empty what a call could write; the folders themselves stay, as every call finds them. */
+int empty_workspace(int top)
+{
+	static const char *const writable[] = {"scratch", "tmp", "shm"};
+	int left = MAX_REMOVED;
+
+	for (unsigned i = 0; i < sizeof writable / sizeof *writable; i++)
+		if (empty_folder(top, writable[i], 0, &left) < 0)
+			return -1;
+	return unlinkat(top, "out/data.json", 0) < 0 || unlinkat(top, "out/files/list.json", 0) < 0 ? -1 : 0;
+}

@@ -1,0 +1,16 @@
+"""What a manifest asks for and this node does not do; said in the log of a deployment."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from mecapy_platform.core.manifest.platform import options_of
+from mecapy_platform.sandbox.base import ReusingSandbox, Sandbox
+
+
+def ignored_options(manifest: Mapping[str, Any], sandboxes: Iterable[Sandbox], *, is_image: bool) -> Iterator[str]:
+    """A sentence for each; `sandboxes` are those that run the version's tasks."""
+    can_reuse = not is_image and any(isinstance(one, ReusingSandbox) and one.can_reuse for one in sandboxes)
+    platform = manifest.get("platform") or {}
+    asked = [name for name in manifest.get("functions") or {} if options_of(platform, name).get("reuse", 1) > 1]
+    if asked and not can_reuse:
+        yield f"`reuse` of {', '.join(asked)} is ignored: in containers each call has a process of its own."

@@ -1,0 +1,152 @@
+"""`reuse`: several calls of one function version in one process, one after another."""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from integration.sandbox_contract import PACKAGE, Bench, Outcome, follow
+from mecapy_platform.sandbox.base import EndReason, StopReason
+from mecapy_platform.sandbox.bubblewrap.warm_run import WarmRun
+from support.backends.warm_alone import WarmAlone, warm_alone
+
+CALLS = 5
+
+
+@pytest.fixture(scope="module", params=["native"])
+def sandbox(request: pytest.FixtureRequest) -> Iterator[WarmAlone]:
+    with warm_alone(request.param) as made:
+        yield made
+
+
+@pytest.fixture
+def bench(sandbox: WarmAlone) -> Iterator[Bench]:
+    """A package of its own, so that no test meets a worker of another."""
+    folder = Path(tempfile.mkdtemp())
+    shutil.copytree(PACKAGE, folder / "package", ignore=shutil.ignore_patterns("__pycache__"))
+    made = Bench(sandbox, folder, Path(sys.executable).resolve())
+    yield made
+    shutil.rmtree(folder)
+
+
+def call(bench: Bench, function: str, inputs: Mapping[str, object] | None = None, **options: Any) -> Outcome:
+    changes = {name: options.pop(name) for name in ("version", "reuse") if name in options}
+    spec = replace(bench.spec(function, inputs, **options), handler=f"reused:{function}", package=bench.package)
+    with bench.sandbox.start(replace(spec, **{"version": "first", "reuse": CALLS, **changes})) as run:
+        assert isinstance(run, WarmRun)
+        return follow(run)
+
+
+def test_calls_follow_each_other_in_one_process_up_to_their_number(bench: Bench) -> None:
+    told = [call(bench, "count", {"value": value}).result for value in range(CALLS + 2)]
+    assert [one["number"] for one in told] == [1, 2, 3, 4, 5, 1, 2]
+    assert [one["value"] for one in told] == list(range(CALLS + 2))
+    assert len({one["space"] for one in told[:CALLS]}) == 1
+
+
+@pytest.mark.parametrize("reuse", [0, 1])
+def test_without_reuse_each_call_has_its_own_process(bench: Bench, reuse: int) -> None:
+    told = [call(bench, "count", reuse=reuse).result for _ in range(4)]
+    assert [one["number"] for one in told] == [1] * 4
+
+
+def test_each_call_has_its_own_log_time_and_peak(bench: Bench) -> None:
+    said = [call(bench, "count", {"value": value}).text("stdout") for value in range(3)]
+    assert said == [f"call {value}\n" for value in range(3)]
+    large = call(bench, "takes_memory", {"megabytes": 100}, memory_mb=256)
+    small = call(bench, "takes_memory", {"megabytes": 1}, memory_mb=256)
+    assert (large.result["number"], small.result["number"]) == (1, 2)
+    peaks = [one.ended.usage.peak_memory_mb or 0 for one in (large, small)]
+    assert peaks[0] > 100 > peaks[1] > 1
+    long, short = (call(bench, "works", {"seconds": seconds}) for seconds in (0.4, 0.01))
+    assert (long.result["number"], short.result["number"]) == (1, 2)
+    cpu = [one.ended.usage.cpu_seconds or 0 for one in (long, short)]
+    assert cpu[0] >= 0.4
+    assert 0 < cpu[1] < 0.3
+
+
+@pytest.mark.parametrize("what", ["files", "settings", "descriptors"])
+def test_what_a_call_left_is_put_back_before_the_next(bench: Bench, what: str) -> None:
+    fresh = self_seen(bench, [("finds", {})])[-1]
+    found = self_seen(bench, [("leaves", {"what": what}), ("finds", {})])[-1]
+    assert found.pop("number") >= 2, "the same process"
+    assert fresh.pop("number") == 1
+    assert fresh["left"] == []
+    assert found == fresh
+
+
+def self_seen(bench: Bench, calls: list[tuple[str, dict[str, object]]]) -> list[dict[str, Any]]:
+    """Both functions by one handler, whose process they share."""
+    (bench.package / "either.py").write_text(
+        "import reused\n\n\ndef either(name, **more):\n    return getattr(reused, name)(**more)\n"
+    )
+    found = []
+    for name, more in calls:
+        spec = replace(bench.spec("either", {"name": name, **more}), handler="either:either", package=bench.package)
+        version = "-".join(word for word, _more in calls)
+        with bench.sandbox.start(replace(spec, version=version, reuse=CALLS)) as run:
+            outcome = follow(run).result
+            outcome.pop("inputs", None)
+            found.append(outcome)
+    return found
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["output", "thread", "process", "daemon", "network", "closed streams", "niceness", "large result"],
+)
+def test_a_call_after_which_something_is_left_is_the_last_of_its_process(bench: Bench, what: str) -> None:
+    first = call(bench, "leaves", {"what": what})
+    second = call(bench, "leaves", {"what": "nothing"})
+    assert first.ended.exit_code == 0
+    assert (first.result["number"], second.result["number"]) == (1, 1)
+    assert first.contents == ({"kept.txt": b"kept"} if what == "output" else {})
+
+
+@pytest.mark.parametrize(("what", "code"), [("error", "user_error"), ("exit", "exit_code")])
+def test_a_call_that_fails_is_the_last_of_its_process(bench: Bench, what: str, code: str) -> None:
+    assert call(bench, "leaves", {"what": "nothing"}).result["number"] == 1
+    failed = call(bench, "leaves", {"what": what})
+    assert failed.collected.error is not None
+    assert failed.collected.error["code"] == code
+    assert call(bench, "leaves", {"what": "nothing"}).result["number"] == 1
+
+
+def test_a_limit_or_a_stop_ends_the_process(bench: Bench) -> None:
+    assert call(bench, "works", {"seconds": 0.01}, timeout_seconds=1).result["number"] == 1
+    assert call(bench, "works", {"seconds": 60}, timeout_seconds=1).ended.reason is EndReason.TIMEOUT
+    assert call(bench, "works", {"seconds": 0.01}, timeout_seconds=1).result["number"] == 1
+    spec = replace(bench.spec("works", {"seconds": 60}, timeout_seconds=1), handler="reused:works", version="first")
+    with bench.sandbox.start(replace(spec, package=bench.package, reuse=CALLS)) as run:
+        run.stop(StopReason.CANCELLED)
+        assert follow(run).ended.reason is EndReason.STOPPED
+    assert call(bench, "works", {"seconds": 0.01}, timeout_seconds=1).result["number"] == 1
+    memory = call(bench, "takes_memory", {"megabytes": 600})
+    assert memory.ended.reason is EndReason.OUT_OF_MEMORY
+    assert call(bench, "takes_memory", {"megabytes": 1}).result["number"] == 1
+
+
+def test_versions_and_organizations_share_no_process(bench: Bench, sandbox: WarmAlone) -> None:
+    assert [call(bench, "count").result["number"] for _ in range(2)] == [1, 2]
+    assert call(bench, "count", version="second").result["number"] == 1
+    spec = replace(bench.spec("count"), handler="reused:count", package=bench.package, version="first", reuse=CALLS)
+    other = replace(spec, organization="second", is_warm=True)
+    assert sandbox.inner.warm is not None
+    sandbox.inner.warm.make_ready(other, ())
+    with sandbox.inner.start(other) as run:
+        assert isinstance(run, WarmRun)
+        assert follow(run).result["number"] == 1
+
+
+def test_without_the_small_library_each_call_has_its_own_process(tmp_path: Path) -> None:
+    with warm_alone("fallback") as sandbox:
+        folder = Path(tempfile.mkdtemp())
+        shutil.copytree(PACKAGE, folder / "package", ignore=shutil.ignore_patterns("__pycache__"))
+        bench = Bench(sandbox, folder, Path(sys.executable).resolve())
+        assert [call(bench, "count").result["number"] for _ in range(3)] == [1, 1, 1]
+        shutil.rmtree(folder)
