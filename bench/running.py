@@ -35,30 +35,14 @@ functions:
     inputs: {nonce: Integer}
     outputs: {answer: Integer, namespace: String}
     resources: {tier: nano, timeout: 5}
-  reused:
-    handler: nonce:reused
-    inputs: {nonce: Integer}
-    outputs: {answer: Integer, namespace: String, number: Integer}
-    resources: {tier: nano, timeout: 5}
 platform:
   functions:
     cold: {warm: false}
-    reused: {reuse: 1000}
 """
 # The kernel gives the inode of a namespace that has ended to the next one: with the moment of the call the pair is
 # unique.
 CODE = """import os
 import time
-
-LOADED = time.monotonic_ns()
-CALLS = []
-
-
-def reused(nonce):
-    CALLS.append(nonce)
-    namespace = f"{os.stat('/proc/self/ns/pid').st_ino} {LOADED}"
-    return {"answer": nonce * 3 + 1, "namespace": namespace, "number": len(CALLS)}
-
 
 def answer(nonce):
     return {"answer": nonce * 3 + 1, "namespace": f"{os.stat('/proc/self/ns/pid').st_ino} {time.monotonic_ns()}"}
@@ -124,12 +108,12 @@ class Api:
             raise RuntimeError(f"{method} {path}: {answer.status} {text[:500]!r}")
         return json.loads(text)
 
-    def deploy(self, organization: str) -> float:
+    def deploy(self, organization: str, manifest: str = MANIFEST, code: str = CODE) -> float:
         """Deploy the benchmark's package; the seconds it took until it was ready."""
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w") as target:
-            target.writestr("mecapy.yml", MANIFEST % ".".join(str(part) for part in sys.version_info[:2]))
-            target.writestr("nonce.py", CODE)
+            target.writestr("mecapy.yml", manifest % ".".join(str(part) for part in sys.version_info[:2]))
+            target.writestr("nonce.py", code)
         mark = "benchmark-boundary"
         head = (
             f'--{mark}\r\nContent-Disposition: form-data; name="file"; filename="p.zip"\r\nContent-Type: '
