@@ -5,6 +5,7 @@ import multiprocessing
 import os
 from multiprocessing.shared_memory import SharedMemory
 
+import joblib
 import numpy as np
 
 CHUNK = 100_000
@@ -21,12 +22,14 @@ def sample(resistance, load, samples=2_000_000, seed=1, method="spawn"):
         int(os.environ.get("MECAPY_CPU_LIMIT", "0")) or os.cpu_count() or 1
     )  # cpu_count is the machine's, not the task's
     chunks = samples // CHUNK
-    context = multiprocessing.get_context(method)
     block = SharedMemory(create=True, size=chunks * CHUNK * 8)
     try:
         orders = [(block.name, chunks, number, seed, resistance, load) for number in range(chunks)]
-        with context.Pool(processes) as pool:
-            failed = sum(pool.imap_unordered(_chunk, orders))
+        if method == "loky":
+            failed = sum(joblib.Parallel(n_jobs=processes)(joblib.delayed(_chunk)(order) for order in orders))
+        else:
+            with multiprocessing.get_context(method).Pool(processes) as pool:
+                failed = sum(pool.imap_unordered(_chunk, orders))
         margins = np.ndarray((chunks * CHUNK,), buffer=block.buf)
         quantiles = [float(value) for value in np.quantile(margins, [0.01, 0.5, 0.99])]
         del margins

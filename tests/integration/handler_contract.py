@@ -1,5 +1,7 @@
 """What a handler may do in every backend: processes of its own, values of every kind. A part of the contract suite."""
 
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -42,3 +44,52 @@ class ValueContract:
     def test_values_of_the_standard_library_keep_their_meaning(self, bench: "Bench") -> None:
         result = bench.run("children:values").result
         assert result == {"day": "2026-03-04", "decimal": 0.5, "fraction": 0.25, "flag": True}
+
+
+class ChildContract:
+    """Interpreters that the handler starts find what it has itself, and the standard library before its environment."""
+
+    @pytest.mark.parametrize(
+        "how",
+        [
+            "command",
+            "isolated",
+            "real path",
+            "name",
+            "module",
+            "module of the environment",
+            "flags",
+            "script",
+            "spawn",
+            "forkserver",
+            "fork",
+        ],
+    )
+    def test_an_interpreter_that_the_handler_starts_has_the_package_and_its_environment(
+        self, bench: "Bench", how: str
+    ) -> None:
+        outcome = bench.run("children:starts", {"how": how}, site_packages=_environment(bench.folder))
+        seen = outcome.result["result"]
+        assert seen
+        for one in seen:
+            assert (one["names"], one["half"]) == (["environment", "pth"], "1/2")
+            assert one.get("flags", [0, 0]) == [0, int(how == "isolated")]
+
+    def test_a_package_without_environment_is_found_too(self, bench: "Bench") -> None:
+        command = "import sys; print([path for path in sys.path if path in ('/package', '/site-packages')])"
+        outcome = bench.run("children:runs", {"code": command})
+        assert outcome.result == {"result": "['/package']\n"}
+
+
+def _environment(folder: Path) -> Path:
+    """Site-packages: a module, one that a .pth file leads to, one named like a module of the standard library."""
+    site = folder / "site-packages"
+    (site / "more").mkdir(parents=True)
+    main = (
+        "if __name__ == '__main__':\n    import os, by_pth, children, json\n    print(json.dumps(children.found()))\n"
+    )
+    (site / "from_environment.py").write_text(f"NAME = 'environment'\n{main}")
+    (site / "more" / "by_pth.py").write_text("NAME = 'pth'\n")
+    (site / "more.pth").write_text("more\n")
+    (site / "fractions.py").write_text(f"raise ImportError({json.dumps('the environment came first')})\n")
+    return site

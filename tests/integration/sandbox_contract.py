@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from integration.handler_contract import ForkContract, ValueContract
+from integration.handler_contract import ChildContract, ForkContract, ValueContract
 from mecapy_platform.sandbox.base import (
     Collected,
     Ended,
@@ -253,7 +253,7 @@ class SandboxContract(ForkContract, ValueContract):
         assert "absent" in found["lost"]["error"]
 
 
-class ConfinementContract:
+class ConfinementContract(ChildContract):
     """What a backend that isolates adds: limits of the kernel, outputs that lie, nothing left behind."""
 
     def test_memory_limit_ends_the_run_with_its_value(self, bench: Bench) -> None:

@@ -13,7 +13,7 @@ from mecapy_platform.client.starter import python_version, write_package
 from mecapy_platform.core.errors import InvalidInputError
 
 HANDLER = """
-import os, sys, threading
+import os, subprocess, sys, threading
 from pathlib import Path
 
 def double(x: float) -> float:
@@ -36,6 +36,23 @@ def count(deck: Path) -> dict:
 
 def nothing(x: float) -> float:
     return float("nan")
+
+def child(how: str) -> str:
+    code = "import h, subprocess; print(h.double(2.0), subprocess.__name__)"
+    flags = subprocess._args_from_interpreter_flags() if how == "flags" else []
+    command = ["-m", "h"] if how == "module" else [*flags, "-c", code]
+    return subprocess.run([sys.executable, *command], capture_output=True, text=True, check=True).stdout.split()[-1]
+
+def forks(how: str) -> str:
+    if os.fork() == 0:
+        if how == "raises":
+            raise ValueError("only the child")
+        return "child"
+    os.wait()
+    return "parent"
+
+if __name__ == "__main__":
+    print("started")
 """
 
 
@@ -137,3 +154,16 @@ def test_this_interpreter_stands_in_where_none_matches(tmp_path: Path) -> None:
 
 def test_this_interpreter_is_taken_where_it_matches(tmp_path: Path) -> None:
     assert find_interpreter(f"{sys.version_info[0]}.{sys.version_info[1]}", tmp_path).is_match
+
+
+@pytest.mark.parametrize(("how", "said"), [("code", "subprocess"), ("flags", "subprocess"), ("module", "started")])
+def test_an_interpreter_that_the_handler_starts_has_the_package(tmp_path: Path, how: str, said: str) -> None:
+    folder = package(tmp_path, "child", [{"name": "c", "request": {"how": how}, "expected": {"result": said}}])
+    assert [verdict.problems for verdict in verdicts(folder)] == [()]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
+@pytest.mark.parametrize("how", ["returns", "raises"])
+def test_what_the_handler_forks_does_not_answer(tmp_path: Path, how: str) -> None:
+    folder = package(tmp_path, "forks", [{"name": "c", "request": {"how": how}, "expected": {"result": "parent"}}])
+    assert [verdict.problems for verdict in verdicts(folder)] == [()]

@@ -27,6 +27,7 @@ def main(guest: str, package: str, workspace: str, order: str) -> int:
 
     def set_paths(**_: object) -> None:
         sys.path.insert(0, package)
+        os.environ["PYTHONPATH"] = package  # for the interpreters that the handler starts; the environment is theirs
         sys.argv = [""]
 
     runner.set_paths = set_paths  # the sandbox's own paths do not exist here

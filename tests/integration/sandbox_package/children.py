@@ -1,7 +1,10 @@
 """Handlers that start processes of their own, for the contract suite. Standard library only, Python >= 3.10."""
 
+import multiprocessing
 import os
+import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -43,3 +46,60 @@ def values() -> dict[str, Any]:
     from fractions import Fraction
 
     return {"day": date(2026, 3, 4), "decimal": Decimal("0.5"), "fraction": Fraction(1, 4), "flag": True}
+
+
+CHILD = """import children, from_environment, by_pth, fractions, json, sys
+print(json.dumps({**children.found(), "flags": [sys.flags.no_site, sys.flags.isolated]}))
+"""
+
+
+def found(_number: int = 0) -> dict[str, Any]:
+    """What an interpreter sees: the environment, a module that its .pth file leads to, the real standard library."""
+    import fractions
+
+    import by_pth  # type: ignore[import-not-found]
+    import from_environment  # type: ignore[import-not-found]
+
+    return {"names": [from_environment.NAME, by_pth.NAME], "half": str(fractions.Fraction(1, 2)), "pid": os.getpid()}
+
+
+def starts(how: str) -> list[Any]:
+    """What the interpreters found that were started so: without their pids, which must not be ours."""
+    import json
+
+    seen: list[dict[str, Any]] = []
+    program = sys.executable
+    by_command = {
+        "command": [program, "-c", CHILD],
+        "isolated": [program, "-I", "-c", CHILD],
+        "real path": [str(Path(program).resolve()), "-c", CHILD],
+        "name": [Path(program).name, "-c", CHILD],
+        "module": [program, "-m", "children"],
+        "module of the environment": [program, "-m", "from_environment"],
+        "flags": [program, *subprocess._args_from_interpreter_flags(), "-c", CHILD],  # type: ignore[attr-defined]
+        "script": [program, "/workspace/scratch/script.py"],
+    }
+
+    def run() -> None:
+        if how in by_command:
+            Path("/workspace/scratch/script.py").write_text(CHILD)
+            done = subprocess.run(by_command[how], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            seen.append(json.loads(done.stdout))
+        else:
+            with multiprocessing.get_context(how).Pool(2) as pool:
+                seen.extend(pool.map(found, range(2)))
+
+    worker = threading.Thread(target=run)
+    worker.start()
+    worker.join()
+    assert os.getpid() not in {one.pop("pid") for one in seen}
+    return seen
+
+
+def runs(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+if __name__ == "__main__":
+    exec(CHILD)

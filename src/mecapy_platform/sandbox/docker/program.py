@@ -14,7 +14,7 @@ from mecapy_platform.core.errors import SandboxError
 from mecapy_platform.sandbox.base import SandboxSpec
 from mecapy_platform.sandbox.docker.container_config import GUEST, PYTHON_FLAGS, SCRATCH, ContainerProgram, search_path
 from mecapy_platform.sandbox.root.etc import MEMORY_FILE
-from mecapy_platform.sandbox.root.folders import LIBRARY_FOLDERS, TOP_LINKS, interpreter_parts
+from mecapy_platform.sandbox.root.folders import LIBRARY_FOLDERS, TOP_LINKS, children_mounts, interpreter_parts
 from mecapy_platform.sandbox.tools import allow_root_tools
 
 GUEST_FOLDER = Path(__file__).parents[1] / "guest"
@@ -32,6 +32,7 @@ def managed_program(spec: SandboxSpec, folder: Path, etc: Path, image: str) -> C
     tools = allow_root_tools(spec.needs)
     mounts: list[tuple[str, str]] = [(path, path) for path in _library_folders()]
     mounts += [(path, path) for path in (*interpreter_parts(interpreter), *tools)]
+    mounts += children_mounts(interpreter)
     mounts += [(str(etc / name), f"/etc/{name}") for name in ("ld.so.cache", "alternatives")]
     mounts.append((str(etc / "covers" / MEMORY_FILE), f"/proc/{MEMORY_FILE}"))
     mounts += [(str(folder / "passwd"), "/etc/passwd"), (str(spec.package), "/package")]

@@ -32,6 +32,7 @@ class Loaded:
         self.error: BaseException | None = None
         called = os.getpid()
         try:
+            start_children_plainly()
             set_paths(has_site=has_site)
             self.function = _find_restricted(handler) if is_restricted else find_handler(handler)
         except BaseException as error:  # noqa: BLE001 - raised again by the call
@@ -121,6 +122,27 @@ def _find_restricted(handler: str) -> Callable[..., object]:
     guards = importlib.import_module("mecapy_restricted")
     sys.path.remove(policy)
     return guards.load_handler(handler, "/package", allowed)  # type: ignore[no-any-return]
+
+
+class _Flags(tuple):  # type: ignore[type-arg]  # noqa: SLOT001 - its fields are attributes
+    """`sys.flags` of a plain start, otherwise those of this process."""
+
+    def __new__(cls, flags: Any) -> _Flags:  # noqa: PYI034 - `Self` is newer than the oldest Python here
+        plain = {"isolated": 0, "no_site": 0, "ignore_environment": 0, "no_user_site": 0, "safe_path": False}
+        names = type(flags).__match_args__
+        made = super().__new__(cls, [plain.get(name, getattr(flags, name)) for name in names])
+        made.__dict__.update({name: getattr(flags, name) for name in dir(type(flags)) if not name.startswith("_")})
+        made.__dict__.update({name: value for name, value in plain.items() if hasattr(flags, name)})
+        return made
+
+
+def start_children_plainly() -> None:
+    """Libraries start interpreters with the flags of their own process; ours shut out what children need.
+
+    See children/_mecapy_children.py for what they find.
+    """
+    if not isinstance(sys.flags, _Flags):
+        sys.flags = _Flags(sys.flags)  # type: ignore[assignment]
 
 
 def set_paths(*, has_site: bool) -> None:

@@ -18,6 +18,24 @@ def interpreter_parts(interpreter: str) -> list[str]:
     return [str(binary), *(folder for folder in folders if Path(folder).is_dir())]
 
 
+def children_mounts(interpreter: str) -> list[tuple[str, str]]:
+    """What covers the folders in which an interpreter looks for installed packages; see guest/children.
+
+    The handler's own process looks at none of them (`-S`). A folder that the host lacks cannot be covered, and need
+    not be, unless it lies where the sandbox shows nothing of the host.
+    """
+    binary = Path(interpreter)
+    prefix, name = binary.parent.parent, binary.name
+    folders = [prefix / "lib" / name / "site-packages"]
+    if str(prefix) == "/usr":
+        folders += [Path(folder, "dist-packages") for folder in ("/usr/lib/python3", f"/usr/lib/{name}")]
+        folders += [Path("/usr/lib64", name, "site-packages")]
+    found = [folder for folder in folders if folder.is_dir() and not folder.is_symlink()]
+    if str(prefix) == "/usr":
+        found += [Path("/usr/local/lib", name, kind) for kind in ("dist-packages", "site-packages")]
+    return [(str(GUEST_FOLDER / "children"), str(folder)) for folder in found]
+
+
 def call_environment(interpreter: str, tools: Sequence[str], asked: Mapping[str, str]) -> dict[str, str]:
     """All that a call sees of an environment."""
     search = dict.fromkeys(os.path.dirname(path) for path in (interpreter, *tools))  # noqa: PTH120 - joined as text

@@ -11,6 +11,7 @@ from mecapy_platform.sandbox.root.folders import (
     PYTHON_OPTIONS,
     TOP_LINKS,
     call_environment,
+    children_mounts,
     interpreter_parts,
 )
 from mecapy_platform.sandbox.spawner.config import Request, WarmRequest
@@ -59,6 +60,8 @@ def bwrap_command(request: Request, places: Places, reach: Callable[[str], str])
     command += _libraries()
     for path in (*interpreter_parts(request.interpreter), *request.tools):
         command += _ro(reach(path), path)
+    for folder, target in children_mounts(request.interpreter):
+        command += _ro(reach(folder), target)
     command += _ro(etc, "/etc")
     command += _ro(reach(str(GUEST_FOLDER)), "/mecapy/_mecapy_guest")
     command += _ro(reach(request.package), "/package")
@@ -88,6 +91,8 @@ def zygote_command(request: WarmRequest, places: Places, reach: Callable[[str], 
     command += _libraries()
     for path in (*interpreter_parts(request.interpreter), *request.tools):
         command += _ro(reach(path), path)
+    for folder, target in children_mounts(request.interpreter):
+        command += _ro(reach(folder), target)
     command += _ro(reach(places.etc), "/etc")
     command += _ro(reach(str(GUEST_FOLDER)), "/mecapy/_mecapy_guest")
     for source, target in ((request.site_packages, "/site-packages"), (request.vetted, "/vetted")):
