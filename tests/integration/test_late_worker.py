@@ -5,13 +5,13 @@ from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import select, text
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from mecapy_platform.core.ids import uuid7
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.core.states import TaskState, Usage
 from mecapy_platform.db import queue
+from mecapy_platform.db.errors import RowConflictError
 from mecapy_platform.db.session import Database, make_engine
 from mecapy_platform.db.tables import Attempt, Organization, Task
 from mecapy_platform.embedded.postgres import Postgres
@@ -142,8 +142,9 @@ def test_without_the_guard_the_database_refuses_a_second_end_and_the_checker_see
     lose(database, late)
     second = take(database, "second")
     complete(database, late, any_attempt)
-    with pytest.raises(IntegrityError, match="events_one_end"):
+    with pytest.raises(RowConflictError) as refused:
         complete(database, second, any_attempt)
+    assert "events_one_end" in refused.value.detail
     found = problems(read_records(database), accepted)
     assert any("an attempt never ended" in sentence for sentence in found)
 

@@ -10,6 +10,7 @@ import threading
 import psycopg
 import pytest
 
+from mecapy_platform.db.errors import DatabaseAwayError, RowConflictError, ValueNotStorableError
 from mecapy_platform.db.statement_batcher import StatementBatcher
 from mecapy_platform.db.wire import AsyncWire, Wire
 from mecapy_platform.embedded.postgres import Postgres
@@ -58,7 +59,7 @@ def test_a_lost_connection_fails_its_questions_and_the_next_one_is_answered(url:
         return lost, again
 
     lost, again = asyncio.run(ask())
-    assert isinstance(lost, psycopg.OperationalError)
+    assert isinstance(lost, DatabaseAwayError)
     assert again == "2"
 
 
@@ -87,7 +88,7 @@ def test_large_parameters_reach_a_statement_that_answers_early(url: str) -> None
 
 def test_a_statement_that_fails_early_leaves_the_wire_usable(url: str) -> None:
     wire = Wire(url, {"number": "SELECT $1::int::text"})
-    with pytest.raises(psycopg.DataError), wire.rows_before_commit("number", b"seven"):
+    with pytest.raises(ValueNotStorableError), wire.rows_before_commit("number", b"seven"):
         pytest.fail("there were no rows")
     with wire.rows_before_commit("number", b"7") as rows:
         assert rows == [(b"7",)]
@@ -100,7 +101,7 @@ def test_a_commit_that_fails_is_told_when_the_block_is_left(url: str) -> None:
         session.execute("CREATE TABLE children (parent int REFERENCES parents DEFERRABLE INITIALLY DEFERRED)")
     wire = Wire(url, {"adopt": "INSERT INTO children VALUES ($1::int) RETURNING parent::text"})
     seen = []
-    with pytest.raises(psycopg.IntegrityError), wire.rows_before_commit("adopt", b"1") as rows:
+    with pytest.raises(RowConflictError), wire.rows_before_commit("adopt", b"1") as rows:
         seen += rows
     assert seen == [(b"1",)]
     wire.close()
@@ -112,7 +113,7 @@ def test_a_connection_lost_before_the_commit_is_told_and_the_next_statement_is_a
         ((pid, _),) = wire.call("pid", b"0")
         killer = threading.Timer(0.2, other.execute, ("SELECT pg_terminate_backend(%s)", [int(pid or 0)]))
         killer.start()
-        with pytest.raises(psycopg.OperationalError), wire.rows_before_commit("pid", b"20"):
+        with pytest.raises(DatabaseAwayError), wire.rows_before_commit("pid", b"20"):
             pytest.fail("there were no rows")
         killer.join()
     with wire.rows_before_commit("pid", b"0") as rows:

@@ -15,7 +15,6 @@ from typing import Any
 from urllib.parse import parse_qsl
 from uuid import UUID
 
-import psycopg
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
@@ -32,6 +31,7 @@ from mecapy_platform.api.tasks import one_task
 from mecapy_platform.api.waiting import FIRST_LOOK_SECONDS, LAST_LOOK_SECONDS
 from mecapy_platform.core import json_text
 from mecapy_platform.core.errors import MecapyError, UnavailableError
+from mecapy_platform.db.errors import DatabaseAwayError, DatabaseError
 from mecapy_platform.events.doorbell import Ring
 from mecapy_platform.services.tasks.quick import Draft, QuickTasks
 from mecapy_platform.services.tasks.requests import TaskRequest
@@ -98,10 +98,10 @@ class HotTasks:
         with doorbell.listening(f"task:{draft.id}") as ring:  # before the task exists, so that its end cannot be missed
             try:
                 created_at = await _quick(scope).submit(caller.actor, caller.scope, asked.request, draft)
-            except psycopg.Error as error:
-                log.warning("submit: %s", str(error).splitlines()[0])
+            except DatabaseError as error:
+                log.warning("submit: %s", error.detail)
                 created_at = None
-                if isinstance(error, psycopg.OperationalError):
+                if isinstance(error, DatabaseAwayError):
                     await error_response(scope["path"], _unavailable())(
                         scope, receive, send
                     )  # nobody knows whether it was accepted
@@ -225,8 +225,8 @@ async def _until_ended(
 async def _ended(scope: Scope, caller: Caller, task_id: UUID) -> bytes | None:
     try:
         task = await _quick(scope).look(caller.actor, caller.scope, task_id)
-    except psycopg.Error as error:
-        log.warning("look: %s", str(error).splitlines()[0])
+    except DatabaseError as error:
+        log.warning("look: %s", error.detail)
         return None
     return None if task is None else render_ended(task)
 

@@ -7,6 +7,8 @@ from uuid import UUID
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
+from mecapy_platform.db.errors import translated
+
 SET_SCOPE = text(
     "SELECT set_config('mecapy.organizations', :organizations, true), set_config('mecapy.user_id', :user_id, true)"
 )
@@ -43,13 +45,13 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[Session]:
         """A session of the platform (role mecapy_worker): commits at the end, rolls back on an error."""
-        with self._session.begin() as session:
+        with translated(), self._session.begin() as session:
             yield session
 
     @contextmanager
     def scoped(self, organizations: Sequence[UUID], user_id: UUID) -> Iterator[Session]:
         """A session of a tenant (role mecapy_app): sees the rows of these organizations alone."""
-        with self._session.begin() as session:
+        with translated(), self._session.begin() as session:
             set_scope(session, organizations, user_id)
             yield session
 

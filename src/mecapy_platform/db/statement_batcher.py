@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-import psycopg
-
+from mecapy_platform.db.errors import DatabaseAwayError, DatabaseError
 from mecapy_platform.db.wire import AsyncWire, Row
 
 log = logging.getLogger(__name__)
@@ -45,7 +44,7 @@ class StatementBatcher(Generic[Answer]):
         self._running: asyncio.Task[None] | None = None
 
     async def ask(self, question: Mapping[str, Any]) -> Answer | None:
-        """Raises psycopg.OperationalError where the connection was lost: then nobody knows what became of it."""
+        """Raises DatabaseError; DatabaseAwayError where the connection was lost: nobody knows what became of it."""
         asked = _Asked[Answer](question, asyncio.get_running_loop().create_future())
         self._waiting.append(asked)
         if self._running is None:
@@ -74,13 +73,13 @@ class StatementBatcher(Generic[Answer]):
             for asked, answer in zip(batch, self._read(questions, rows), strict=True):
                 if not asked.answer.done():
                     asked.answer.set_result(answer)
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        except DatabaseAwayError as error:
             _fail(batch, error)
-        except psycopg.Error as error:
+        except DatabaseError as error:
             if len(batch) == 1:
                 _fail(batch, error)
                 return
-            log.info("a batch of %s is repeated one by one: %s", len(batch), str(error).splitlines()[0])
+            log.info("a batch of %s is repeated one by one: %s", len(batch), error.detail)
             for asked in batch:
                 await self._answer([asked])
         except BaseException as error:

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 import psycopg
 from psycopg import errors, pq
 
+from mecapy_platform.db.errors import translated
+
 Row = tuple[bytes | None, ...]
 OPTIONS = "-c statement_timeout=30000 -c plan_cache_mode=force_generic_plan"
 CONNECT_SECONDS = 5
@@ -69,11 +71,8 @@ class Wire:
         self._lock = threading.Lock()
 
     def call(self, name: str, *parameters: bytes) -> list[Row]:
-        """The rows of one prepared statement.
-
-        Raises psycopg.Error; after a lost connection nobody knows whether it was committed.
-        """
-        with self._lock:
+        """The rows of one prepared statement. Raises DatabaseError."""
+        with translated(), self._lock:
             connection = self._prepared.connected()
             result = connection.exec_prepared(name.encode(), parameters)
             if connection.status != pq.ConnStatus.OK:
@@ -84,12 +83,12 @@ class Wire:
     def rows_before_commit(self, name: str, *parameters: bytes) -> Iterator[list[Row]]:
         """The rows before they are committed; leaving the block waits for the commit.
 
-        Raises psycopg.Error, at the rows or at the commit.
+        Raises DatabaseError, at the rows or at the commit.
 
         Flushing the log takes as long as a short call does: what can be undone may begin meanwhile. Nobody else sees
         the rows yet.
         """
-        with self._lock:
+        with translated(), self._lock:
             connection = self._prepared.connected()
             try:
                 connection.enter_pipeline_mode()
@@ -116,7 +115,10 @@ class Wire:
 
 
 class AsyncWire:
-    """The same inside an event loop. One call at a time: who has several to make puts them into one, see db/gate."""
+    """The same inside an event loop.
+
+    One call at a time: who has several to make puts them into one, see db/statement_batcher.
+    """
 
     def __init__(self, url: str, statements: Mapping[str, str]) -> None:
         self._prepared = _Prepared(url, statements)
@@ -131,13 +133,18 @@ class AsyncWire:
             if self._connection.status == pq.ConnStatus.OK:
                 return
             self._drop()
-        connection = await asyncio.to_thread(self._prepared.connected)
+        with translated():
+            connection = await asyncio.to_thread(self._prepared.connected)
         self._socket = connection.socket
         asyncio.get_running_loop().add_reader(self._socket, self._readable)
         self._connection = connection
 
     async def call(self, name: bytes, parameters: Sequence[bytes]) -> list[Row]:
         """As Wire.call, on a connection that `connect` has just found good."""
+        with translated():
+            return await self._call(name, parameters)
+
+    async def _call(self, name: bytes, parameters: Sequence[bytes]) -> list[Row]:
         connection = self._connection
         if connection is None or self._waiter is not None:
             raise psycopg.InterfaceError("the connection is not made, or in use")

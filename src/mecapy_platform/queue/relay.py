@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from mecapy_platform.core.errors import MecapyError
 from mecapy_platform.db.session import Database
 from mecapy_platform.services import sweeps
@@ -53,6 +51,6 @@ class Relay:
     def _do(self, duty: Periodic) -> None:
         try:
             duty.run()
-        except (SQLAlchemyError, MecapyError, OSError) as error:
+        except (MecapyError, OSError) as error:
             log.warning("%s failed and is tried again: %s", duty.name, str(error).splitlines()[0])
         duty.due_at = time.monotonic() + duty.every_seconds

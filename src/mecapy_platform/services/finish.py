@@ -9,13 +9,13 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from mecapy_platform.core.retries import End, Interruption, Policy, Retry, after_failure, after_interruption
 from mecapy_platform.core.states import FailureKind, TaskState, Usage
 from mecapy_platform.core.stored_text import storable
 from mecapy_platform.db import queue
+from mecapy_platform.db.errors import RowConflictError, translated
 from mecapy_platform.db.tables import Artifact, Attempt, Event, Task
 from mecapy_platform.settings import Settings
 
@@ -105,7 +105,7 @@ def take_back_lost(session: Session, settings: Settings) -> int:
     taken = 0
     for token in tokens:
         try:
-            with session.begin_nested():
+            with translated(), session.begin_nested():
                 finish(
                     session,
                     token,
@@ -113,7 +113,7 @@ def take_back_lost(session: Session, settings: Settings) -> int:
                     settings,
                 )
                 taken += 1
-        except IntegrityError:
+        except RowConflictError:
             log.exception("attempt with token %s could not be taken back; the others go on", token)
     return taken
 

@@ -57,7 +57,7 @@ def finish_many(
 ) -> Iterator[Finished]:
     """End up to FINISH_MOST attempts, each guarded by its token as in services/finish; claim up to `slots` tasks.
 
-    All of it is committed when the block is left. Raises psycopg.Error: at the block's begin nothing was ended, at its
+    All of it is committed when the block is left. Raises DatabaseError: at the block's begin nothing was ended, at its
     end nobody knows.
     """
     text = json.dumps([_record(one) for one in ended], separators=(",", ":"))

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import func, select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from mecapy_platform.core.access import Actor, Role, require_admin
 from mecapy_platform.core.errors import ConflictError, InvalidInputError, NotFoundError, Problem
 from mecapy_platform.core.ids import new_id
+from mecapy_platform.db.errors import RowConflictError, translated
 from mecapy_platform.db.session import widen_scope
 from mecapy_platform.db.tables import Membership, Organization, Package, Task, User
 
@@ -54,9 +54,9 @@ def create(session: Session, actor: Actor, *, slug: str, display_name: str) -> O
     organization_id = new_id()
     widen_scope(session, organization_id)
     try:
-        with session.begin_nested():
+        with translated(), session.begin_nested():
             session.add(Organization(id=organization_id, slug=slug, display_name=display_name))
-    except IntegrityError as error:
+    except RowConflictError as error:
         raise ConflictError("slug_taken", f"The slug {slug!r} is taken; choose another one.") from error
     session.add(Membership(organization_id=organization_id, user_id=actor.user_id, role=Role.ADMIN))
     session.flush()

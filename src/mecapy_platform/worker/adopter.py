@@ -14,11 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from mecapy_platform.core.errors import SandboxError
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.core.living import LivingThread
+from mecapy_platform.db.errors import DatabaseError
 from mecapy_platform.sandbox.base import DurableSandbox, Kept
 from mecapy_platform.services import adopt
 from mecapy_platform.services.adopt import Adopted
@@ -56,7 +55,7 @@ class Adopter(LivingThread):
                     adopt_at = time.monotonic() + self._context.settings.heartbeat_seconds
                 for sandbox in self._context.durable_sandboxes():
                     self._clean(sandbox)
-            except (SQLAlchemyError, SandboxError) as error:
+            except (DatabaseError, SandboxError) as error:
                 log.warning("looking after durable runs failed and is tried again: %s", str(error).splitlines()[0])
             self._ended.wait(LOOK_SECONDS)
 

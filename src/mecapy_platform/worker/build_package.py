@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from mecapy_platform.core.checks.report import Report
 from mecapy_platform.core.errors import (
     InvalidInputError,
@@ -31,6 +29,7 @@ from mecapy_platform.core.manifest import RuntimeKind, ports_from_signature
 from mecapy_platform.core.placement import Place
 from mecapy_platform.core.requirements import read_requirements
 from mecapy_platform.core.values import check_outputs
+from mecapy_platform.db.errors import DatabaseError
 from mecapy_platform.embedded.interpreters import Interpreter
 from mecapy_platform.sandbox.base import Environment, Limits
 from mecapy_platform.services import builds
@@ -309,8 +308,8 @@ class _LeaseKeeper(LivingThread):
             try:
                 with self._context.database.transaction() as session:
                     builds.renew_build(session, self._build.token, self._context.settings)
-            except SQLAlchemyError as error:
-                log.warning("build lease not renewed: %s", str(error).splitlines()[0])
+            except DatabaseError as error:
+                log.warning("build lease not renewed: %s", error.detail)
 
     def end(self) -> None:
         self._ended.set()

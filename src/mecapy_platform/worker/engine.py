@@ -9,11 +9,9 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-import psycopg
-from sqlalchemy.exc import SQLAlchemyError
-
 from mecapy_platform.core.lanes import LANE_LIMIT_SECONDS, Lane
 from mecapy_platform.core.living import LivingThread
+from mecapy_platform.db.errors import DatabaseError
 from mecapy_platform.db.quick import WORKER_STATEMENTS
 from mecapy_platform.db.wire import Wire
 from mecapy_platform.sandbox.base import StopReason
@@ -145,8 +143,8 @@ class Engine(LivingThread):
             self._is_full = False
             try:
                 wait_seconds = self._look(hinted=hinted)
-            except (SQLAlchemyError, psycopg.Error) as error:
-                log.warning("claim failed and is tried again: %s", str(error).splitlines()[0])
+            except DatabaseError as error:
+                log.warning("claim failed and is tried again: %s", error.detail)
                 wait_seconds = 1.0
             lingers = time.monotonic() - self._claimed_at < LINGER_SECONDS
             deaf_seconds = DEAF_SECONDS if self._is_full else 0.0

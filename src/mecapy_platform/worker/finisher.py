@@ -12,10 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
-import psycopg
-from sqlalchemy.exc import SQLAlchemyError
-
 from mecapy_platform.core.lanes import Lane
+from mecapy_platform.db.errors import DatabaseAwayError, DatabaseError
 from mecapy_platform.db.quick import WORKER_STATEMENTS
 from mecapy_platform.db.wire import Wire
 from mecapy_platform.services.claim_all import ClaimAll
@@ -112,14 +110,14 @@ class Finisher:
             try:
                 finished = self._finish_and_claim(batch)
                 break
-            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            except DatabaseAwayError as error:
                 if time.monotonic() > deadline:
                     log.exception("%s ends could not be reported; their leases will run out", len(batch))
                     for one in batch:
                         one.done()
                     self._ring(tuple(Lane))
                     return
-                log.warning("ends are kept for later: %s", str(error).splitlines()[0])
+                log.warning("ends are kept for later: %s", error.detail)
                 time.sleep(wait_seconds)
                 wait_seconds = min(WAIT_MAX_SECONDS, wait_seconds * 2)
         left = []
@@ -160,7 +158,7 @@ class Finisher:
         claim = report.claim
         try:
             report_alone(self._context, report)
-        except SQLAlchemyError:
+        except DatabaseError:
             log.exception(
                 "attempt %s of task %s ended without a report; its lease will run out", claim.number, claim.task_id
             )
@@ -169,5 +167,5 @@ class Finisher:
             self._ring(tuple(Lane))
         try:
             release(self._context.database, self._context.send)
-        except SQLAlchemyError as error:
-            log.warning("release failed, the sweep will see to it: %s", str(error).splitlines()[0])
+        except DatabaseError as error:
+            log.warning("release failed, the sweep will see to it: %s", error.detail)

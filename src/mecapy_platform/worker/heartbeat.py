@@ -8,10 +8,9 @@ import time
 from collections.abc import Callable
 from uuid import UUID
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from mecapy_platform.core.living import LivingThread
 from mecapy_platform.db import queue
+from mecapy_platform.db.errors import DatabaseError
 from mecapy_platform.sandbox.base import StopReason
 from mecapy_platform.services import claims
 from mecapy_platform.worker.abilities import abilities_of
@@ -53,8 +52,8 @@ class Heartbeat(LivingThread):
             try:
                 self._beat_if_due()
                 self._hear_cancellations()
-            except SQLAlchemyError as error:
-                log.warning("heartbeat failed and is tried again: %s", str(error).splitlines()[0])
+            except DatabaseError as error:
+                log.warning("heartbeat failed and is tried again: %s", error.detail)
             self._wake.wait(LOOK_SECONDS)
 
     def _beat_if_due(self) -> None:

@@ -6,9 +6,9 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from mecapy_platform.db.errors import DatabaseError
 from mecapy_platform.sandbox.base import LogChunk, ProgressLine, Tick
 from mecapy_platform.services import logs
 from mecapy_platform.services.claims import Claim
@@ -55,8 +55,8 @@ class Pump:
         try:
             with self._context.database.transaction() as session:
                 following = self.write(session)
-        except SQLAlchemyError as error:
-            log.warning("log lines are kept for later: %s", str(error).splitlines()[0])
+        except DatabaseError as error:
+            log.warning("log lines are kept for later: %s", error.detail)
             return
         self._next = following
         self._pending.clear()

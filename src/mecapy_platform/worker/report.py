@@ -4,9 +4,8 @@ import logging
 import time
 from dataclasses import dataclass
 
-from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
-
 from mecapy_platform.core.states import FailureKind, TaskState
+from mecapy_platform.db.errors import DatabaseError, ValueNotStorableError
 from mecapy_platform.services import finish
 from mecapy_platform.services.claims import Claim
 from mecapy_platform.services.finish import Outcome
@@ -40,15 +39,15 @@ def report_alone(context: WorkerContext, report: Report) -> None:
             with context.database.transaction() as session:
                 report.pump.write(session)
                 state = finish.finish(session, claim.token, report.outcome, context.settings)
-        except DataError as error:
-            log.warning("the end of task %s cannot be stored: %s", claim.task_id, str(error).splitlines()[0])
+        except ValueNotStorableError as error:
+            log.warning("the end of task %s cannot be stored: %s", claim.task_id, error.detail)
             report = Report(
                 claim, Outcome(FailureKind.USER_ERROR, report.outcome.usage, "value_not_storable", UNFIT), report.pump
             )
             if is_second:
                 raise
             is_second = True
-        except (DBAPIError, SQLAlchemyError):
+        except DatabaseError:
             if time.monotonic() > deadline:
                 raise
             time.sleep(wait_seconds)

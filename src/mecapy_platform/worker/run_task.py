@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from mecapy_platform.core.errors import (
     InvalidInputError,
     MalformedError,
@@ -24,6 +22,7 @@ from mecapy_platform.core.retries import Interruption
 from mecapy_platform.core.states import FailureKind, Usage
 from mecapy_platform.core.units import UnitSystem
 from mecapy_platform.core.values import check_outputs
+from mecapy_platform.db.errors import DatabaseError
 from mecapy_platform.sandbox.base import Collected, Ended, EndReason, Limits, Run, SandboxSpec, StopReason
 from mecapy_platform.services import adopt
 from mecapy_platform.services.adopt import Adopted
@@ -135,7 +134,7 @@ def _follow(context: WorkerContext, claim: Claim, run: Run, pump: Pump, live: Li
     if ended.reason is EndReason.DETACHED:
         pump.flush()
         if ended.stop is StopReason.DRAIN:
-            with suppress(SQLAlchemyError), context.database.transaction() as session:
+            with suppress(DatabaseError), context.database.transaction() as session:
                 adopt.let_go(session, claim.token)
         return None
     return _outcome(context, claim, run, ended, pump, live)
@@ -148,8 +147,8 @@ def _note_reference(context: WorkerContext, claim: Claim, run: Run, live: LiveAt
     try:
         with context.database.transaction() as session:
             counts = adopt.note_reference(session, claim.token, run.reference, context.sandbox_for(claim).name)
-    except SQLAlchemyError as error:
-        log.warning("the run of task %s cannot be found again: %s", claim.task_id, str(error).splitlines()[0])
+    except DatabaseError as error:
+        log.warning("the run of task %s cannot be found again: %s", claim.task_id, error.detail)
         return
     context.probe("noted", claim)
     if not counts:

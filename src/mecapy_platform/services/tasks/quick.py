@@ -102,14 +102,14 @@ class QuickTasks:
             self._known.popitem(last=False)
 
     async def submit(self, actor: Actor, scope: Scope, request: TaskRequest, draft: Draft) -> datetime | None:
-        """When the task was made; None when it was not, and the long way must say why. Raises psycopg.Error."""
+        """When the task was made; None when it was not, and the long way must say why. Raises DatabaseError."""
         created = await self._submits.ask({"actor": actor, "scope": scope, "draft": draft})
         if created is None:
             self._known.pop(_key(actor, scope, request), None)
         return created
 
     async def look(self, actor: Actor, scope: Scope, task_id: UUID) -> dict[str, Any] | None:
-        """A task that has ended, as the actor may see it; None for all others. Raises psycopg.Error."""
+        """A task that has ended, as the actor may see it; None for all others. Raises DatabaseError."""
         return await self._looks.ask({"actor": actor, "scope": scope, "id": task_id})
 
 
