@@ -4,7 +4,43 @@ from collections.abc import Mapping
 
 Files = Mapping[str, str | bytes]
 
+FREE_PORT = (
+    "import os\nimport socket\nimport subprocess\nimport sys\n\n\ndef free_port():\n    with socket.socket() as one:\n"
+    "        one.bind(('127.0.0.1', 0))\n        return one.getsockname()[1]\n\n\n"
+)
+ASK = (
+    "import os\nimport socket\nimport subprocess\n\n\ndef ask(port):\n    one = socket.create_connection(('127.0.0.1', port))\n"
+    "    order = one.recv(100)\n    one.sendall(b'done')\n    return order\n\n\n"
+)
+
 HONEST: Mapping[str, Files] = {
+    # what is put in the place of a stream is a file, whatever else the module does with sockets
+    "capture_beside_a_free_port": {
+        "main.py": FREE_PORT + "def f():\n    kept = os.dup(1)\n    os.dup2(os.open('log', os.O_WRONLY | os.O_CREAT), 1)\n"
+        "    os.write(1, b'x')\n    os.dup2(kept, 1)\n    return os.path.getsize('log')\n"
+    },
+    "capture_under_the_name_of_a_socket": {
+        "main.py": ASK + "def f():\n    one = open('log', 'wb')\n    two = os.dup(1)\n    os.dup2(one.fileno(), 1)\n    os.dup2(two, 1)\n"
+    },
+    "capture_by_a_class": {
+        "main.py": ASK + "class Captured:\n    def __enter__(self):\n        self.kept = os.dup(1)\n        self.read, self.write = os.pipe()\n"
+        "        os.dup2(self.write, 1)\n        return self\n\n    def __exit__(self, *what):\n        os.dup2(self.kept, 1)\n"
+    },
+    "capture_by_a_helper": {
+        "main.py": ASK + "import tempfile\n\n\ndef put(what, where=1):\n    os.dup2(what, where)\n\n\ndef f():\n    with tempfile.TemporaryFile() as log:\n"
+        "        put(log.fileno())\n        put(what=os.open(os.devnull, os.O_RDWR), where=2)\n"
+    },
+    "capture_of_what_is_not_known_beside_a_free_port": {"main.py": FREE_PORT + "def put(what):\n    os.dup2(what, 1)\n"},
+    "log_of_a_solver_under_the_name_of_a_socket": {
+        "main.py": ASK + "def f(deck):\n    with open('log', 'wb') as one:\n        order = ['ccx', '-i', 'job']\n"
+        "        return subprocess.run(order, stdin=subprocess.DEVNULL, stdout=one, check=False).returncode\n"
+    },
+    "environment_of_a_program_beside_a_socket": {
+        "main.py": ASK + "def f():\n    env = dict(os.environ, OMP_NUM_THREADS='1')\n    return subprocess.run(['ccx'], env=env, check=False).returncode\n"
+    },
+    "a_variable_of_the_environment_sent": {
+        "main.py": ASK + "def g():\n    s = socket.create_connection(('127.0.0.1', 1))\n    s.sendall(os.environ['MECAPY_CPU_LIMIT'].encode())\n"
+    },
     "start_a_solver": {
         "main.py": "import os\nimport subprocess\nfrom pathlib import Path\n\n\ndef solve(deck: Path) -> dict:\n"
         "    env = {**os.environ, 'OMP_NUM_THREADS': '2'}\n"

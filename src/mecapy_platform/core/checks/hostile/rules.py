@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from mecapy_platform.core.checks.decode import Source, read_source
 from mecapy_platform.core.checks.findings import CheckName, Finding, Severity
 from mecapy_platform.core.checks.hostile import calls, looks
+from mecapy_platform.core.checks.hostile.flow import Descriptor, Flow
 from mecapy_platform.core.checks.hostile.fold import HOLE
 from mecapy_platform.core.checks.hostile.names import Names
 from mecapy_platform.core.checks.hostile.texts import hostile_texts
@@ -15,6 +16,8 @@ LEAVE = (
     "Write it as plain code. If a calculation truly needs this, ask an administrator of the organization to "
     "relax the check `hostile`."
 )
+SPEAKING = frozenset(("connect", "connect_ex", "accept", "create_connection", "create_server", "recv", "socketpair"))
+SENDING = frozenset(("send", "sendall", "sendto", "post", "put", "request", "urlopen"))
 HANDED_ON = frozenset(("builtins.exec", "builtins.eval"))
 Rule = Callable[[Source, Names], Iterator[Finding]]
 
@@ -236,27 +239,42 @@ def _names_of(names: Names, test: Callable[[ast.expr, Names, set[str]], bool]) -
 
 
 def shells(source: Source, names: Names) -> Iterator[Finding]:
-    """A socket that becomes the standard streams; a terminal's shell."""
+    """A socket that becomes the standard streams; a terminal's shell. What counts is what is put there."""
     has_socket = any(one.partition(".")[0] == "socket" for one in names.modules) or "_socket" in names.modules
+    flow = Flow(names) if has_socket else None
     for node, called in _calls(names):
         if "pty.spawn" in called:
             yield _finding(source, node, "reverse_shell", "It opens a shell on a terminal of its own.")
-        elif has_socket and called & {"os.dup2"}:
-            yield _finding(source, node, "reverse_shell", "It puts a socket in the place of a standard stream.")
-        elif called & calls.PROCESS and has_socket:
-            streams = {
-                word.arg for word in node.keywords if word.arg in {"stdin", "stdout"} and _is_socket(word.value, names)
-            }
-            if streams:
+        elif flow is None:
+            continue
+        elif called & {"os.dup2"}:
+            if _may_be_socket(node, names, flow):
+                yield _finding(source, node, "reverse_shell", "It puts a socket in the place of a standard stream.")
+        elif called & calls.PROCESS:
+            streams = [word.value for word in node.keywords if word.arg in {"stdin", "stdout"}]
+            if any(Descriptor.SOCKET in flow.descriptor(one) for one in streams):
                 yield _finding(source, node, "reverse_shell", "It gives a socket to a program as a standard stream.")
-            elif node.args and _downloads(node.args[0], names, _names_of(names, _downloads)):
+            elif node.args and any(_is_download(one, names) for one in flow.reach(node.args[0])):
                 yield _finding(source, node, "remote_command", "It runs commands that come over the network.")
 
 
-def _is_socket(node: ast.expr, names: Names) -> bool:
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in {"fileno", "makefile"}:
-        node = node.func.value
-    return any(name.startswith("socket.") for name in names.resolve(node))
+def _may_be_socket(node: ast.Call, names: Names, flow: Flow) -> bool:
+    """Of what nothing is known, the worst is thought where a socket of the source speaks to others."""
+    given = [*node.args, *(word.value for word in node.keywords)]
+    kinds = flow.descriptor(given[0]) if given else {Descriptor.UNKNOWN}
+    if Descriptor.SOCKET in kinds or not kinds:
+        return True
+    return Descriptor.UNKNOWN in kinds and any(
+        isinstance(one, ast.Attribute) and one.attr in SPEAKING for one in names.nodes()
+    )
+
+
+def _is_download(node: ast.AST, names: Names) -> bool:
+    if not isinstance(node, ast.Call):
+        return False
+    if any(name.startswith(calls.DOWNLOADING) for name in names.resolve(node.func)):
+        return True
+    return isinstance(node.func, ast.Attribute) and node.func.attr in {"recv", "recvfrom"}
 
 
 def native(source: Source, names: Names) -> Iterator[Finding]:
@@ -317,22 +335,34 @@ def pickles(source: Source, names: Names) -> Iterator[Finding]:
 
 
 def environment(source: Source, names: Names) -> Iterator[Finding]:
-    """The whole environment, in a file that speaks to the network."""
-    speaks = any(name.startswith(calls.NETWORK) for _, called in _calls(names) for name in called)
-    if not speaks:
-        return
-    parents = {id(child): parent for parent in names.nodes() for child in ast.iter_child_nodes(parent)}
-    for node in names.nodes():
-        if (
-            isinstance(node, ast.Name | ast.Attribute)
-            and isinstance(node.ctx, ast.Load)
-            and names.resolve(node) & {"os.environ", "os.environb"}
-        ):
-            parent = parents.get(id(node))
-            if isinstance(parent, ast.Call) and node in parent.args:
-                yield _finding(
-                    source, node, "environment_sent", "It takes the whole environment and speaks to the network."
-                )
+    """The whole environment, given to what speaks to the network."""
+    flow: Flow | None = None
+    for node, called in _calls(names):
+        is_method = isinstance(node.func, ast.Attribute) and node.func.attr in SENDING
+        if not is_method and not any(name.startswith(calls.NETWORK) for name in called):
+            continue
+        flow = flow or Flow(names)
+        for argument in (*node.args, *(word.value for word in node.keywords)):
+            for inner in _whole_environment(flow.reach(argument), names):
+                why = "It takes the whole environment and speaks to the network."
+                yield _finding(source, inner, "environment_sent", why)
+
+
+def _whole_environment(nodes: Iterator[ast.AST], names: Names) -> Iterator[ast.expr]:
+    """`os.environ` itself; not a member of it, nor the result of a program that was started with it."""
+    reached = list(nodes)
+    owned = {id(one.value) for one in reached if isinstance(one, ast.Subscript | ast.Attribute)}
+    started = [one for one in reached if isinstance(one, ast.Call) and names.resolve(one.func) & calls.PROCESS]
+    owned |= {id(inner) for one in started for inner in ast.walk(one)}
+    methods = {id(one.func) for one in reached if isinstance(one, ast.Call)}
+    whole = {"items", "copy", "values", "keys"}
+    for one in reached:
+        if not isinstance(one, ast.Name | ast.Attribute):
+            continue
+        is_whole = isinstance(one, ast.Attribute) and one.attr in whole and id(one) in methods
+        owner = one.value if is_whole and isinstance(one, ast.Attribute) else one
+        if names.resolve(owner) & {"os.environ", "os.environb"} and (is_whole or id(one) not in owned):
+            yield owner
 
 
 def forks(source: Source, names: Names) -> Iterator[Finding]:
