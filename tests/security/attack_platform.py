@@ -142,7 +142,7 @@ class Attacked:
         work = [("many", group) for group in groups] + [
             (case.function, [case.attack]) for case in chosen if case.function != "many"
         ]
-        step = 1 if self.backend.keeps_one else len(work)
+        step = 1 if self.backend.keeps_one else max(1, len(work))
         for start in range(0, len(work), step):
             threading.Event().wait(
                 AHEAD_SECONDS if self.backend.keeps_one else 0
