@@ -7,7 +7,7 @@ import typer
 
 from mecapy_platform.cli.console import ago, print_json, print_pairs, print_table, say, seconds_text
 from mecapy_platform.cli.progress import LiveLine, describe
-from mecapy_platform.cli.run import LOOK_SECONDS, finish
+from mecapy_platform.cli.run import LOOK_SECONDS, SiOption, finish
 from mecapy_platform.cli.session import JsonOption, OrgOption, UrlOption, connect
 from mecapy_platform.client.tasks import Attempt, Task, TaskUsage
 from mecapy_platform.core.states import TaskState
@@ -74,6 +74,7 @@ def cancel(task_id: TaskArgument, org: OrgOption = None, url: UrlOption = None, 
 def retry(
     task_id: TaskArgument,
     wait: Annotated[bool, typer.Option(help="Wait for the new task and print its result.")] = False,
+    plain_si: SiOption = False,
     org: OrgOption = None,
     url: UrlOption = None,
     as_json: JsonOption = False,
@@ -84,7 +85,7 @@ def retry(
         if wait:
             with LiveLine(is_quiet=as_json) as line:
                 task = client.tasks.wait(task.id, step_seconds=LOOK_SECONDS, on_look=line.look, on_break=line.broken)
-            finish(client, task, None, as_json=as_json)
+            finish(client, task, None, as_json=as_json, plain_si=plain_si)
         elif as_json:
             print_json(task.raw)
         else:
