@@ -33,6 +33,8 @@ class Settings(BaseSettings):
     # limits of requests
     archive_bytes: int = 50 * 1000 * 1000
     body_bytes: int = 20 * MIB
+    large_body_seconds: float = 30.0  # a body above 64 KiB is read by a process of its own, which has so long ..
+    large_body_memory_mb: int = 1024  # .. and so much memory
     upload_bytes: int = 1024 * MIB
     wait_seconds_max: float = 60.0
     deploy_wait_seconds: float = 60.0

@@ -18,6 +18,7 @@ from mecapy_platform.api.context import ApiContext
 from mecapy_platform.api.guards import BodyGuard, ErrorGuard
 from mecapy_platform.api.hot import HotTasks
 from mecapy_platform.api.issuer import issuer_router
+from mecapy_platform.api.large_bodies import LargeBodies
 from mecapy_platform.api.published import auth, jobs, organizations, packages, registry, types, uploads
 from mecapy_platform.api.task_models import BulkTaskBody
 from mecapy_platform.services.tasks.quick import QuickTasks
@@ -43,8 +44,8 @@ class Application(FastAPI):
         await self._hot(scope, receive, send)
 
 
-def create_app(context: ApiContext) -> FastAPI:
-    """One application over one context."""
+def create_app(context: ApiContext, *, serves_large: bool = True) -> FastAPI:
+    """One application over one context. `serves_large`: hand large bodies to processes of their own."""
     app = Application(
         title="MecaPy API",
         version=version("mecapy-platform"),
@@ -59,6 +60,8 @@ def create_app(context: ApiContext) -> FastAPI:
     app.state.authenticator = authenticator
     problems.install(app)
     app.state.quick = QuickTasks(context.settings.database_url, context.settings)
+    if serves_large:
+        app.add_middleware(LargeBodies, context=context, authenticator=authenticator)
     app.add_middleware(BodyGuard, settings=context.settings, identify=authenticator.claims)
     app.add_middleware(ErrorGuard)
     for router in ROUTERS:

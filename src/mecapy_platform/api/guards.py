@@ -8,7 +8,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mecapy_platform.api.problems import error_response, internal_response, problem_response
+from mecapy_platform.api.problems import error_response, internal_response, problem_response, too_complex
 from mecapy_platform.core.errors import MecapyError
 from mecapy_platform.settings import Settings
 
@@ -17,6 +17,7 @@ BODY_STEP_SECONDS = 30.0
 TOO_SLOW = "The body did not arrive in time."
 DRAIN_BYTES = 64 << 20
 DRAIN_SECONDS = 10.0
+ANYBODYS_BYTES = 4096  # of a body that is read whoever sends it; for all others the head must hold a good token
 Identify = Callable[[Headers], Awaitable[object]]
 
 
@@ -30,7 +31,7 @@ class ErrorGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = False
+        started = is_out_of_memory = False
 
         async def watched(message: Message) -> None:
             nonlocal started
@@ -39,10 +40,16 @@ class ErrorGuard:
 
         try:
             await self._app(scope, receive, watched)
+        except MemoryError:
+            if started:
+                raise
+            is_out_of_memory = True  # answered below, when the frames that hold the memory are gone
         except Exception as error:
             if started:
                 raise
             await internal_response(scope["path"], error)(scope, receive, send)
+        if is_out_of_memory:
+            await error_response(scope["path"], too_complex())(scope, receive, send)
 
 
 class BodyGuard:
@@ -66,7 +73,7 @@ class BodyGuard:
             return
         limit_bytes = self._limit(path, headers)
         reader = _Reader(receive, limit_bytes, self._settings)
-        if limit_bytes > self._settings.body_bytes or headers.get("content-type", "").startswith("multipart/"):
+        if _is_read_for_known_senders_alone(headers):
             try:
                 await self._identify(headers)
             except MecapyError as error:
@@ -88,6 +95,15 @@ class BodyGuard:
             if path.endswith(("/uploads", "/upload/archive")):
                 return self._settings.upload_bytes + MULTIPART_SLACK_BYTES
         return self._settings.body_bytes
+
+
+def _is_read_for_known_senders_alone(headers: Headers) -> bool:
+    """All but what is so small that reading it costs less than refusing it."""
+    return (
+        "transfer-encoding" in headers
+        or headers.get("content-type", "").startswith("multipart/")
+        or int(headers.get("content-length") or 0) > ANYBODYS_BYTES
+    )
 
 
 class _Reader:

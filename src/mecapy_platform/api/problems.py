@@ -201,6 +201,19 @@ def _fastapi_detail(found: Sequence[Any], problems: Sequence[Problem]) -> list[d
 
 async def _http_error(request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, HTTPException)
+    return http_error_response(request.url.path, error)
+
+
+def http_error_response(path: str, error: HTTPException) -> ProblemResponse:
     status = error.status_code
     message = SENTENCES.get(status, str(error.detail))
-    return problem_response(request.url.path, status, CODES.get(status, "error"), message, headers=error.headers)
+    return problem_response(path, status, CODES.get(status, "error"), message, headers=error.headers)
+
+
+def too_complex() -> errors.TooLargeError:
+    """Of a body whose values are more than reading it may cost, whatever its length."""
+    return errors.TooLargeError(
+        "body_too_complex",
+        "Reading this body takes more time or memory than one request may use. Send fewer values in it, or large data "
+        "as an upload; if it was a submit, look first whether its task exists.",
+    )

@@ -5,8 +5,7 @@ Forms whose files wait on the platform's disk, above its floor.
 
 import errno
 import json
-import shutil
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import aclosing
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
@@ -19,13 +18,12 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from mecapy_platform.api.context import ApiContext
+from mecapy_platform.api.room import FULL, above_floor
 from mecapy_platform.core import json_text
 
-CHECK_BYTES = 4 << 20
 MEMORY_BYTES = 1 << 20
 FILES_MAX = 4
 FIELDS_MAX = 20
-FULL = "The platform's disk is full; nothing was stored. An operator must make room."
 
 
 class StrictRoute(APIRoute):
@@ -35,7 +33,12 @@ class StrictRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def strict(request: Request) -> Response:
-            return await handle(_StrictRequest(request.scope, request.receive))
+            try:
+                return await handle(_StrictRequest(request.scope, request.receive))
+            except HTTPException as error:
+                if isinstance(error.__cause__, MemoryError):  # FastAPI makes a 400 of whatever reading raises
+                    raise error.__cause__ from None
+                raise
 
         return strict
 
@@ -61,7 +64,7 @@ class _StrictRequest(Request):
         directory.mkdir(parents=True, exist_ok=True, mode=0o750)
         try:
             async with aclosing(self.stream()) as stream:
-                checked = _above_floor(stream, directory, context.settings.disk_floor_bytes)
+                checked = above_floor(stream, directory, context.settings.disk_floor_bytes)
                 return await _FormParser(self.headers, checked, directory).parse()
         except MultiPartException as error:
             raise HTTPException(400, error.message) from error
@@ -88,15 +91,3 @@ class _FormParser(MultiPartParser):
             self._files_to_close_on_error[-1].close()
             self._files_to_close_on_error[-1] = file
             upload.file = file  # type: ignore[assignment]  # it reads as a BinaryIO
-
-
-async def _above_floor(stream: AsyncIterator[bytes], directory: Path, floor_bytes: int) -> AsyncIterator[bytes]:
-    """The same bytes, as long as the disk has room for them."""
-    unchecked_bytes = CHECK_BYTES
-    async for chunk in stream:
-        unchecked_bytes += len(chunk)
-        if unchecked_bytes > CHECK_BYTES:
-            unchecked_bytes = 0
-            if shutil.disk_usage(directory).free - CHECK_BYTES < floor_bytes:
-                raise HTTPException(507, FULL)
-        yield chunk

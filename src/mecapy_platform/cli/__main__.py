@@ -1,5 +1,5 @@
 """`python -m mecapy_platform.cli` is `mecapy`."""
 
-from mecapy_platform.cli.entry import main
+from mecapy_platform.cli.main import app
 
-main()
+app(prog_name="mecapy")

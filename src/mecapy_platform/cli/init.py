@@ -10,18 +10,13 @@ from mecapy_platform.client.starter import write_package
 
 
 def init(
-    path: Annotated[
-        Path,
-        typer.Argument(
-            metavar="PATH", help="A new folder; its last part is the package's name: small letters, digits, hyphens."
-        ),
-    ],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the package: small letters, digits, hyphens.")],
     directory: Annotated[
-        Path | None, typer.Option("--dir", metavar="DIR", help="Another folder to write to, of whatever name.")
+        Path | None, typer.Option("--dir", metavar="DIR", help="Where to; a folder of that name by default.")
     ] = None,
 ) -> None:
     """Write a new package: manifest, calculation, test case."""
-    folder = directory or path.expanduser()
-    for written in write_package(folder, path.expanduser().absolute().resolve().name):
-        say(f"wrote {written}")
+    folder = directory or Path(name)
+    for path in write_package(folder, name):
+        say(f"wrote {path}")
     say(f"\nNext:\n  mecapy test {folder}\n  mecapy deploy {folder}")

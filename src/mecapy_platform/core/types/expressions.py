@@ -66,14 +66,10 @@ class LiteralType:
 
 @dataclass(frozen=True)
 class StructType:
-    """Fields in their order; those that are `optional` may be left out, as the text shows by `name?: Type`."""
-
     fields: tuple[tuple[str, "TypeExpression"], ...]
-    optional: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
-        marked = ((f"{name}?" if name in self.optional else name, kind) for name, kind in self.fields)
-        return "{" + ", ".join(f"{name}: {kind}" for name, kind in marked) + "}"
+        return "{" + ", ".join(f"{name}: {kind}" for name, kind in self.fields) + "}"
 
 
 TypeExpression = NamedType | UnitType | FileType | ListType | DictType | LiteralType | StructType
@@ -106,7 +102,7 @@ def without_units(kind: TypeExpression) -> TypeExpression:
     if isinstance(kind, DictType):
         return DictType(without_units(kind.value))
     if isinstance(kind, StructType):
-        return StructType(tuple((name, without_units(field)) for name, field in kind.fields), kind.optional)
+        return StructType(tuple((name, without_units(field)) for name, field in kind.fields))
     return kind
 
 
