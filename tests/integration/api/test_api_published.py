@@ -127,6 +127,35 @@ def test_versions_only_go_up_and_never_change(platform: ApiPlatform, client: htt
     build(platform)
 
 
+def test_a_version_that_did_not_build_has_not_spent_its_number(platform: ApiPlatform, client: httpx2.Client) -> None:
+    def fail() -> None:
+        build(platform, log="why", error_code="signature_invalid", error_message="It cannot be read.", ports={})
+
+    package_id = deploy(client, factories.archive(version="2.0.0")).json()["package"]["id"]
+    waiting = client.post("/tasks", json={"package": "bolts", "function": "size", "inputs": {"diameter": 0.01}})
+    assert waiting.status_code == 201, waiting.text
+    fail()
+    for _ in range(2):
+        again = check(deploy(client, factories.archive(version="2.0.0")))
+        assert again.status_code == 200, again.text
+        assert check(client.get(f"/packages/{package_id}")).json()["version"] == "2.0.0"
+        fail()
+    lower = check(deploy(client, factories.archive(version="1.9.0"), f"/packages/{package_id}/versions/from-zip"))
+    assert lower.status_code == 200, lower.text
+    build(platform)
+    shown = client.get(f"/packages/{package_id}/versions").json()["versions"]
+    assert {one["version"]: one["status"] for one in shown} == {
+        "1.9.0": "ready",
+        "2.0.0": "error",
+        "2.0.0+failed.1": "error",
+        "2.0.0+failed.2": "error",
+    }
+    assert all(one["build_log"] == "why" for one in shown if one["status"] == "error")
+    ended = client.get(f"/tasks/{waiting.json()['id']}").json()
+    assert (ended["state"], ended["error"]["code"]) == ("failed", "version_broken")
+    assert deploy(client, factories.archive(version="1.9.0")).json()["code"] == "version_exists"
+
+
 def test_selected_functions_alone_are_deployed(platform: ApiPlatform, client: httpx2.Client) -> None:
     found = check(deploy(client, factories.archive(), deploy_strategy="selective", functions="check")).json()
     assert [one["name"] for one in found["package"]["functions"]] == ["check"]

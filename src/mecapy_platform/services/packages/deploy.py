@@ -4,10 +4,11 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import count
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
 from mecapy_platform.core.access import Actor, require_submit
@@ -168,6 +169,7 @@ def insert(session: Session, actor: Actor, new: NewVersion, target: Target) -> D
         session.flush()
     require_owner(actor, package)
     _check_version(session, package, new.version)
+    _set_aside_failed(session, package, new.version)
     previous = _function_names(session, package)
     version = _insert(session, actor, package, new, target)
     package.updated_at = func.now()
@@ -202,7 +204,12 @@ def _package(
 
 
 def _check_version(session: Session, package: Package, version: str) -> None:
-    deployed = session.scalars(select(PackageVersion.version).where(PackageVersion.package_id == package.id)).all()
+    """A version that did not build was never deployed: its number is free, and it stands in nobody's way."""
+    deployed = session.scalars(
+        select(PackageVersion.version).where(
+            PackageVersion.package_id == package.id, PackageVersion.status != VersionStatus.ERROR
+        )
+    ).all()
     if version in deployed:
         raise ConflictError(
             "version_exists",
@@ -213,6 +220,18 @@ def _check_version(session: Session, package: Package, version: str) -> None:
         raise ConflictError(
             "version_not_greater", f"Version {version} is not greater than the deployed {greatest}; raise the version."
         )
+
+
+def _set_aside_failed(session: Session, package: Package, version: str) -> None:
+    """Give a version that did not build another name, `1.2.0+failed.1`: its log and its ended tasks are kept."""
+    of_package = PackageVersion.package_id == package.id
+    versions = set(session.scalars(select(PackageVersion.version).where(of_package)))
+    if version not in versions:
+        return
+    mark = "." if "+" in version else "+"
+    number = next(number for number in count(1) if f"{version}{mark}failed.{number}" not in versions)
+    of_version = update(PackageVersion).where(of_package, PackageVersion.version == version)
+    session.execute(of_version.values(version=f"{version}{mark}failed.{number}"))
 
 
 def _function_names(session: Session, package: Package) -> set[str]:
