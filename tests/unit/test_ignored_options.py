@@ -30,3 +30,10 @@ def test_reuse_is_said_to_be_ignored_where_no_sandbox_does_it(
     manifest = {"functions": FUNCTIONS, "platform": platform}
     assert list(ignored_options(manifest, sandboxes, is_image=is_image)) == said
     assert list(ignored_options({"functions": FUNCTIONS}, sandboxes, is_image=is_image)) == []
+
+
+@pytest.mark.parametrize("other", [{"warm": False}, {"checks": {"restricted_python": True}}])
+def test_reuse_beside_an_option_that_hinders_it_is_said(other: Mapping[str, Any]) -> None:
+    manifest = {"functions": FUNCTIONS, "platform": {"functions": {"force": {"reuse": 50, **other}}}}
+    (said,) = ignored_options(manifest, [BubblewrapSandbox()], is_image=False)
+    assert said.startswith("`reuse` of force is ignored")
