@@ -25,7 +25,7 @@ EVENTS = (
 )
 ATTEMPTS = """
 INSERT INTO attempts (organization_id, task_id, number, token, node, worker, backend, cpu, memory_mb, lane,
-                      lease_until, ended_at, state, is_swept)
+                      lease_until, ended_at, state, leftovers_removed)
 SELECT organization_id, id, 1, gen_random_uuid(), 'n', 'w', 'bubblewrap', cpu, memory_mb, lane, now(), now(),
     'completed', true
 FROM tasks WHERE name = 'stored'

@@ -58,14 +58,14 @@ def fill(database: Database, rng: random.Random, lane: Lane) -> None:
             "disk_free_bytes": 1,
         }
         session.execute(queue.SEE_NODE, {**node, "accepts_work": True, "refusal": None})
-        session.add(LaneShare(lane=lane, organization_id=NOBODY, passed=rng.choice([0.0, 3.0])))
+        session.add(LaneShare(lane=lane, organization_id=NOBODY, stride_pass=rng.choice([0.0, 3.0])))
         for number in range(rng.randint(1, 4)):
             made = Organization(
                 slug=f"o-{uuid4().hex[:10]}", display_name="made", weight=rng.choice([0.5, 1.0, 2.0]), limits={}
             )
             session.add(made)
             session.flush()
-            session.add(LaneShare(lane=lane, organization_id=made.id, passed=float(rng.randint(0, 5))))
+            session.add(LaneShare(lane=lane, organization_id=made.id, stride_pass=float(rng.randint(0, 5))))
             package = Package(organization_id=made.id, owner_id=uuid4(), name="bolts")
             session.add(package)
             session.flush()
@@ -98,7 +98,7 @@ def fill(database: Database, rng: random.Random, lane: Lane) -> None:
 
 def passes(database: Database) -> dict[UUID, float]:
     with database.transaction() as session:
-        return {one.organization_id: one.passed for one in session.query(LaneShare)}
+        return {one.organization_id: one.stride_pass for one in session.query(LaneShare)}
 
 
 def chosen(database: Database, lane: Lane, slots: int) -> tuple[list[UUID], dict[UUID, float]]:
@@ -108,7 +108,7 @@ def chosen(database: Database, lane: Lane, slots: int) -> tuple[list[UUID], dict
     with suppress(UndoneError), database.transaction() as session:
         taken += [one.task_id for one in claims.claim(session, WORKER, lane, slots, SETTINGS)]
         session.flush()
-        after |= {one.organization_id: one.passed for one in session.query(LaneShare)}
+        after |= {one.organization_id: one.stride_pass for one in session.query(LaneShare)}
         raise UndoneError
     return taken, after
 

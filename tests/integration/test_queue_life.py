@@ -210,7 +210,7 @@ def test_a_task_that_keeps_losing_its_machine_is_parked_with_its_reason(database
     (task_id,) = add_tasks(database, organization(database), 1)
     for _ in range(SETTINGS.max_attempts):
         with database.transaction() as session:
-            session.execute(text("UPDATE tasks SET claimable = true, held = NULL WHERE state = 'queued'"))
+            session.execute(text("UPDATE tasks SET claimable = true, hold_reason = NULL WHERE state = 'queued'"))
         (claimed,) = claim(database)
         expire(database, claimed.token)
         sweep(database)
@@ -225,7 +225,7 @@ def test_a_users_error_is_retried_only_when_asked_and_waits_its_turn(database: D
     (claimed,) = claim(database)
     failure = Outcome(FailureKind.USER_ERROR, USED, "user_error", "ValueError: no")
     assert end(database, claimed.token, failure) is TaskState.QUEUED
-    assert (task_of(database, task_id).held, claim(database)) == ("backoff", [])
+    assert (task_of(database, task_id).hold_reason, claim(database)) == ("backoff", [])
     with database.transaction() as session:
         session.execute(text("UPDATE tasks SET not_before = now() - interval '1 second'"))
         assert due_lanes(session) == [Lane.DEFAULT]
@@ -352,4 +352,4 @@ def test_what_could_not_be_stored_is_tried_again_a_little_later(database: Databa
     (claimed,) = claim(database)
     full = Outcome(FailureKind.LOST_MACHINE, USED, "storage_full", "no room", interruption=Interruption.NO_ROOM)
     assert end(database, claimed.token, full) is TaskState.QUEUED
-    assert (task_of(database, task_id).held, task_of(database, task_id).machine_failures) == ("backoff", 0)
+    assert (task_of(database, task_id).hold_reason, task_of(database, task_id).machine_failures) == ("backoff", 0)

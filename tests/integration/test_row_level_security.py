@@ -19,13 +19,14 @@ from support.tenancy import world as tenancy_world
 OWNED = sorted(name for name, table in Base.metadata.tables.items() if "organization_id" in table.columns)
 TENANT = [name for name in OWNED if name != "memberships"]
 READ_ONLY = {"lane_shares", "attempts", "task_logs", "artifacts"}  # written by workers alone
+SHARED = {"nodes", "workers", "alembic_version", "installed_functions"}
 EVERYTHING = frozenset({"INSERT", "UPDATE", "DELETE"})
 WRITES = {
     **dict.fromkeys((*OWNED, "organizations"), EVERYTHING),
-    **dict.fromkeys((*READ_ONLY, "users", "nodes", "alembic_version"), frozenset[str]()),
+    **dict.fromkeys((*READ_ONLY, *SHARED, "users"), frozenset[str]()),
     "events": frozenset({"INSERT"}),
+    "stored_values": frozenset({"INSERT"}),
 }
-SHARED = {"nodes", "alembic_version"}
 TABLES = (
     "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'public' "
     "AND c.relkind IN ('r', 'p')"
@@ -325,7 +326,7 @@ def test_the_short_submit_is_judged_by_the_policies_in_each_caller_s_scope(
 ) -> None:
     mine, other = worlds
     with platform.worker_database.transaction() as session:
-        read = text("SELECT catalog FROM organizations WHERE id = :id")
+        read = text("SELECT catalog_revision FROM organizations WHERE id = :id")
         catalogs = [session.scalar(read, {"id": world.organization_id}) for world in worlds]
     numbers = {world.slug: int(catalog or 0) for world, catalog in zip(worlds, catalogs, strict=True)}
 

@@ -34,7 +34,7 @@ class Share:
     """An organization's weight, how far its pass has come, and how many more tasks it may have running."""
 
     weight: float
-    passed: float
+    stride_pass: float
     may_start: int
 
 
@@ -86,14 +86,14 @@ def pick(
     possible = {organization: _possible(queue, place) for organization, queue in queues.items()}
     waiting = {organization: queue for organization, queue in possible.items() if queue}
     state = {
-        organization: replace(shares[organization], passed=max(shares[organization].passed, virtual_time))
+        organization: replace(shares[organization], stride_pass=max(shares[organization].stride_pass, virtual_time))
         for organization in waiting
     }
     chosen: list[UUID] = []
     touched: dict[UUID, float] = {}
     kept_for = None
     while waiting and room.slots > 0:
-        turn = min(waiting, key=lambda organization: (state[organization].passed, str(organization)))
+        turn = min(waiting, key=lambda organization: (state[organization].stride_pass, str(organization)))
         share, queue = state[turn], waiting[turn]
         if share.may_start <= 0:
             del waiting[turn]
@@ -109,9 +109,9 @@ def pick(
         candidate = queue.pop(position)
         chosen.append(candidate.task_id)
         room = room.less(candidate)
-        virtual_time = max(virtual_time, share.passed)
-        state[turn] = replace(share, passed=share.passed + 1 / share.weight, may_start=share.may_start - 1)
-        touched[turn] = state[turn].passed
+        virtual_time = max(virtual_time, share.stride_pass)
+        state[turn] = replace(share, stride_pass=share.stride_pass + 1 / share.weight, may_start=share.may_start - 1)
+        touched[turn] = state[turn].stride_pass
         if not queue:
             del waiting[turn]
     return Picked(tuple(chosen), touched, virtual_time, kept_for)

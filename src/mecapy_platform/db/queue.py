@@ -5,8 +5,8 @@ from sqlalchemy import text
 # Whose turn: the lane's virtual time is the row of the nil organization; locking it makes claims of one lane follow
 # each other.
 LOCK_LANE = text(
-    "SELECT passed FROM lane_shares WHERE lane = :lane AND organization_id = '00000000-0000-0000-0000-000000000000' "
-    "FOR UPDATE"
+    "SELECT stride_pass FROM lane_shares "
+    "WHERE lane = :lane AND organization_id = '00000000-0000-0000-0000-000000000000' FOR UPDATE"
 )
 
 ADD_LANE = text(
@@ -45,18 +45,18 @@ WITH RECURSIVE organization AS (
             ORDER BY t.organization_id LIMIT 1)
     FROM organization WHERE organization.organization_id IS NOT NULL
 ), turn AS (
-    SELECT o.id, o.weight, o.limits, greatest(coalesce(s.passed, 0), :virtual_time) AS passed
+    SELECT o.id, o.weight, o.limits, greatest(coalesce(s.stride_pass, 0), :virtual_time) AS stride_pass
     FROM organization JOIN organizations o ON o.id = organization.organization_id
     LEFT JOIN lane_shares s ON s.lane = :lane AND s.organization_id = o.id
-    ORDER BY passed, o.id LIMIT 64
+    ORDER BY stride_pass, o.id LIMIT 64
 )
-SELECT turn.id AS organization_id, turn.weight, turn.limits, turn.passed, head.*
+SELECT turn.id AS organization_id, turn.weight, turn.limits, turn.stride_pass, head.*
 FROM turn CROSS JOIN LATERAL (
     SELECT t.id AS task_id, t.cpu, t.memory_mb, extract(epoch FROM now() - t.created_at)::float8 AS waited_seconds
     FROM tasks t WHERE t.claimable AND t.lane = :lane AND t.organization_id = turn.id
     ORDER BY t.rank, t.sequence LIMIT :depth
 ) head
-ORDER BY turn.passed, turn.id
+ORDER BY turn.stride_pass, turn.id
 """)
 
 CLAIM = text("""
@@ -64,8 +64,9 @@ WITH wanted AS (
     SELECT w.task_id, w.token, w.position
     FROM unnest(cast(:task_ids AS uuid[]), cast(:tokens AS uuid[])) WITH ORDINALITY AS w (task_id, token, position)
 ), claimed AS (
-    UPDATE tasks t SET state = 'running', claimable = false, held = NULL, not_before = NULL, attempts = t.attempts + 1,
-        attempt_token = w.token, node = :node, started_at = coalesce(t.started_at, clock_timestamp()), progress = NULL
+    UPDATE tasks t SET state = 'running', claimable = false, hold_reason = NULL, not_before = NULL,
+        attempts = t.attempts + 1, attempt_token = w.token, node = :node,
+        started_at = coalesce(t.started_at, clock_timestamp()), progress = NULL
     FROM wanted w WHERE t.id = w.task_id AND t.claimable AND t.state = 'queued'
     RETURNING t.*, w.position
 ), attempt AS (
@@ -91,8 +92,8 @@ ORDER BY c.position
 """)
 
 TAKE_TURN = text("""
-INSERT INTO lane_shares (lane, organization_id, passed) VALUES (:lane, :organization_id, :passed)
-ON CONFLICT (lane, organization_id) DO UPDATE SET passed = excluded.passed
+INSERT INTO lane_shares (lane, organization_id, stride_pass) VALUES (:lane, :organization_id, :stride_pass)
+ON CONFLICT (lane, organization_id) DO UPDATE SET stride_pass = excluded.stride_pass
 """)
 
 # Renew what is still ours. What does not come back was taken from us: its sandbox must die.
@@ -126,8 +127,8 @@ ON CONFLICT (task_id, index) DO NOTHING
 """)
 
 DUE = text("""
-UPDATE tasks SET claimable = true, held = NULL, not_before = NULL
-WHERE not_before <= clock_timestamp() AND state = 'queued' AND held = 'backoff'
+UPDATE tasks SET claimable = true, hold_reason = NULL, not_before = NULL
+WHERE not_before <= clock_timestamp() AND state = 'queued' AND hold_reason = 'backoff'
 """)
 
 LANES_WITH_WORK = text("""

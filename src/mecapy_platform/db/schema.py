@@ -6,10 +6,13 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine, text
 
+from mecapy_platform.db.functions import FOLDER, install
+
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-def migrate(owner_url: str) -> None:
+def migrate(owner_url: str, revision: str = "head", functions: Path = FOLDER) -> None:
+    """Up to `revision`; at the newest one, also install the SQL functions where their files have changed."""
     engine = create_engine(owner_url)
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
@@ -17,6 +20,8 @@ def migrate(owner_url: str) -> None:
         with engine.begin() as connection:
             connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('mecapy-migrate', 0))"))
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(config, revision)
+            if revision == "head":
+                install(connection, functions)
     finally:
         engine.dispose()

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    ARRAY,
     JSON,
     BigInteger,
     DateTime,
@@ -33,6 +34,7 @@ class Base(DeclarativeBase):
         UUID: Uuid,
         dict[str, Any]: JSON,
         list[Any]: JSON,
+        list[str]: ARRAY(Text),
         float: Double,
     }
 
@@ -56,7 +58,9 @@ class Organization(Base):
     checks: Mapped[dict[str, Any]] = mapped_column(
         server_default=text("'{}'")
     )  # what differs from the default policy, see core/checks
-    catalog: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))  # counts changes of what its names mean
+    catalog_revision: Mapped[int] = mapped_column(
+        BigInteger, server_default=text("0")
+    )  # counts changes of what its names mean
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
 
@@ -168,8 +172,15 @@ class Task(Base):
     rank: Mapped[int] = mapped_column(SmallInteger)  # 0 in high_priority, else 9 - priority
     sequence: Mapped[int] = mapped_column(BigInteger, Identity(always=True))
     claimable: Mapped[bool] = mapped_column(server_default=text("false"))
-    held: Mapped[str | None]  # why a queued task is not claimable: building | backoff
+    hold_reason: Mapped[str | None]  # why a queued task is not claimable: building | backoff
     not_before: Mapped[datetime | None]
+    needs: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))  # what its worker must be able to do
+
+    run_id: Mapped[UUID | None]  # parents: the run and its node, the study and its point, the bulk call
+    node_id: Mapped[UUID | None]
+    study_id: Mapped[UUID | None]
+    point: Mapped[int | None] = mapped_column(BigInteger)
+    batch_id: Mapped[UUID | None]
 
     inputs: Mapped[dict[str, Any]]
     files: Mapped[dict[str, Any]] = mapped_column(
@@ -185,7 +196,10 @@ class Task(Base):
     own_failures: Mapped[int] = mapped_column(
         server_default=text("0")
     )  # of the code itself; the machine's are counted apart
+    outages: Mapped[int] = mapped_column(server_default=text("0"))  # given back uncounted: never begun
     retry_of: Mapped[UUID | None]
+    inputs_ref: Mapped[UUID | None]  # of stored_values, as result_ref
+    result_ref: Mapped[UUID | None]
 
     attempt_token: Mapped[UUID | None]
     node: Mapped[str | None]
@@ -232,7 +246,7 @@ class Attempt(Base):
     wall_seconds: Mapped[float | None]
     cpu_seconds: Mapped[float | None]
     peak_memory_mb: Mapped[float | None]
-    is_swept: Mapped[bool] = mapped_column(server_default=text("false"))  # leftovers in storage were removed
+    leftovers_removed: Mapped[bool] = mapped_column(server_default=text("false"))  # leftovers in storage were removed
 
 
 class TaskLog(Base):
@@ -321,6 +335,48 @@ class Node(Base):
     seen_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
 
+class Worker(Base):
+    """A process that works on a node: what it can do, and why it takes no work just now."""
+
+    __tablename__ = "workers"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=NEW_ID)
+    name: Mapped[str] = mapped_column(unique=True)
+    node: Mapped[str]
+    lane: Mapped[str | None]  # None: several
+    backend: Mapped[str]
+    abilities: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))  # see core/placement
+    accepts_work: Mapped[bool] = mapped_column(server_default=text("true"))
+    refusal_code: Mapped[str | None]
+    refusal: Mapped[str | None]
+    software_version: Mapped[str | None]
+    started_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    seen_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class StoredValue(Base):
+    """A value above 256 KiB, which lies in storage; kept as long as a row refers to it."""
+
+    __tablename__ = "stored_values"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=NEW_ID)
+    organization_id: Mapped[UUID]
+    key: Mapped[str]
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class InstalledFunction(Base):
+    """An SQL function as it was installed last, see db/functions."""
+
+    __tablename__ = "installed_functions"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    sha256: Mapped[str]
+    installed_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
 class LaneShare(Base):
     """How far an organization has come in a lane: the one with the smallest pass goes next (stride scheduling)."""
 
@@ -328,5 +384,5 @@ class LaneShare(Base):
 
     lane: Mapped[str] = mapped_column(primary_key=True)
     organization_id: Mapped[UUID] = mapped_column(primary_key=True)
-    passed: Mapped[float] = mapped_column(server_default=text("0"))
+    stride_pass: Mapped[float] = mapped_column(server_default=text("0"))
     queued: Mapped[int] = mapped_column(server_default=text("0"))  # counted by the sweep

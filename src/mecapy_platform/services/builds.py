@@ -167,7 +167,7 @@ def finish_build(session: Session, token: UUID, built: Built) -> bool:
 
 def _let_go(session: Session, version: PackageVersion) -> None:
     waiting = session.scalars(
-        select(Task).where(Task.package_version_id == version.id, Task.held == "building").with_for_update()
+        select(Task).where(Task.package_version_id == version.id, Task.hold_reason == "building").with_for_update()
     ).all()
     functions = {
         one.id: one for one in session.scalars(select(Function).where(Function.package_version_id == version.id))
@@ -183,7 +183,7 @@ def _let_go(session: Session, version: PackageVersion) -> None:
         task.inputs_digest = digest_of(
             {"inputs": task.inputs, "files": {port: file["sha256"] for port, file in task.files.items()}}
         )
-        task.claimable, task.held = True, None
+        task.claimable, task.hold_reason = True, None
         task.interpreter, task.environment_digest = version.interpreter, version.environment_digest
 
 
@@ -200,7 +200,7 @@ def _checked_inputs(version: PackageVersion, function: Function, task: Task) -> 
 
 
 def _end(session: Session, task: Task, error: MecapyError) -> None:
-    task.state, task.held = TaskState.FAILED, None
+    task.state, task.hold_reason = TaskState.FAILED, None
     task.completed_at = func.clock_timestamp()
     task.error_code, task.error_message = error.code, storable(error.sentence())
     data = {"state": TaskState.FAILED, "code": error.code, "kind": FailureKind.USER_ERROR}

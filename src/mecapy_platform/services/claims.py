@@ -78,8 +78,8 @@ def claim(session: Session, worker: Worker, lane: Lane, slots: int, settings: Se
     picked = _pick(session, lane, rows, room, slots, virtual_time, settings)
     if not picked.task_ids:
         return []
-    for organization_id, passed in [*picked.passes.items(), (UUID(int=0), picked.virtual_time)]:
-        session.execute(queue.TAKE_TURN, {"lane": lane, "organization_id": organization_id, "passed": passed})
+    for organization_id, stride_pass in [*picked.passes.items(), (UUID(int=0), picked.virtual_time)]:
+        session.execute(queue.TAKE_TURN, {"lane": lane, "organization_id": organization_id, "stride_pass": stride_pass})
     claimed = session.execute(
         queue.CLAIM,
         {
@@ -133,7 +133,7 @@ def _pick(
         )
         allowed = int(row.limits.get("max_running", settings.organization_max_running))
         shares[row.organization_id] = Share(
-            row.weight, row.passed, allowed - by_organization.get(row.organization_id, 0)
+            row.weight, row.stride_pass, allowed - by_organization.get(row.organization_id, 0)
         )
     picked = Picked()
     for room in _rooms_for(lane, node, slots):

@@ -146,7 +146,7 @@ def _end_attempt(attempt: Attempt, outcome: Outcome) -> None:
     attempt.wall_seconds = outcome.usage.wall_seconds
     attempt.cpu_seconds = outcome.usage.cpu_seconds
     attempt.peak_memory_mb = outcome.usage.peak_memory_mb
-    attempt.is_swept = outcome.failure is None or bool(outcome.files)
+    attempt.leftovers_removed = outcome.failure is None or bool(outcome.files)
 
 
 def _complete(task: Task, outcome: Outcome) -> None:
@@ -192,7 +192,7 @@ def _queue_again(session: Session, task: Task, outcome: Outcome, decision: Retry
     task.state, task.node = TaskState.QUEUED, None
     task.error_code, task.error_message = outcome.code, outcome.message
     if decision.delay_seconds > 0:
-        task.held = "backoff"
+        task.hold_reason = "backoff"
         task.not_before = func.clock_timestamp() + timedelta(seconds=decision.delay_seconds)
     else:
         task.claimable = True

@@ -53,10 +53,10 @@ def delete_leftovers(database: Database, storage: Storage) -> None:
         storage.delete_prefix(attempt_prefix(attempt.organization_id, attempt.task_id, attempt.number))
     with database.transaction() as session:
         session.execute(
-            update(Attempt).where(Attempt.id.in_([attempt.id for attempt in attempts])).values(is_swept=True)
+            update(Attempt).where(Attempt.id.in_([attempt.id for attempt in attempts])).values(leftovers_removed=True)
         )
 
 
 def _unswept(session: Session) -> Sequence[Attempt]:
-    query = select(Attempt).where(Attempt.ended_at < func.now() - LEFTOVERS_AFTER, Attempt.is_swept.is_(False))
+    query = select(Attempt).where(Attempt.ended_at < func.now() - LEFTOVERS_AFTER, Attempt.leftovers_removed.is_(False))
     return session.scalars(query.limit(200)).all()

@@ -27,7 +27,7 @@ def cancel(session: Session, actor: Actor, task_id: UUID) -> Task:
         task.cancel_requested_at = func.now()
     if task.state == TaskState.QUEUED:
         task.state = TaskState.CANCELLED
-        task.claimable, task.held, task.not_before = False, None, None
+        task.claimable, task.hold_reason, task.not_before = False, None, None
         task.completed_at = func.clock_timestamp()
         task.error_code, task.error_message = "cancelled", MESSAGE
         session.add(

@@ -118,7 +118,7 @@ def catalog_of(session: Session, actor: Actor) -> int | None:
 
     The short way compares it in the statement that submits.
     """
-    query = select(func.sum(Organization.catalog)).where(Organization.id.in_(actor.organization_ids))
+    query = select(func.sum(Organization.catalog_revision)).where(Organization.id.in_(actor.organization_ids))
     found = session.scalar(query)
     return None if found is None else int(found)
 

@@ -136,13 +136,13 @@ def waiting(session: Session, task: Task) -> WaitReason | None:
     """Why a queued task waits, said for the person who waits; None for a task that does not."""
     if task.state != TaskState.QUEUED:
         return None
-    if task.held == "building":
+    if task.hold_reason == "building":
         return _without_worker(session, task) or WaitReason("building", "Its package version is still being built.")
     return _held(task) or _without_worker(session, task) or _behind(session, task)
 
 
 def _held(task: Task) -> WaitReason | None:
-    if task.held == "backoff" and task.not_before is not None:
+    if task.hold_reason == "backoff" and task.not_before is not None:
         return WaitReason(
             "backoff", f"The last attempt failed; the next one starts after {task.not_before:%H:%M:%S} UTC."
         )

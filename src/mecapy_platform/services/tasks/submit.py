@@ -163,7 +163,7 @@ def columns_of(actor: Actor, request: TaskRequest, resolved: Resolved, files: di
         "priority": request.priority,
         "rank": 0 if lane is Lane.HIGH_PRIORITY else 9 - request.priority,
         "claimable": is_ready,
-        "held": None if is_ready else "building",
+        "hold_reason": None if is_ready else "building",
         "inputs": inputs,
         "files": files,
         "inputs_digest": digest_of({"inputs": inputs, "files": {port: file["sha256"] for port, file in files.items()}}),

@@ -1,0 +1,91 @@
+-- Claims the next tasks of a lane when core/quotas.pick would take just these: the first of all organizations' queues, merged by their
+-- passes, as long as all of them fit together and no quota stands against one. `verdict` says what came of it: none (nothing waits),
+-- all (claimed), pick (something does not fit, so somebody must choose).
+CREATE OR REPLACE FUNCTION mecapy_claim_all(
+    lane_ text, slots_ int, tokens_ uuid[], node_ text, worker_ text, backend_ text, lease_seconds_ float8,
+    kept_mb_ int, is_short_ boolean, organization_max_ int
+) RETURNS TABLE (verdict text, claims json) LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$
+#variable_conflict use_column
+DECLARE
+    nobody CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
+    lane_passed float8;
+    room record;
+    wanted record;
+BEGIN
+    IF NOT EXISTS (SELECT FROM tasks t WHERE t.claimable AND t.lane = lane_) THEN
+        RETURN QUERY SELECT 'none', NULL::json;
+        RETURN;
+    END IF;
+    SELECT stride_pass INTO lane_passed FROM lane_shares s WHERE s.lane = lane_ AND s.organization_id = nobody FOR UPDATE;
+    PERFORM FROM nodes n WHERE n.name = node_ FOR UPDATE;
+    WITH RECURSIVE organization AS (
+        (SELECT t.organization_id AS id FROM tasks t WHERE t.claimable AND t.lane = lane_ ORDER BY t.organization_id LIMIT 1)
+        UNION ALL
+        SELECT (SELECT t.organization_id FROM tasks t
+                WHERE t.claimable AND t.lane = lane_ AND t.organization_id > organization.id ORDER BY t.organization_id LIMIT 1)
+        FROM organization WHERE organization.id IS NOT NULL
+    ), turn AS (
+        SELECT o.id, o.weight, o.limits, greatest(coalesce(s.stride_pass, 0), lane_passed) AS passed
+        FROM organization JOIN organizations o ON o.id = organization.id
+        LEFT JOIN lane_shares s ON s.lane = lane_ AND s.organization_id = o.id
+        ORDER BY passed, o.id LIMIT 64
+    ), ordered AS (
+        SELECT head.id, turn.id AS organization_id, turn.weight, turn.limits, head.cpu, head.memory_mb,
+            turn.passed + (head.number - 1) / turn.weight AS passed
+        FROM turn CROSS JOIN LATERAL (
+            SELECT t.id, t.cpu, t.memory_mb, row_number() OVER (ORDER BY t.rank, t.sequence) AS number
+            FROM tasks t WHERE t.claimable AND t.lane = lane_ AND t.organization_id = turn.id ORDER BY t.rank, t.sequence LIMIT slots_
+        ) head
+        ORDER BY 7, 2 LIMIT slots_
+    ), chosen AS (
+        SELECT organization_id, max(passed + 1 / weight) AS passed,
+            count(*) > coalesce((min(limits::text)::json ->> 'max_running')::int, organization_max_)
+                - (SELECT count(*) FROM attempts a WHERE a.ended_at IS NULL AND a.organization_id = ordered.organization_id) AS blocked
+        FROM ordered GROUP BY organization_id
+    )
+    SELECT count(*) AS tasks, sum(cpu) AS cpu, sum(memory_mb) AS memory_mb, max(passed) AS passed, array_agg(id ORDER BY passed, organization_id)
+        AS ids, (SELECT bool_or(blocked) FROM chosen) AS blocked, (SELECT array_agg(organization_id) FROM chosen) AS organizations,
+        (SELECT array_agg(passed) FROM chosen) AS passes
+        INTO wanted FROM ordered;
+    IF wanted.tasks = 0 AND lane_passed IS NOT NULL THEN
+        RETURN QUERY SELECT 'none', NULL::json;
+        RETURN;
+    END IF;
+    SELECT n.cpu - coalesce(sum(a.cpu), 0) AS cpu, n.memory_mb - coalesce(sum(a.memory_mb), 0) AS memory_mb, n.accepts_work,
+        least(kept_mb_, n.memory_mb / 8) AS kept_mb INTO room
+        FROM nodes n LEFT JOIN attempts a ON a.node = n.name AND a.ended_at IS NULL WHERE n.name = node_ GROUP BY n.name;
+    IF lane_passed IS NULL OR room IS NULL OR NOT room.accepts_work OR wanted.blocked OR (wanted.cpu > room.cpu AND NOT is_short_)
+        OR wanted.memory_mb > room.memory_mb - (CASE WHEN is_short_ THEN 0 ELSE room.kept_mb END)
+    THEN
+        RETURN QUERY SELECT 'pick', NULL::json;
+        RETURN;
+    END IF;
+    RETURN QUERY WITH passes AS (
+        INSERT INTO lane_shares (lane, organization_id, stride_pass)
+        SELECT lane_, p.organization_id, p.passed FROM unnest(wanted.organizations, wanted.passes) AS p (organization_id, passed)
+        UNION ALL SELECT lane_, nobody, wanted.passed WHERE wanted.passed > lane_passed
+        ON CONFLICT (lane, organization_id) DO UPDATE SET stride_pass = excluded.stride_pass
+    ), claimed AS (
+        UPDATE tasks t SET state = 'running', claimable = false, hold_reason = NULL, not_before = NULL, attempts = t.attempts + 1,
+            attempt_token = tokens_[w.place], node = node_, started_at = coalesce(t.started_at, clock_timestamp()), progress = NULL
+        FROM unnest(wanted.ids) WITH ORDINALITY AS w (id, place) WHERE t.id = w.id AND t.claimable AND t.state = 'queued'
+        RETURNING t.*, w.place
+    ), attempt AS (
+        INSERT INTO attempts (organization_id, task_id, number, token, node, worker, backend, cpu, memory_mb, lane, lease_until)
+        SELECT organization_id, id, attempts, attempt_token, node_, worker_, backend_, cpu, memory_mb, lane,
+            clock_timestamp() + make_interval(secs => lease_seconds_)
+        FROM claimed
+    ), started AS (
+        INSERT INTO events (organization_id, task_id, kind, data)
+        SELECT organization_id, id, 'TaskStarted', json_build_object('attempt', attempts, 'node', node_) FROM claimed
+    )
+    SELECT 'all', json_agg(json_build_object(
+        'task_id', c.id, 'organization_id', c.organization_id, 'number', c.attempts, 'token', c.attempt_token, 'lane', c.lane,
+        'cpu', c.cpu, 'memory_mb', c.memory_mb, 'timeout_seconds', c.timeout_seconds, 'inputs', c.inputs, 'files', c.files,
+        'limits', o.limits, 'function_id', c.function_id) ORDER BY c.place)
+    FROM claimed c JOIN organizations o ON o.id = c.organization_id;
+END
+$$;
+
+REVOKE ALL ON FUNCTION mecapy_claim_all FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION mecapy_claim_all TO mecapy_worker;

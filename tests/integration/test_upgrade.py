@@ -1,0 +1,132 @@
+"""A database of the version before, with work in it, becomes one of this version and goes on; functions are renewed."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from mecapy_platform.core.lanes import Lane
+from mecapy_platform.core.states import TaskState, Usage
+from mecapy_platform.db import queue
+from mecapy_platform.db.functions import FOLDER
+from mecapy_platform.db.schema import migrate
+from mecapy_platform.db.session import Database, make_engine
+from mecapy_platform.db.tables import Task
+from mecapy_platform.embedded.postgres import Postgres
+from mecapy_platform.services.claims import Worker, claim
+from mecapy_platform.services.finish import Outcome, finish
+from mecapy_platform.services.release import due_lanes
+from mecapy_platform.settings import Settings
+from support.platform.services import fresh_database
+
+SETTINGS = Settings()
+DONE = Outcome(None, Usage(1.0, 1.0, 64.0), result={"stress": 1.0})
+NODE = {"cpu": 8, "memory_mb": 32_000, "disk_free_bytes": 1 << 40, "accepts_work": True, "refusal": None}
+RUNNING_TOKEN = uuid4()
+
+BEFORE = """
+INSERT INTO organizations (id, slug, display_name) VALUES (:organization, 'acme', 'Acme');
+INSERT INTO packages (id, organization_id, owner_id, name) VALUES (:package, :organization, :user, 'bolts');
+INSERT INTO package_versions (id, organization_id, package_id, version, manifest, archive_key, archive_sha256, created_by, status, runtime)
+    VALUES (:version, :organization, :package, '1.0.0', '{}', 'k', 's', :user, 'ready', '3.11');
+INSERT INTO functions (id, organization_id, package_version_id, name, handler, inputs, cpu, memory_mb, timeout_seconds, options, checksum)
+    VALUES (:function, :organization, :version, 'size', 'handler:size', '{}', 1, 512, 60, '{"needs": ["ccx"]}', 'c');
+INSERT INTO tasks (id, organization_id, user_id, function_id, package_version_id, name, state, lane, rank, claimable, held, not_before,
+        inputs, inputs_digest, cpu, memory_mb, timeout_seconds, attempts, attempt_token, node)
+    SELECT id, :organization, :user, :function, :version, 'n', state, 'default', 4, claimable, held, not_before, '{}', 'd', 1, 512, 60,
+        attempts, token, node
+    FROM (VALUES
+        (cast(:queued AS uuid), 'queued', true, NULL, NULL::timestamptz, 0, NULL::uuid, NULL),
+        (cast(:backoff AS uuid), 'queued', false, 'backoff', now() - interval '1 second', 1, NULL, NULL),
+        (cast(:running AS uuid), 'running', false, NULL, NULL, 1, cast(:token AS uuid), 'node-1'),
+        (cast(:ended AS uuid), 'completed', false, NULL, NULL, 1, NULL, 'node-1')
+    ) AS t (id, state, claimable, held, not_before, attempts, token, node);
+INSERT INTO attempts (organization_id, task_id, number, token, node, worker, backend, cpu, memory_mb, lane, lease_until)
+    VALUES (:organization, :running, 1, :token, 'node-1', 'w', 'fake', 1, 512, 'default', now() + interval '1 hour');
+INSERT INTO task_logs (task_id, index, organization_id, attempt, kind, text) VALUES (:running, 0, :organization, 1, 'stdout', 'hello');
+INSERT INTO events (organization_id, task_id, kind, data)
+    SELECT organization_id, id, 'TaskQueued', '{"lane": "default"}' FROM tasks;
+INSERT INTO events (organization_id, task_id, kind, data) VALUES (:organization, :ended, 'TaskFinished', '{"state": "completed"}');
+INSERT INTO lane_shares (lane, organization_id, passed) VALUES ('default', :organization, 3)
+"""  # noqa: E501 - the tables of that version, as its code wrote them
+NAMES = ("organization", "package", "user", "version", "function", "queued", "backoff", "running", "ended")
+
+
+@pytest.fixture
+def before() -> Iterator[tuple[Postgres, dict[str, UUID]]]:
+    with fresh_database(is_migrated=False) as server:
+        migrate(server.owner_url, "0003")
+        values = {name: uuid4() for name in NAMES} | {"token": RUNNING_TOKEN}
+        engine = create_engine(server.worker_url)
+        with engine.begin() as connection:
+            for statement in BEFORE.split(";\n"):
+                used = {name: value for name, value in values.items() if f":{name}" in statement}
+                connection.execute(text(statement), used)
+        engine.dispose()
+        yield server, values
+
+
+def test_a_database_of_the_version_before_goes_on(before: tuple[Postgres, dict[str, UUID]]) -> None:
+    server, ids = before
+    migrate(server.owner_url)
+    database = Database(make_engine(server.worker_url))
+    worker = Worker("node-1", "node-1-1", "fake")
+    try:
+        with database.transaction() as session:
+            waiting = {task.id: task for task in session.query(Task)}
+            assert waiting[ids["queued"]].needs == ["ccx"]
+            assert waiting[ids["ended"]].needs == []
+            session.execute(queue.SEE_NODE, {"name": "node-1", "tools": '["ccx"]', **NODE})
+            assert due_lanes(session) == [Lane.DEFAULT]
+        with database.transaction() as session:
+            claimed = claim(session, worker, Lane.DEFAULT, 5, SETTINGS)
+        assert {one.task_id for one in claimed} == {ids["queued"], ids["backoff"]}
+        with database.transaction() as session:
+            for token in (RUNNING_TOKEN, *(one.token for one in claimed)):
+                assert finish(session, token, DONE, SETTINGS) is TaskState.COMPLETED
+        with database.transaction() as session:
+            ends = session.execute(
+                text("SELECT task_id, count(*) FROM events WHERE kind = 'TaskFinished' GROUP BY task_id")
+            )
+            assert {row.task_id: row.count for row in ends} == {
+                ids[name]: 1 for name in ("queued", "backoff", "running", "ended")
+            }
+    finally:
+        database.dispose()
+
+
+def _bodies(server: Postgres) -> dict[str, tuple[int, str]]:
+    engine = create_engine(server.owner_url)
+    with engine.connect() as connection:
+        rows = connection.execute(text("SELECT proname, oid, prosrc FROM pg_proc WHERE proname LIKE 'mecapy\\_%'"))
+        found = {row.proname: (row.oid, row.prosrc) for row in rows}
+    engine.dispose()
+    return found
+
+
+def test_functions_are_made_again_when_a_file_changed_and_only_then(tmp_path: Path) -> None:
+    with fresh_database() as server:
+        first = _bodies(server)
+        migrate(server.owner_url)
+        assert _bodies(server) == first
+        folder = tmp_path / "functions"
+        shutil.copytree(FOLDER, folder)
+        changed = folder / "mecapy_tasks.sql"
+        changed.write_text(
+            changed.read_text("utf-8").replace("RETURNS TABLE (place int, ", "RETURNS TABLE (place int8, ")
+        )
+        (folder / "mecapy_new.sql").write_text(
+            "CREATE OR REPLACE FUNCTION mecapy_new() RETURNS int LANGUAGE sql AS $$ SELECT 100 % 7 $$;\n"
+        )
+        migrate(server.owner_url, functions=folder)
+        second = _bodies(server)
+        assert second.keys() - first.keys() == {"mecapy_new"}
+        assert second["mecapy_tasks"][0] != first["mecapy_tasks"][0]
+        assert second["mecapy_catalog_changed"] == first["mecapy_catalog_changed"]
+        migrate(server.owner_url)
+        assert {name: body for name, (_, body) in _bodies(server).items()} == {
+            name: body for name, (_, body) in first.items()
+        }
