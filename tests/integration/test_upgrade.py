@@ -89,9 +89,9 @@ def test_a_database_of_the_version_before_goes_on(before: tuple[Postgres, dict[s
                 assert finish(session, token, DONE, SETTINGS) is TaskState.COMPLETED
         with database.transaction() as session:
             ends = session.execute(
-                text("SELECT task_id, count(*) FROM events WHERE kind = 'TaskFinished' GROUP BY task_id")
+                text("SELECT task_id, count(*) AS ends FROM events WHERE kind = 'TaskFinished' GROUP BY task_id")
             )
-            assert {row.task_id: row.count for row in ends} == {
+            assert {row.task_id: row.ends for row in ends} == {
                 ids[name]: 1 for name in ("queued", "backoff", "running", "ended")
             }
     finally:
