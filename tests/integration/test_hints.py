@@ -13,7 +13,7 @@ from redis import Redis
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.embedded.valkey import Valkey
 from mecapy_platform.queue.linger import LingerBell
-from mecapy_platform.queue.sender import HintSender, flag_key, linger_key, list_key
+from mecapy_platform.queue.sender import THREAD, HintSender, flag_key, linger_key, list_key
 from support.platform.services import valkey
 
 LANE = Lane.DEFAULT
@@ -126,6 +126,9 @@ def test_a_broker_that_was_restarted_is_found_again_by_both_sides() -> None:
     with valkey() as server:
         sender, bell = HintSender(server.url, hint_seconds=5), LingerBell(server.url, LANE, lambda _error: None)
         sender.quickly([LANE])
+        for thread in threading.enumerate():
+            if thread.name == THREAD:
+                thread.join(LONG)  # the first hint needs a connection, which a thread makes
         bell.ring()
         bell.wait(LONG, lingers=True)
         server.stop()

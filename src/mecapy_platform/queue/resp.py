@@ -48,6 +48,13 @@ class Resp:
     def send(self, commands: bytes) -> None:
         self._socket.sendall(commands)
 
+    def send_at_once(self, commands: bytes) -> None:
+        """Send all of it without waiting. Raises OSError where the way is not free, and is of no use then."""
+        self._socket.settimeout(0)
+        if self._socket.send(commands) != len(commands):
+            raise RespError("the broker does not read what it is sent")
+        self._socket.settimeout(TIMEOUT_SECONDS)
+
     def ask(self, commands: bytes) -> Any:
         self.send(commands)
         return self.read()

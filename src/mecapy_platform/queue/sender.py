@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterable
 
+from kombu.exceptions import OperationalError
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -16,7 +17,9 @@ from mecapy_platform.queue.celery_app import POKE, make_app
 from mecapy_platform.queue.resp import Resp, command
 
 log = logging.getLogger(__name__)
-RETRY_SECONDS = 0.5  # after a broker that did not answer, nobody is held up by it for so long
+RETRY_SECONDS = 0.5  # after a broker that did not answer, nobody is held up by it for so long; each time twice as long
+RETRY_MAX_SECONDS = 4.0
+THREAD = "mecapy-hints"
 
 # One message: where a worker lingers, into its list, which it empties before it looks; else set the flag, and only
 # where it was not set, push Celery's message. The flag is cleared before a worker looks.
@@ -44,15 +47,56 @@ class HintSender:
         self._hints: dict[tuple[Lane, bool], bytes] = {}
         self._message: bytes | None = None
         self._retry_at = 0.0
+        self._retry_seconds = RETRY_SECONDS
         self._lock = threading.Lock()
+        self._waiting: set[Lane] = set()  # hints for the thread, which is there while there are any
+        self._has_thread = False
+        self._waiting_lock = threading.Lock()
 
     def __call__(self, lanes: Iterable[Lane]) -> None:
         """By Celery, also where a worker lingers, for it may be the one that has no room."""
         self._send(lanes, by_celery=True)
 
     def quickly(self, lanes: Iterable[Lane]) -> None:
-        """To a worker that lingers; by Celery where none does. For work that is new."""
-        self._send(lanes, by_celery=False)
+        """To a worker that lingers; by Celery where none does. For work that is new.
+
+        Made for an event loop: what cannot be handed to the kernel at once is sent by a thread.
+        """
+        wanted = tuple(lanes)
+        if self._lock.acquire(blocking=False):
+            try:
+                if self._is_done_at_once(wanted):
+                    return
+            finally:
+                self._lock.release()
+        with self._waiting_lock:
+            self._waiting.update(wanted)
+            if self._has_thread:
+                return
+            self._has_thread = True
+        threading.Thread(target=self._send_waiting, name=THREAD, daemon=True).start()
+
+    def _is_done_at_once(self, lanes: Iterable[Lane]) -> bool:
+        """False where a connection or a message must be made first. While the broker is away, nothing is to be done."""
+        if self.is_paused:
+            return True
+        hints = [self._hints.get((lane, False)) for lane in lanes]
+        if self._connection is None or self._connection.is_over or None in hints:
+            return False
+        try:
+            self._connection.send_at_once(b"".join(hint for hint in hints if hint is not None))
+        except OSError as error:
+            self._give_up(error)
+        return True
+
+    def _send_waiting(self) -> None:
+        while True:
+            with self._waiting_lock:
+                lanes, self._waiting = self._waiting, set()
+                if not lanes:
+                    self._has_thread = False
+                    return
+            self._send(lanes, by_celery=False)
 
     def _send(self, lanes: Iterable[Lane], *, by_celery: bool) -> None:
         with self._lock:
@@ -61,10 +105,15 @@ class HintSender:
             try:
                 hints = b"".join(self._hint(lane, by_celery) for lane in lanes)
                 self._connected().send(hints)
-            except (RedisError, OSError) as error:
-                self._forget()
-                self._retry_at = time.monotonic() + RETRY_SECONDS
-                log.warning("hint not sent, the sweep will see to it: %s", error)
+                self._retry_seconds = RETRY_SECONDS
+            except (RedisError, OperationalError, OSError) as error:
+                self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        self._forget()
+        self._retry_at = time.monotonic() + self._retry_seconds
+        self._retry_seconds = min(RETRY_MAX_SECONDS, 2 * self._retry_seconds)
+        log.warning("hint not sent, the sweep will see to it: %s", error)
 
     def _connected(self) -> Resp:
         if self._connection is not None and self._connection.is_over:
@@ -87,6 +136,11 @@ class HintSender:
         if self._connection is not None:
             self._connection.close()
         self._connection = None
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the broker is left alone for a while."""
+        return time.monotonic() < self._retry_at
 
     def close(self) -> None:
         with self._lock:
