@@ -6,8 +6,10 @@ from uuid import UUID, uuid4
 
 import httpx2
 import pytest
+from sqlalchemy import text
 
 from mecapy_platform.core.states import TaskState
+from mecapy_platform.db.tables import Function, Task
 from support import factories
 from support.platform.api_platform import ApiPlatform
 
@@ -140,6 +142,54 @@ def test_cancelling_twice_answers_the_same_and_retrying_makes_another(
     assert retried.json()["inputs"] == task["inputs"]
     early = client.post(f"/tasks/{retried.json()['id']}/retry")
     assert (early.status_code, early.json()["code"]) == (409, "task_not_finished")
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (
+            "UPDATE package_versions SET status = 'error', error_message = 'stopped' WHERE id = :version",
+            "version_broken",
+        ),
+        ("UPDATE packages SET archived_at = now() WHERE id = :package", "package_archived"),
+        ("UPDATE packages SET visibility = 'private', owner_id = uuidv7() WHERE id = :package", "package_private"),
+    ],
+)
+def test_what_may_not_be_submitted_any_more_may_not_be_retried(platform: ApiPlatform, change: str, code: str) -> None:
+    slug = factories.unique()
+    actor, client = platform.actor(f"eve-{slug}", slug), platform.client(f"eve-{slug}", slug, organization=slug)
+    made = factories.ready_package(platform.worker_database, actor.organization.organization_id, actor.user_id)
+    task = submit(client)
+    client.post(f"/tasks/{task['id']}/cancel")
+    values = {name: value for name, value in vars(made).items() if f":{name.removesuffix('_id')} " in f"{change} "}
+    with platform.worker_database.transaction() as session:
+        session.execute(text(change), {name.removesuffix("_id"): value for name, value in values.items()})
+    answer = client.post(f"/tasks/{task['id']}/retry")
+    assert (answer.status_code in {403, 409}, answer.json()["code"]) == (True, code)
+
+
+def test_a_task_cancelled_while_building_is_retried_with_checked_inputs_or_waits(platform: ApiPlatform) -> None:
+    slug = factories.unique()
+    actor, client = platform.actor(f"bea-{slug}", slug), platform.client(f"bea-{slug}", slug, organization=slug)
+    made = factories.ready_package(
+        platform.worker_database,
+        actor.organization.organization_id,
+        actor.user_id,
+        functions={"size": {}},
+        status="building",
+    )
+    cancelled = [submit(client, inputs=inputs)["id"] for inputs in ({"diameter": "12 mm"}, {"nonsense": 1})]
+    for task_id in cancelled:
+        client.post(f"/tasks/{task_id}/cancel")
+    waiting = client.post(f"/tasks/{cancelled[0]}/retry").json()
+    with platform.worker_database.transaction() as session:
+        assert session.get_one(Task, UUID(waiting["id"])).claimable is False
+        session.execute(text("UPDATE package_versions SET status = 'ready' WHERE id = :id"), {"id": made.version_id})
+        session.get_one(Function, made.functions["size"]).inputs = factories.SIZE["inputs"]
+    ready = client.post(f"/tasks/{cancelled[0]}/retry")
+    assert (ready.status_code, ready.json()["inputs"]) == (201, {"diameter": pytest.approx(0.012)})
+    refused = client.post(f"/tasks/{cancelled[1]}/retry")
+    assert (refused.status_code, refused.json()["code"]) == (422, "inputs_invalid")
 
 
 def test_logs_are_read_from_an_offset_and_say_when_they_are_done(

@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 from mecapy_platform.core.access import Actor
 from mecapy_platform.core.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError
 from mecapy_platform.core.states import VersionStatus
-from mecapy_platform.db.tables import Function, Organization, Package, PackageVersion
+from mecapy_platform.db.tables import Function, Organization, Package, PackageVersion, Task
 from mecapy_platform.services.tasks.requests import TaskRequest
 
 Resolved = tuple[Function, PackageVersion, Package]
@@ -16,14 +16,7 @@ PERSONAL = "user:"
 def resolve(session: Session, actor: Actor, request: TaskRequest) -> Resolved:
     """The function, its version and its package. Without a version: the newest one that is not broken."""
     package = _package(session, actor, request)
-    if package.visibility == "private" and package.owner_id != actor.user_id:
-        raise ForbiddenError(
-            "package_private", f"Package {package.name} is private to its owner; ask them to make it internal."
-        )
-    if package.archived_at is not None:
-        raise ConflictError(
-            "package_archived", f"Package {package.name} is archived; its owner can bring it back with unarchive."
-        )
+    _check_package(actor, package)
     version = session.scalars(_versions(actor, package, request.version).limit(1)).first()
     if version is None:
         wanted = (
@@ -32,10 +25,7 @@ def resolve(session: Session, actor: Actor, request: TaskRequest) -> Resolved:
             else f"a usable version of package {package.name}"
         )
         raise NotFoundError("version_not_found", f"There is no {wanted}.")
-    if version.status == VersionStatus.ERROR:
-        raise ConflictError(
-            "version_broken", f"Version {version.version} of {package.name} did not build: {version.error_message}"
-        )
+    _check_version(package, version)
     function = session.scalars(
         select(Function).where(
             Function.package_version_id == version.id, Function.name == request.function, _own(actor, Function)
@@ -46,6 +36,40 @@ def resolve(session: Session, actor: Actor, request: TaskRequest) -> Resolved:
             "function_not_found", f"Package {package.name} {version.version} has no function {request.function!r}."
         )
     return function, version, package
+
+
+def resolve_again(session: Session, actor: Actor, task: Task) -> Resolved:
+    """What a task ran, where it may still be run: the same gate as for a request that names it."""
+    found = session.execute(
+        select(Function, PackageVersion, Package)
+        .join(PackageVersion, PackageVersion.id == Function.package_version_id)
+        .join(Package, Package.id == PackageVersion.package_id)
+        .where(Function.id == task.function_id, _own(actor, Function))
+    ).first()
+    if found is None:
+        raise NotFoundError("function_not_found", "The function of this task is no longer there; deploy it again.")
+    function, version, package = found
+    _check_package(actor, package)
+    _check_version(package, version)
+    return function, version, package
+
+
+def _check_package(actor: Actor, package: Package) -> None:
+    if package.visibility == "private" and package.owner_id != actor.user_id:
+        raise ForbiddenError(
+            "package_private", f"Package {package.name} is private to its owner; ask them to make it internal."
+        )
+    if package.archived_at is not None:
+        raise ConflictError(
+            "package_archived", f"Package {package.name} is archived; its owner can bring it back with unarchive."
+        )
+
+
+def _check_version(package: Package, version: PackageVersion) -> None:
+    if version.status == VersionStatus.ERROR:
+        raise ConflictError(
+            "version_broken", f"Version {version.version} of {package.name} did not build: {version.error_message}"
+        )
 
 
 def _package(session: Session, actor: Actor, request: TaskRequest) -> Package:

@@ -25,31 +25,15 @@ from mecapy_platform.db.tables import (
     IdempotencyKey,
     LaneShare,
     Organization,
-    PackageVersion,
     Task,
     Upload,
 )
 from mecapy_platform.services.places import check_fits
 from mecapy_platform.services.tasks.read import TaskView, get_task
 from mecapy_platform.services.tasks.requests import Submitted, TaskRequest, digest_of
-from mecapy_platform.services.tasks.resolve import Resolved, resolve
+from mecapy_platform.services.tasks.resolve import Resolved, resolve, resolve_again
 from mecapy_platform.settings import Settings
 
-COPIED: tuple[str, ...] = (
-    *(
-        "organization_id",
-        "function_id",
-        "package_version_id",
-        "name",
-        "priority",
-        "lane",
-        "rank",
-        "inputs",
-        "files",
-        "inputs_digest",
-    ),
-    *("cpu", "memory_mb", "timeout_seconds", "retries", "package_digest", "environment_digest", "interpreter"),
-)
 UNTRIED: dict[str, Any] = {"attempts": 0, "machine_failures": 0, "own_failures": 0, "parked": False}
 
 
@@ -118,16 +102,22 @@ def submit_many(
 
 
 def retry(session: Session, actor: Actor, task_id: UUID, *, settings: Settings) -> Task:
-    """A new task with the version and inputs of an ended one."""
+    """A new task with the version and inputs of an ended one, through the same gate as any other request."""
     old = get_task(session, actor, task_id)
     require_submit(actor, old.organization_id)
     if not TaskState(old.state).is_final:
         raise ConflictError("task_not_finished", "The task has not ended; cancel it first, or wait.")
+    resolved = resolve_again(session, actor, old)
     _check_queue(session, old.organization_id, settings)
-    function = session.get_one(Function, old.function_id)
-    check_fits(session, function, session.get_one(PackageVersion, function.package_version_id))
-    copied: dict[str, Any] = {name: getattr(old, name) for name in COPIED}
-    task = Task(**copied, user_id=actor.user_id, retry_of=old.id, claimable=True, state=TaskState.QUEUED, **UNTRIED)
+    check_fits(session, resolved[0], resolved[1])
+    again = TaskRequest(
+        resolved[0].name,
+        inputs=old.inputs,
+        priority=old.priority,
+        timeout_seconds=old.timeout_seconds,
+        name=old.name,
+    )
+    task = Task(**columns_of(actor, again, resolved, old.files), **UNTRIED, retry_of=old.id)
     task.id = uuid7(time.time_ns() // 1_000_000)
     return add_task(session, task)
 
