@@ -185,7 +185,7 @@ def test_a_task_cancelled_while_building_is_retried_with_checked_inputs_or_waits
     with platform.worker_database.transaction() as session:
         assert session.get_one(Task, UUID(waiting["id"])).claimable is False
         session.execute(text("UPDATE package_versions SET status = 'ready' WHERE id = :id"), {"id": made.version_id})
-        session.get_one(Function, made.functions["size"]).inputs = factories.SIZE["inputs"]
+        session.get_one(Function, made.functions["size"]).inputs = {"diameter": factories.LENGTH}
     ready = client.post(f"/tasks/{cancelled[0]}/retry")
     assert (ready.status_code, ready.json()["inputs"]) == (201, {"diameter": pytest.approx(0.012)})
     refused = client.post(f"/tasks/{cancelled[1]}/retry")
