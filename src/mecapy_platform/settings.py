@@ -46,6 +46,8 @@ class Settings(BaseSettings):
     tier_cap: str = "large"
     output_bytes: int = 1024 * MIB
     log_bytes: int = 10 * MIB
+    progress_bytes: int = 4 * MIB  # of one attempt; what is above it or the lines is dropped, and said once
+    progress_lines: int = 10_000
     result_bytes: int = 16 * MIB
     row_result_bytes: int = 256 * 1024
     inline_output_bytes: int = 8 * MIB

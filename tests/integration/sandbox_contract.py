@@ -153,6 +153,15 @@ class SandboxContract(ForkContract, ValueContract):
         assert [record["step"] for record in outcome.progress] == [1, 3]
         assert "progress.jsonl" in outcome.text("platform")
 
+    @pytest.mark.parametrize("limit", [{"progress_lines": 50}, {"progress_bytes": 2000}], ids=["lines", "bytes"])
+    def test_progress_above_its_limit_is_dropped_and_said_once(self, bench: Bench, limit: dict[str, Any]) -> None:
+        outcome = bench.run("floods_progress", **limit)
+        assert outcome.ended.reason is EndReason.EXITED
+        assert outcome.result == {"result": 100_000}
+        assert outcome.text("platform").count("progress limit of") == 1
+        assert len(outcome.progress) <= limit.get("progress_lines", 100_000)
+        assert [record["step"] for record in outcome.progress] == list(range(len(outcome.progress)))
+
     def test_output_keeps_streams_and_split_characters(self, bench: Bench) -> None:
         outcome = bench.run("prints")
         assert outcome.text("stdout") == "één\nlast without newline"

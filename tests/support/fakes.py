@@ -112,7 +112,7 @@ class FakeRun:
         self._top = os.open(self._workspace, os.O_RDONLY | os.O_DIRECTORY)
         self._started_at = time.monotonic()
         self._process = self._spawn()
-        self._progress = ProgressTail(self._top)
+        self._progress = ProgressTail(self._top, spec.limits)
         self._stop_reason: StopReason | None = None
         self._kill_at: float | None = None
         self._ended: Ended | None = None

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from mecapy_platform.sandbox.base import LogChunk, ProgressLine
+from mecapy_platform.sandbox.base import Limits, LogChunk, ProgressLine
 from mecapy_platform.sandbox.output_streams import LINE_MAX, LineBuffer, ProgressTail
+
+LIMITS = Limits(1, 256, 10.0, 1 << 20)
 
 
 def test_lines_are_whole_whatever_the_pieces() -> None:
@@ -40,7 +42,7 @@ def top(tmp_path: Path) -> Iterator[int]:
 
 
 def test_progress_waits_for_the_end_of_a_line(top: int, tmp_path: Path) -> None:
-    tail, path = ProgressTail(top), tmp_path / "out" / "progress.jsonl"
+    tail, path = ProgressTail(top, LIMITS), tmp_path / "out" / "progress.jsonl"
     assert list(tail.read()) == []
     path.write_text('{"step": 1}\n{"st')
     assert list(tail.read()) == [ProgressLine({"step": 1})]
@@ -51,13 +53,13 @@ def test_progress_waits_for_the_end_of_a_line(top: int, tmp_path: Path) -> None:
 
 def test_the_last_line_counts_without_its_newline(top: int, tmp_path: Path) -> None:
     (tmp_path / "out" / "progress.jsonl").write_text('{"step": 1}')
-    assert list(ProgressTail(top).read(final=True)) == [ProgressLine({"step": 1})]
+    assert list(ProgressTail(top, LIMITS).read(final=True)) == [ProgressLine({"step": 1})]
 
 
 @pytest.mark.parametrize("line", ["nonsense", "[1]", '{"x": NaN}', '"text"', "[" * 100_000])
 def test_a_malformed_line_is_said(top: int, tmp_path: Path, line: str) -> None:
     (tmp_path / "out" / "progress.jsonl").write_text(line + "\n" + json.dumps({"step": 2}) + "\n")
-    said, good = list(ProgressTail(top).read())
+    said, good = list(ProgressTail(top, LIMITS).read())
     assert isinstance(said, LogChunk)
     assert said.stream == "platform"
     assert good == ProgressLine({"step": 2})
@@ -66,7 +68,7 @@ def test_a_malformed_line_is_said(top: int, tmp_path: Path, line: str) -> None:
 def test_a_progress_file_that_is_a_link_or_a_pipe_is_not_opened(top: int, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text('{"secret": 1}\n')
     (tmp_path / "out" / "progress.jsonl").symlink_to(tmp_path / "secret")
-    assert list(ProgressTail(top).read()) == []
+    assert list(ProgressTail(top, LIMITS).read()) == []
     (tmp_path / "out" / "progress.jsonl").unlink()
     os.mkfifo(tmp_path / "out" / "progress.jsonl")
-    assert list(ProgressTail(top).read()) == []
+    assert list(ProgressTail(top, LIMITS).read()) == []

@@ -28,6 +28,8 @@ class Limits:
     output_files: int = 2_000
     result_bytes: int = 16 << 20
     log_bytes: int = 10 << 20
+    progress_bytes: int = 4 << 20
+    progress_lines: int = 10_000
     grace_seconds: float = 5.0
 
 

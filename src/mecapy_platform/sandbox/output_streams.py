@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from mecapy_platform.core import json_text
+from mecapy_platform.sandbox import endings
 from mecapy_platform.sandbox.base import (
+    Limits,
     LogChunk,
     ProgressLine,
 )
 
 PIECE = 65536
+READ_BYTES = 1 << 20  # of progress, at a time
 LINE_MAX = 64 * 1024  # a longer line is forwarded in pieces
 FLOOD = 2  # times the log limit: then the run is ended
 
@@ -56,7 +59,10 @@ class LineBuffer:
 class ProgressTail:
     """Reads out/progress.jsonl as it grows, by descriptor, following no link; only complete lines."""
 
-    def __init__(self, top: int, name: str = "out/progress.jsonl") -> None:
+    def __init__(self, top: int, limits: Limits, name: str = "out/progress.jsonl") -> None:
+        self._limits = limits
+        self._seen_bytes = self._seen_lines = 0  # whatever the file was replaced by
+        self._is_over = False
         self._top = top
         self._name = name
         self._offset = 0
@@ -64,17 +70,32 @@ class ProgressTail:
         self._rest = b""
 
     def read(self, *, final: bool = False) -> Iterator[ProgressLine | LogChunk]:
-        data = self._read_new()
-        lines = (self._rest + data).split(b"\n")
+        """What is new, up to the limits of the run; above them, the same sentence once and nothing more."""
+        if self._is_over:
+            return
+        lines = (self._rest + self._read_new(self._limits.progress_bytes + 1 if final else READ_BYTES)).split(b"\n")
         self._rest = b"" if final else lines.pop()
         for line in lines:
+            if not self._counts(line):
+                yield LogChunk("platform", endings.progress_cut(self._limits))
+                return
             if line.strip():
                 yield _parse_progress(line)
         if len(self._rest) > LINE_MAX:
+            is_within = self._counts(self._rest)
             self._rest = b""
-            yield LogChunk("platform", f"A progress line of more than {LINE_MAX} bytes was skipped.\n")
+            skipped = f"A progress line of more than {LINE_MAX} bytes was skipped.\n"
+            yield LogChunk("platform", skipped if is_within else endings.progress_cut(self._limits))
 
-    def _read_new(self) -> bytes:
+    def _counts(self, line: bytes) -> bool:
+        """False where the limits end before this line, and then for ever."""
+        self._seen_bytes += len(line) + 1
+        self._seen_lines += 1
+        limits = self._limits
+        self._is_over = self._seen_lines > limits.progress_lines or self._seen_bytes > limits.progress_bytes
+        return not self._is_over
+
+    def _read_new(self, most: int) -> bytes:
         try:
             fd = os.open(self._name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._top)
         except OSError:
@@ -85,7 +106,7 @@ class ProgressTail:
                 return b""
             if seen.st_ino != self._inode or seen.st_size < self._offset:
                 self._inode, self._offset, self._rest = seen.st_ino, 0, b""
-            data = os.pread(fd, 1 << 20, self._offset)
+            data = os.pread(fd, most, self._offset)
             self._offset += len(data)
             return data
         finally:

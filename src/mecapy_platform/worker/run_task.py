@@ -187,6 +187,8 @@ def spec_of(context: WorkerContext, claim: Claim, materials: Materials) -> Sandb
             output_bytes=int(claim.limits.get("output_bytes", settings.output_bytes)),
             result_bytes=int(claim.limits.get("result_bytes", settings.result_bytes)),
             log_bytes=int(claim.limits.get("log_bytes", settings.log_bytes)),
+            progress_bytes=int(claim.limits.get("progress_bytes", settings.progress_bytes)),
+            progress_lines=int(claim.limits.get("progress_lines", settings.progress_lines)),
             grace_seconds=settings.grace_seconds,
         ),
     )

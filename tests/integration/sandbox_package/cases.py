@@ -99,6 +99,14 @@ def pretends_to_be_first(seconds: float) -> dict[str, int]:
     return {"tried": tried, "believed": believed}
 
 
+def floods_progress() -> int:
+    """More lines and bytes than the limits of the test."""
+    with (OUT / "progress.jsonl").open("w") as target:
+        for step in range(100_000):
+            target.write(json.dumps({"step": step}) + "\n")
+    return 100_000
+
+
 def bad_progress() -> None:
     (OUT / "progress.jsonl").write_text('{"step": 1}\nnot json\n[2]\n{"step": NaN}\n{"step": 3}\n')
 

@@ -43,7 +43,7 @@ class BubblewrapRun:
         self._top = top
         self._said = early
         self._streams = {streams.stdout: LineBuffer("stdout"), streams.stderr: LineBuffer("stderr")}
-        self._progress = ProgressTail(top)
+        self._progress = ProgressTail(top, spec.limits)
         self._log_bytes = 0
         self._log_is_over = False
         self._log_is_cut = False

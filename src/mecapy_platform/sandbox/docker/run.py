@@ -201,7 +201,7 @@ class DockerRun:
         if self._log is None:
             self._out, self._log_fd = hello.out, hello.log
             self._log = LogTail(hello.log, self._limits.log_bytes)
-            self._progress = ProgressTail(hello.out, "progress.jsonl")
+            self._progress = ProgressTail(hello.out, self._limits, "progress.jsonl")
             self._groups = Groups.of(hello.pid)
             self._started_at = time.monotonic() - float(hello.state["seconds"])
         else:
