@@ -146,6 +146,8 @@ def end_task(worker: Database, task_id: UUID, end: End | None = None) -> None:
     end = end or End()
     with worker.transaction() as session:
         task = session.get_one(Task, task_id, with_for_update=True)
+        task.state = TaskState.RUNNING
+        session.flush()
         task.state, task.claimable, task.hold_reason = end.state, False, None
         task.started_at = task.completed_at = func.clock_timestamp()
         task.runtime_seconds, task.cpu_seconds, task.peak_memory_mb, task.attempts = 0.25, 0.2, 32.0, 1

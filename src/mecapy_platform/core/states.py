@@ -40,6 +40,7 @@ TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
     TaskState.LOST: frozenset(),
 }
 
+INITIAL_STATES = frozenset({TaskState.QUEUED})
 FINAL_STATES = frozenset(state for state in TaskState if state.is_final)
 
 PUBLISHED_STATUS: dict[TaskState, str] = {
@@ -77,7 +78,3 @@ class Usage:
     wall_seconds: float
     cpu_seconds: float | None
     peak_memory_mb: float | None
-
-
-def can_become(before: TaskState, after: TaskState) -> bool:
-    return after in TRANSITIONS[before]

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, text
 
+from mecapy_platform.core.states import INITIAL_STATES, TRANSITIONS
 from mecapy_platform.db.functions import FOLDER, install
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -23,5 +24,19 @@ def migrate(owner_url: str, revision: str = "head", functions: Path = FOLDER) ->
             command.upgrade(config, revision)
             if revision == "head":
                 install(connection, functions)
+                _write_transitions(connection)
     finally:
         engine.dispose()
+
+
+def _write_transitions(connection: Connection) -> None:
+    """The table that the trigger on tasks looks at says what core/states says."""
+    wanted = {("", state.value) for state in INITIAL_STATES}
+    wanted |= {(before.value, after.value) for before, states in TRANSITIONS.items() for after in states}
+    if {(row.before, row.after) for row in connection.execute(text("SELECT * FROM task_transitions"))} == wanted:
+        return
+    connection.execute(text("DELETE FROM task_transitions"))
+    connection.execute(
+        text("INSERT INTO task_transitions (before, after) VALUES (:before, :after)"),
+        [{"before": before, "after": after} for before, after in sorted(wanted)],
+    )

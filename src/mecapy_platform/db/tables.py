@@ -367,6 +367,15 @@ class StoredValue(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
 
+class TaskTransition(Base):
+    """Generated from core/states: which state may follow which; an empty `before` where a task may begin."""
+
+    __tablename__ = "task_transitions"
+
+    before: Mapped[str] = mapped_column(primary_key=True)
+    after: Mapped[str] = mapped_column(primary_key=True)
+
+
 class InstalledFunction(Base):
     """An SQL function as it was installed last, see db/functions."""
 

@@ -48,6 +48,13 @@ CREATE TABLE stored_values (
     PRIMARY KEY (id)
 );
 
+-- Which states of a task follow which, generated from core/states at each migration; an empty `before`: where a task may begin.
+CREATE TABLE task_transitions (
+    before TEXT NOT NULL,
+    after TEXT NOT NULL,
+    PRIMARY KEY (before, after)
+);
+
 -- What db/functions held when they were installed last.
 CREATE TABLE installed_functions (
     name TEXT NOT NULL,
