@@ -18,6 +18,7 @@ from sqlalchemy import text
 
 from mecapy_platform.api.app import ApiContext, create_app
 from mecapy_platform.api.connections import bounded
+from mecapy_platform.bounded.calls import Bounds
 from mecapy_platform.core.errors import ConfigurationError, UnavailableError
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.db.schema import migrate as migrate_schema
@@ -39,6 +40,7 @@ from mecapy_platform.worker.context import WorkerContext
 from mecapy_platform.worker.fault_points import make_probe
 from mecapy_platform.worker.fetch_process import FetchLimits
 from mecapy_platform.worker.fetcher import make_fetcher
+from mecapy_platform.worker.judging import Judge
 from mecapy_platform.worker.work_folder import WorkFolder, remove_leftovers
 
 log = logging.getLogger(__name__)
@@ -144,6 +146,7 @@ def make_worker_context(
             programs.bwrap(),
         ),
         probe=make_probe(settings.fault_probe),
+        judge=Judge(Bounds(settings.judge_seconds, settings.judge_memory_mb << 20)),
     )
 
 

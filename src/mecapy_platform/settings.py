@@ -46,6 +46,8 @@ class Settings(BaseSettings):
     tier_cap: str = "large"
     output_bytes: int = 1024 * MIB
     log_bytes: int = 10 * MIB
+    judge_seconds: float = 30.0  # a result above 64 KiB is read by a process of its own, which has so long ..
+    judge_memory_mb: int = 1024  # .. and so much memory
     progress_bytes: int = 4 * MIB  # of one attempt; what is above it or the lines is dropped, and said once
     progress_lines: int = 10_000
     result_bytes: int = 16 * MIB

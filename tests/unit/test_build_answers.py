@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 
+from mecapy_platform.bounded.calls import Bounds
 from mecapy_platform.core.errors import ConfigurationError, InvalidInputError
 from mecapy_platform.core.requirements import read_requirements
 from mecapy_platform.embedded.interpreters import Interpreter
 from mecapy_platform.worker.build_package import _signatures
 from mecapy_platform.worker.interpreters import choose
+from mecapy_platform.worker.judging import Judge
 
+JUDGE = Judge(Bounds(seconds=10, memory_bytes=1 << 28))
 HANDLERS = {"size": "bolts:size"}
 PYTHON_311 = Interpreter("3.11.9", Path("/usr/bin/python3.11"), Path("/usr"))
 
@@ -35,13 +38,13 @@ PYTHON_311 = Interpreter("3.11.9", Path("/usr/bin/python3.11"), Path("/usr"))
 )
 def test_a_forged_description_of_handlers_is_an_error_of_the_package(text: bytes) -> None:
     with pytest.raises(InvalidInputError) as raised:
-        _signatures(text, HANDLERS)
+        _signatures(JUDGE, text, HANDLERS)
     assert raised.value.code == "handler_broken"
 
 
 def test_an_honest_description_is_taken() -> None:
     described: dict[str, Any] = {"size": {"parameters": [], "returns": None, "doc": None}}
-    assert _signatures(json.dumps(described).encode(), HANDLERS) == (described, None)
+    assert _signatures(JUDGE, json.dumps(described).encode(), HANDLERS) == (described, None)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from mecapy_platform.core.value_reader import said
 
 MAX_BYTES = 4 << 20
 MAX_CASES = 1000
+MAX_DIFFERENCES = 1000
 RELATIVE = 1e-9
 TOP_KEYS = frozenset({"function", "handler", "test_cases", "description"})
 CASE_KEYS = frozenset(

@@ -28,7 +28,7 @@ from mecapy_platform.core.living import LivingThread
 from mecapy_platform.core.manifest import RuntimeKind, ports_from_signature
 from mecapy_platform.core.placement import Place
 from mecapy_platform.core.requirements import read_requirements
-from mecapy_platform.core.values import check_outputs
+from mecapy_platform.core.units import UnitSystem
 from mecapy_platform.db.errors import DatabaseError
 from mecapy_platform.embedded.interpreters import Interpreter
 from mecapy_platform.sandbox.base import Environment, Limits
@@ -46,6 +46,7 @@ from mecapy_platform.worker.context import WorkerContext
 from mecapy_platform.worker.environments import digest_of, install
 from mecapy_platform.worker.ignored_options import ignored_options
 from mecapy_platform.worker.interpreters import choose
+from mecapy_platform.worker.judging import Judge
 from mecapy_platform.worker.packages import ensure_package
 from mecapy_platform.worker.testcases import Bench, run_testcases
 
@@ -256,13 +257,15 @@ def _describe(
         raise InvalidInputError(
             "handler_broken", f"Importing the handlers failed ({ended.detail or ended.reason}). {why}".strip()
         )
-    return _signatures(collected.result, handlers)
+    return _signatures(context.judge, collected.result, handlers)
 
 
-def _signatures(text: bytes, handlers: Mapping[str, str | None]) -> tuple[dict[str, dict[str, Any]], object]:
+def _signatures(
+    judge: Judge, text: bytes, handlers: Mapping[str, str | None]
+) -> tuple[dict[str, dict[str, Any]], object]:
     """What the sandbox said of each handler. Tenants' code was there first: it may have written anything."""
     try:
-        found = check_outputs({}, text, MAX_SIGNATURE_BYTES)
+        found = judge.outputs({}, text, MAX_SIGNATURE_BYTES, units=UnitSystem.SI).read()
     except (InvalidInputError, MalformedError, TooLargeError) as error:
         raise InvalidInputError(
             "handler_broken", f"The description of the handlers cannot be read. {error.sentence()}"

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from mecapy_platform.bounded.calls import Bounds
 from mecapy_platform.core.errors import MecapyError
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.db.session import Database
@@ -18,6 +19,7 @@ from mecapy_platform.storage.base import Storage
 from mecapy_platform.worker.bytecode import Compiler
 from mecapy_platform.worker.fault_points import Probe, nothing
 from mecapy_platform.worker.fetcher import Fetcher
+from mecapy_platform.worker.judging import Judge
 
 
 class Care(Protocol):
@@ -60,6 +62,7 @@ class WorkerContext:
     containers: Sandbox | None = None  # runs images: modes B and C, whatever their lane
     images: Images | None = None  # builds and keeps them
     care: Care = field(default_factory=NoCare)
+    judge: Judge = field(default_factory=lambda: Judge(Bounds(seconds=30.0, memory_bytes=1 << 30)))
 
     @property
     def compiler(self) -> Compiler:

@@ -1,9 +1,6 @@
 """Stores what a finished run left in out/, and checks that every promised file is there."""
 
 import io
-import json
-from collections.abc import Mapping
-from typing import Any
 
 from mecapy_platform.core.errors import InvalidInputError, Problem, TooLargeError
 from mecapy_platform.core.types import file_extensions
@@ -12,6 +9,7 @@ from mecapy_platform.services.claims import Claim
 from mecapy_platform.services.finish import StoredFile
 from mecapy_platform.storage import keys
 from mecapy_platform.worker.context import WorkerContext
+from mecapy_platform.worker.judging import Judged
 
 
 def check_required(claim: Claim, collected: Collected) -> None:
@@ -59,9 +57,9 @@ def store(
     return stored
 
 
-def store_large_result(context: WorkerContext, claim: Claim, result: Mapping[str, Any]) -> str | None:
+def store_large_result(context: WorkerContext, claim: Claim, judged: Judged) -> str | None:
     """The key of a result too large for its row; None for one that lies in the row."""
-    text = json.dumps(result).encode()
+    text = judged.text
     if len(text) > context.settings.result_bytes:
         limit = context.settings.result_bytes >> 20
         raise TooLargeError(

@@ -21,7 +21,6 @@ from mecapy_platform.core.errors import (
 from mecapy_platform.core.retries import Interruption
 from mecapy_platform.core.states import FailureKind, Usage
 from mecapy_platform.core.units import UnitSystem
-from mecapy_platform.core.values import check_outputs
 from mecapy_platform.db.errors import DatabaseError
 from mecapy_platform.sandbox.base import Collected, Ended, EndReason, Limits, Run, SandboxSpec, StopReason
 from mecapy_platform.services import adopt
@@ -292,12 +291,13 @@ def _left_behind(collected: Collected) -> Failure | None:
 def _completed(context: WorkerContext, claim: Claim, run: Run, ended: Ended, collected: Collected) -> Outcome:
     assert collected.result is not None
     units = claim.options.get("units") or UnitSystem.SI
-    result = check_outputs(claim.output_ports or {}, collected.result, context.settings.result_bytes, units=units)
+    limit_bytes = context.settings.result_bytes
+    judged = context.judge.outputs(claim.output_ports or {}, collected.result, limit_bytes, units=units)
     outputs.check_required(claim, collected)
     files = outputs.store(context, claim, run, collected, is_partial=False)
-    key = outputs.store_large_result(context, claim, result)
+    key = outputs.store_large_result(context, claim, judged)
     context.probe("stored", claim)
-    return Outcome(None, ended.usage, result=None if key else result, result_key=key, files=files)
+    return Outcome(None, ended.usage, result=None if key else judged.read(), result_key=key, files=files)
 
 
 def _error_code(error: Mapping[str, object]) -> str:

@@ -13,13 +13,14 @@ from mecapy_platform.core import testcases
 from mecapy_platform.core.errors import InvalidInputError, MecapyError, Problem, SandboxError
 from mecapy_platform.core.testcases import TestCase
 from mecapy_platform.core.units import UnitSystem
-from mecapy_platform.core.values import check_inputs, check_outputs
+from mecapy_platform.core.values import check_inputs
 from mecapy_platform.db.tables import Function
 from mecapy_platform.sandbox.base import Environment, Limits, SandboxSpec
 from mecapy_platform.services.builds import Build, Ports
 from mecapy_platform.worker.asking import ended_by_itself, started
 from mecapy_platform.worker.checks.formulas import is_restricted, lay_guards
 from mecapy_platform.worker.context import WorkerContext
+from mecapy_platform.worker.judging import Judged
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def run_testcases(bench: Bench) -> dict[str, Any]:
     cases = []
     for function in bench.build.functions:
         path = bench.build.version.manifest["functions"][function.name].get("testcases")
-        for case in _read(bench.package, path) if path else []:
+        for case in _read(bench, path) if path else []:
             is_late = time.monotonic() >= deadline
             differences = (
                 [f"not run: the build has used its {whole:g} s"] if is_late else _differences(bench, function, case)
@@ -64,13 +65,14 @@ def run_testcases(bench: Bench) -> dict[str, Any]:
     return {"passed": passed, "failed": len(cases) - passed, "cases": cases}
 
 
-def _read(package: Path, path: str) -> list[TestCase]:
+def _read(bench: Bench, path: str) -> list[TestCase]:
+    package = bench.package
     target = (package / path).resolve()
     if not target.is_relative_to(package.resolve()) or not target.is_file():
         raise InvalidInputError(
             "testcases_missing", f"The manifest names test cases in {path}, which is not in the package."
         )
-    return testcases.parse_testcases(target.read_bytes(), file=path)
+    return bench.context.judge.testcases(target.read_bytes(), path)
 
 
 def _differences(bench: Bench, function: Function, case: TestCase) -> list[str]:
@@ -91,10 +93,10 @@ def _differences(bench: Bench, function: Function, case: TestCase) -> list[str]:
         ]
     if result is None:
         return [said]
-    return testcases.compare(case.expected or {}, result, case.tolerance)
+    return bench.context.judge.compare(case, result)
 
 
-def _run(bench: Bench, function: Function, case: TestCase) -> tuple[dict[str, Any] | None, str | None, str]:
+def _run(bench: Bench, function: Function, case: TestCase) -> tuple[Judged | None, str | None, str]:
     """The outputs, or the class name of what was raised, and a sentence for a run that gave neither."""
     ports = bench.ports_of(function)
     units = function.options.get("units") or UnitSystem.SI
@@ -135,7 +137,8 @@ def _run(bench: Bench, function: Function, case: TestCase) -> tuple[dict[str, An
         return None, str(collected.error.get("type")), f"{collected.error.get('type')}: {collected.error.get('error')}"
     if collected.result is None or ended.exit_code:
         return None, None, f"It ended without a result ({ended.reason}). {ended.detail} {heard[-500:]}".strip()
-    return check_outputs(ports.outputs, collected.result, bench.context.settings.result_bytes, units=units), None, ""
+    limit_bytes = bench.context.settings.result_bytes
+    return bench.context.judge.outputs(ports.outputs, collected.result, limit_bytes, units=units), None, ""
 
 
 def _workspace(bench: Bench, ports: Ports, case: TestCase, directory: Path, units: str) -> Path:
