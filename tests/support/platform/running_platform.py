@@ -2,13 +2,15 @@
 
 import io
 import os
+import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,7 +76,9 @@ def platform(
 def launch(
     data: Path, ready_file: Path, settings: Mapping[str, str] | None = None, *options: str, lack: str | None = None
 ) -> Started:
-    """Start `mecapy up`; used again on the same directory to see it recover."""
+    """Start `mecapy up`; used again on the same directory to see it recover, at the address that it had."""
+    if not data.exists() and "--port" not in options:
+        options = (*options, "--port", str(own_port()))
     environment = {**os.environ, "MECAPY_ALLOW_NEWER_PYTHON": "1", **(settings or {})}
     machine = (
         []
@@ -84,6 +88,18 @@ def launch(
     command = [*machine, MECAPY, "up", "--data", str(data), "--ready-file", str(ready_file), *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
     return Started(process, ready_file)
+
+
+def own_port() -> int:
+    """A port that is free, and that no other platform of the run tries while this one is down.
+
+    Platforms without a port try them in a row from the same one on; outgoing connections use those above 32767.
+    """
+    while True:
+        port = 10_000 + secrets.randbelow(22_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def archive(manifest: str, files: Mapping[str, str | bytes]) -> bytes:
