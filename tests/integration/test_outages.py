@@ -14,6 +14,7 @@ from mecapy_platform.db.session import Database
 from mecapy_platform.embedded.postgres import Postgres
 from mecapy_platform.sandbox.bubblewrap.backend import BubblewrapSandbox
 from mecapy_platform.sandbox.bubblewrap.local_spawner import LocalSpawner
+from mecapy_platform.worker.process import WorkerProcess
 from support.fakes import FakeSandbox, Misbehaviour
 from support.platform.embedded_process import wait_for
 from support.platform.worker_bench import WorkerBench, worker_bench
@@ -56,6 +57,13 @@ class Respawned:
             self._spawner.process.wait(10)
             self._spawner.stop()
             self._spawner = None
+
+
+def tried(bench: WorkerBench, worker: WorkerProcess) -> bool:
+    """Also where what ran has ended just before: something new is tried."""
+    bench.release()
+    worker.poke()
+    return True
 
 
 def test_what_never_began_is_given_back_and_the_lane_goes_on_by_itself(bench: WorkerBench) -> None:
@@ -108,14 +116,14 @@ def test_a_spawner_that_is_killed_costs_what_was_running_one_attempt_and_the_res
     """Twice, with two attempts allowed: what an outage ended is never parked for it."""
     sandbox = BubblewrapSandbox(spawner.address)
     with bench.working(sandbox, max_attempts=2) as worker:
-        bench.submit(8, 1.0)
+        bench.submit(8, 3.0)
         for _ in range(3):
             wait_for(lambda: worker.refusal() is None, "the worker takes work")
             bench.release()
             worker.poke()
             wait_for(lambda: len(worker.live.begun()) == 4, "every slot runs something")
             spawner.kill()
-            wait_for(lambda: worker.refusal() is not None, "the outage is noticed")
+            wait_for(lambda: tried(bench, worker) and worker.refusal() is not None, "the outage is noticed")
             wait_for(lambda: worker.live.all() == [], "what ran has been given back")
             spawner.start()
         bench.wait_for_all(8, worker)

@@ -59,3 +59,19 @@ def test_a_cancelled_task_is_never_retried() -> None:
 def test_an_interruption_is_followed_by_another_attempt_at_once_or_when_there_may_be_room_again() -> None:
     assert after_interruption(Interruption.DRAINED) == Retry(0.0)
     assert after_interruption(Interruption.NO_ROOM) == Retry(5.0)
+
+
+def test_an_outage_is_given_back_twenty_times_and_then_counts() -> None:
+    delays = [after_interruption(Interruption.OUTAGE, outages=count, jitter=0.9) for count in range(1, 22)]
+    assert all(retry is not None and retry.delay_seconds <= 5.0 for retry in delays[:20])
+    assert delays[20] is None
+
+
+def test_what_an_outage_ended_is_never_parked_for_it() -> None:
+    for failures in (1, 5, 19):
+        decided = after_failure(
+            FailureKind.LOST_MACHINE, machine_failures=failures, own_failures=0, policy=Policy(),
+            max_machine_failures=5, jitter=0.5, is_outage=True,
+        )  # fmt: skip
+        assert isinstance(decided, Retry)
+        assert decided.delay_seconds <= 5.0

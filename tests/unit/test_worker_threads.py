@@ -25,6 +25,7 @@ SOURCE = Path(mecapy_platform.__file__).parent
 OF_ONE_DUTY = {  # threads that do one thing and end, so that nothing is lost with them but that
     "bootstrap.py": "asks the process to stop",
     "worker/builder.py": "builds what waits; the next look starts another",
+    "queue/sender.py": "sends the hints that wait; the next one starts another",
     "worker/index_proxy.py": "serves one connection of a build",
     "worker/index_forward.py": "runs inside the sandbox of a build",
     "sandbox/docker/images.py": "ends one build at its time limit",

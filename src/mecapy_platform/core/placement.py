@@ -24,12 +24,18 @@ class Needs:
 
 @dataclass(frozen=True)
 class Place:
-    """One worker process and all that its node has, in use or not. `refusal`: why it takes no work just now."""
+    """One worker process and all that its node has, in use or not.
+
+    `away`: those of its abilities that it lacks just now. `refusal`: why it takes no work just now. `lane`: the only
+    one that it serves, None for several.
+    """
 
     cpu: float
     memory_mb: int
     abilities: frozenset[str] = field(default_factory=frozenset)
+    away: frozenset[str] = field(default_factory=frozenset)
     refusal: str | None = None
+    lane: str | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,20 @@ def misfit(needs: Needs, place: Place) -> Misfit | None:
     if needs.cpu > place.cpu or needs.memory_mb > place.memory_mb:
         return _too_large(needs, place)
     return None
+
+
+def refusal_now(needs: Needs, places: Collection[Place], lane: str) -> str | None:
+    """Why none of those that could run it takes it just now; None when one does."""
+    able = [place for place in places if place.lane in {None, lane} and misfit(needs, place) is None]
+    if not able:
+        return f"no worker serves the lane {lane}"
+    refusals = [_refusal(needs, place) for place in able]
+    return None if None in refusals else refusals[0]
+
+
+def _refusal(needs: Needs, place: Place) -> str | None:
+    away = needs.abilities & place.away
+    return place.refusal or (f"what runs {', '.join(sorted(away))} is away" if away else None)
 
 
 def misfit_everywhere(needs: Needs, places: Collection[Place]) -> Misfit | None:

@@ -24,7 +24,9 @@ class Interruption(StrEnum):
     OUTAGE = "outage"  # it never began: a part of its node was away
 
 
-INTERRUPTED_FOR_SECONDS = {Interruption.DRAINED: 0.0, Interruption.NO_ROOM: 5.0, Interruption.OUTAGE: 1.0}
+INTERRUPTED_FOR_SECONDS = {Interruption.DRAINED: 0.0, Interruption.NO_ROOM: 5.0}
+OUTAGES_MAX = 20  # of one task; what keeps it from starting more often has to do with itself
+OUTAGE_PAUSE_MAX_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -65,15 +67,19 @@ def after_failure(
     max_machine_failures: int,
     jitter: float,
     cap_seconds: float = 300.0,
+    is_outage: bool = False,
 ) -> Retry | End:
     """Decide what follows a failure.
 
     `machine_failures` and `own_failures` count this one too. A lost machine is always retried until it has happened
-    `max_machine_failures` times: then the task is parked, as it may be what breaks machines. `jitter` lies in [0, 1).
+    `max_machine_failures` times: then the task is parked, as it may be what breaks machines; not when its node's own
+    part went away, `is_outage`. `jitter` lies in [0, 1).
     """
     if kind is FailureKind.CANCELLED:
         return End(TaskState.CANCELLED)
     if kind is FailureKind.LOST_MACHINE:
+        if is_outage:
+            return Retry(_backoff(1.0, machine_failures, jitter, OUTAGE_PAUSE_MAX_SECONDS))
         if machine_failures >= max_machine_failures:
             return End(TaskState.LOST, is_parked=True)
         return Retry(_backoff(1.0, machine_failures, jitter, cap_seconds) if machine_failures > 1 else 0.0)
@@ -82,9 +88,16 @@ def after_failure(
     return End(END_STATES[kind])
 
 
-def after_interruption(interruption: Interruption) -> Retry:
-    """Another attempt follows, whatever was tried before: at once, or when what was missing may be there again."""
-    return Retry(INTERRUPTED_FOR_SECONDS[interruption])
+def after_interruption(interruption: Interruption, *, outages: int = 0, jitter: float = 0.0) -> Retry | None:
+    """Another attempt follows, whatever was tried before: at once, or when what was missing may be there again.
+
+    `outages` of the task, this one too where it is one. None: there were too many, it counts as a lost machine.
+    """
+    if interruption is not Interruption.OUTAGE:
+        return Retry(INTERRUPTED_FOR_SECONDS[interruption])
+    if outages > OUTAGES_MAX:
+        return None
+    return Retry(_backoff(0.5, outages, jitter, OUTAGE_PAUSE_MAX_SECONDS))
 
 
 def _backoff(base_seconds: float, failures: int, jitter: float, cap_seconds: float) -> float:

@@ -19,8 +19,8 @@ ADD_LANE = text(
 LOCK_NODE = text("SELECT FROM nodes WHERE name = :node FOR UPDATE")
 
 NODE_ROOM = text("""
-SELECT n.cpu - coalesce(sum(a.cpu), 0) AS cpu, n.memory_mb - coalesce(sum(a.memory_mb), 0) AS memory_mb, n.accepts_work,
-       n.memory_mb AS all_memory_mb, count(a.id) = 0 AS is_idle
+SELECT n.name, n.cpu - coalesce(sum(a.cpu), 0) AS cpu, n.memory_mb - coalesce(sum(a.memory_mb), 0) AS memory_mb,
+       n.accepts_work, n.cpu AS all_cpu, n.memory_mb AS all_memory_mb, count(a.id) = 0 AS is_idle
 FROM nodes n LEFT JOIN attempts a ON a.node = n.name AND a.ended_at IS NULL
 WHERE n.name = :node
 GROUP BY n.name
@@ -35,7 +35,8 @@ SELECT organization_id, count(*) AS running,
 FROM attempts WHERE ended_at IS NULL GROUP BY organization_id
 """)
 
-# The first tasks of each organization that has any: a skip scan over organizations, then the head of each queue.
+# The first tasks of each organization that has any: a skip scan over organizations, then the head of each queue. What
+# this worker can never run is passed over.
 CANDIDATES = text("""
 WITH RECURSIVE organization AS (
     (SELECT organization_id FROM tasks WHERE claimable AND lane = :lane ORDER BY organization_id LIMIT 1)
@@ -51,9 +52,11 @@ WITH RECURSIVE organization AS (
     ORDER BY stride_pass, o.id LIMIT 64
 )
 SELECT turn.id AS organization_id, turn.weight, turn.limits, turn.stride_pass, head.*
-FROM turn CROSS JOIN LATERAL (
+FROM turn JOIN nodes node ON node.name = :node CROSS JOIN LATERAL (
     SELECT t.id AS task_id, t.cpu, t.memory_mb, extract(epoch FROM now() - t.created_at)::float8 AS waited_seconds
     FROM tasks t WHERE t.claimable AND t.lane = :lane AND t.organization_id = turn.id
+        AND t.cpu <= node.cpu AND t.memory_mb <= node.memory_mb
+        AND (cast(:abilities AS text[]) IS NULL OR t.needs <@ cast(:abilities AS text[]))
     ORDER BY t.rank, t.sequence LIMIT :depth
 ) head
 ORDER BY turn.stride_pass, turn.id
@@ -226,5 +229,30 @@ ON CONFLICT (name) DO UPDATE SET cpu = excluded.cpu, memory_mb = excluded.memory
     disk_free_bytes = excluded.disk_free_bytes,
     accepts_work = excluded.accepts_work, refusal = excluded.refusal, tools = excluded.tools, seen_at = now()
 """).bindparams(tools="[]")
+
+# A process of the node, apart from what the node has.
+SEE_WORKER = text("""
+INSERT INTO workers (name, node, lane, backend, abilities, away, accepts_work, refusal_code, refusal, software_version)
+VALUES (:name, :node, :lane, :backend, :abilities, :away, :accepts_work, :refusal_code, :refusal, :software_version)
+ON CONFLICT (name) DO UPDATE SET node = excluded.node, lane = excluded.lane, backend = excluded.backend,
+    abilities = excluded.abilities, away = excluded.away, accepts_work = excluded.accepts_work,
+    refusal_code = excluded.refusal_code, refusal = excluded.refusal,
+    software_version = excluded.software_version, seen_at = now()
+""")
+
+# One that has ended, and those of the node that ended without a word.
+FORGET_WORKERS = text("""
+DELETE FROM workers WHERE name = :name OR (node = :node AND seen_at < now() - interval '10 minutes')
+""")
+
+# The task for which a node keeps what is free, none: it keeps nothing.
+KEEP_ROOM = text("""
+UPDATE nodes SET kept_for = cast(:task AS uuid), kept_until = clock_timestamp() + make_interval(secs => :seconds)
+WHERE name = :node AND (kept_for IS NOT NULL OR cast(:task AS uuid) IS NOT NULL)
+""")
+
+KEPT_ELSEWHERE = text("""
+SELECT kept_for FROM nodes WHERE name <> :node AND kept_for IS NOT NULL AND kept_until > clock_timestamp()
+""")
 
 NOTIFY = text("SELECT pg_notify('mecapy_ended', :key)")

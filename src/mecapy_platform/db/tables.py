@@ -331,7 +331,9 @@ class Node(Base):
     disk_free_bytes: Mapped[int] = mapped_column(BigInteger)
     accepts_work: Mapped[bool] = mapped_column(server_default=text("true"))
     refusal: Mapped[str | None]  # why not
-    tools: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))  # names of programs that `needs` may name
+    tools: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))  # abilities, as earlier versions tell them
+    kept_for: Mapped[UUID | None]  # the task for which this node keeps what is free
+    kept_until: Mapped[datetime | None]
     seen_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
 
@@ -346,6 +348,7 @@ class Worker(Base):
     lane: Mapped[str | None]  # None: several
     backend: Mapped[str]
     abilities: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))  # see core/placement
+    away: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))  # abilities that it lacks just now
     accepts_work: Mapped[bool] = mapped_column(server_default=text("true"))
     refusal_code: Mapped[str | None]
     refusal: Mapped[str | None]

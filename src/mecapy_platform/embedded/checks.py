@@ -16,13 +16,17 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from mecapy_platform.core.errors import MecapyError
-from mecapy_platform.embedded import interpreters, programs
+from mecapy_platform.db.errors import DatabaseError
+from mecapy_platform.db.session import Database, make_engine
+from mecapy_platform.embedded import interpreters, programs, secrets
 from mecapy_platform.embedded.durability import check_durability
 from mecapy_platform.embedded.layout import Layout
 from mecapy_platform.embedded.lock import holder
+from mecapy_platform.embedded.postgres import Postgres, PostgresPlace
 from mecapy_platform.sandbox.backends import BackendKind
 from mecapy_platform.sandbox.base import Check
 from mecapy_platform.services.backends import chosen, given
+from mecapy_platform.services.places import known_workers
 from mecapy_platform.settings import Settings
 
 CONTROLLERS = ("memory", "pids", "cpu")
@@ -58,6 +62,7 @@ def check_all(root: Path, settings: Settings) -> list[Check]:
         _tool("ccx", "CalculiX, for packages that need it; on Debian: apt install calculix-ccx", required=False),
         _disk(root, settings.disk_floor_bytes),
         _running(root),
+        *_workers(root),
     ]
 
 
@@ -253,6 +258,26 @@ def _running(root: Path) -> Check:
                 f"pid {known.pid} holds {root} but {known.url or 'it'} does not answer ({error}). See {root / 'logs'}."
             ),
         )
+
+
+def _workers(root: Path) -> list[Check]:
+    """What the worker processes of a platform that runs here say of themselves."""
+    layout = Layout(root)
+    if holder(layout.lock) is None or (values := secrets.read(layout)) is None:
+        return []
+    place = PostgresPlace(layout.postgres, layout.postgres_run, layout.log("postgresql"))
+    database = Database(make_engine(Postgres(place, values.passwords).worker_url, pool_size=1))
+    try:
+        with database.transaction() as session:
+            found = known_workers(session)
+    except DatabaseError as error:
+        return [Check("workers", holds=False, detail=f"the database does not say: {error.message}")]
+    finally:
+        database.dispose()
+    return [
+        Check(f"worker {name}", holds=place.refusal is None, detail=place.refusal or "takes work")
+        for name, place in found
+    ]
 
 
 def _read(path: Path) -> str:

@@ -96,7 +96,10 @@ class HintSender:
                 if not lanes:
                     self._has_thread = False
                     return
-            self._send(lanes, by_celery=False)
+            try:
+                self._send(lanes, by_celery=False)
+            except Exception:  # the next hint must find nobody who only seems to be at work
+                log.exception("hints for %s were not sent, the sweep will see to them", sorted(lanes))
 
     def _send(self, lanes: Iterable[Lane], *, by_celery: bool) -> None:
         with self._lock:

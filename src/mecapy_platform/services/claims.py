@@ -12,21 +12,27 @@ from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from mecapy_platform.core.lanes import LANE_LIMIT_SECONDS, Lane
+from mecapy_platform.core.placement import Place
 from mecapy_platform.core.quotas import Candidate, Picked, Room, Share, pick
 from mecapy_platform.db import queue
 from mecapy_platform.settings import Settings
 
 UNLIMITED = 1_000_000
 RESERVED_FOR_HIGH_PRIORITY_MB = 2048
+KEPT_SECONDS = 30.0  # how long a node's word that it keeps room for a task holds; it is said again at each look
 
 
 @dataclass(frozen=True)
 class Worker:
-    """Who claims: the node whose room is shared, this process, and how it isolates."""
+    """Who claims: the node whose room is shared, this process, how it isolates, and what it can do now.
+
+    `abilities` None: whatever is asked, as workers of an earlier version.
+    """
 
     node: str
     process: str
     backend: str
+    abilities: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,9 @@ def claim(session: Session, worker: Worker, lane: Lane, slots: int, settings: Se
     if virtual_time is None:
         session.execute(queue.ADD_LANE, {"lane": lane})
         virtual_time = session.execute(queue.LOCK_LANE, {"lane": lane}).scalar_one()
-    rows = session.execute(queue.CANDIDATES, {"lane": lane, "virtual_time": virtual_time, "depth": slots + 8}).all()
+    abilities = None if worker.abilities is None else sorted(worker.abilities)
+    wanted = {"lane": lane, "virtual_time": virtual_time, "depth": slots + 8}
+    rows = session.execute(queue.CANDIDATES, {**wanted, "node": worker.node, "abilities": abilities}).all()
     if not rows:
         return []
     session.execute(queue.LOCK_NODE, {"node": worker.node})
@@ -76,6 +84,7 @@ def claim(session: Session, worker: Worker, lane: Lane, slots: int, settings: Se
     if room is None or not room.accepts_work:
         return []
     picked = _pick(session, lane, rows, room, slots, virtual_time, settings)
+    session.execute(queue.KEEP_ROOM, {"node": worker.node, "task": picked.kept_for, "seconds": KEPT_SECONDS})
     if not picked.task_ids:
         return []
     for organization_id, stride_pass in [*picked.passes.items(), (UUID(int=0), picked.virtual_time)]:
@@ -136,8 +145,18 @@ def _pick(
             row.weight, row.stride_pass, allowed - by_organization.get(row.organization_id, 0)
         )
     picked = Picked()
+    kept_elsewhere = set(session.scalars(queue.KEPT_ELSEWHERE, {"node": node.name}))
+    place = Place(node.all_cpu, node.all_memory_mb)
     for room in _rooms_for(lane, node, slots):
-        picked = pick(queues, shares, room, virtual_time=virtual_time, is_strict=lane is Lane.HIGH_PRIORITY)
+        picked = pick(
+            queues,
+            shares,
+            room,
+            virtual_time=virtual_time,
+            is_strict=lane is Lane.HIGH_PRIORITY,
+            place=place,
+            kept_elsewhere=kept_elsewhere,
+        )
         if picked.task_ids:
             break
     return picked

@@ -11,7 +11,15 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from mecapy_platform.core.retries import End, Interruption, Policy, Retry, after_failure, after_interruption
+from mecapy_platform.core.retries import (
+    OUTAGES_MAX,
+    End,
+    Interruption,
+    Policy,
+    Retry,
+    after_failure,
+    after_interruption,
+)
 from mecapy_platform.core.states import FailureKind, TaskState, Usage
 from mecapy_platform.core.stored_text import storable
 from mecapy_platform.db import queue
@@ -48,6 +56,7 @@ class Outcome:
     result_key: str | None = None
     files: Sequence[StoredFile] = ()
     interruption: Interruption | None = None
+    is_outage: bool = False  # it was running when the part of its node that had started it went away
     provenance: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -122,8 +131,14 @@ def _decide(task: Task, outcome: Outcome, settings: Settings) -> Retry | End:
     assert outcome.failure is not None
     if task.cancel_requested_at is not None:
         return End(TaskState.CANCELLED)
+    jitter = random.random()  # noqa: S311 - spreads retries, no secret
+    is_outage = outcome.is_outage or outcome.interruption is Interruption.OUTAGE
+    if is_outage:
+        task.outages += 1
     if outcome.interruption is not None:
-        return after_interruption(outcome.interruption)
+        again = after_interruption(outcome.interruption, outages=task.outages, jitter=jitter)
+        if again is not None:
+            return again
     if outcome.failure is FailureKind.LOST_MACHINE:
         task.machine_failures += 1
     else:
@@ -134,8 +149,9 @@ def _decide(task: Task, outcome: Outcome, settings: Settings) -> Retry | End:
         own_failures=task.own_failures,
         policy=Policy.read(task.retries),
         max_machine_failures=settings.max_attempts,
-        jitter=random.random(),  # noqa: S311 - spreads retries, no secret
+        jitter=jitter,
         cap_seconds=settings.retry_backoff_max_seconds,
+        is_outage=is_outage and task.outages <= OUTAGES_MAX,
     )
 
 

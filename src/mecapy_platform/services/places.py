@@ -1,7 +1,6 @@
 """The workers that are there now, as core/placement sees them, and what is said when none of them will do."""
 
-from collections.abc import Iterable, Sequence
-from uuid import UUID
+from collections.abc import Iterable
 
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
@@ -9,7 +8,7 @@ from sqlalchemy.orm import Session
 from mecapy_platform.core.errors import InvalidInputError
 from mecapy_platform.core.manifest import RuntimeKind
 from mecapy_platform.core.placement import Misfit, Needs, Place, abilities_of, misfit_everywhere
-from mecapy_platform.db.tables import Function, Node, PackageVersion
+from mecapy_platform.db.tables import Function, Node, PackageVersion, Task, Worker
 
 SEEN = text("interval '60 seconds'")  # a worker tells of itself every few seconds
 WHAT_TO_DO = {
@@ -21,12 +20,32 @@ WHAT_TO_DO = {
 
 
 def known_places(session: Session) -> list[Place]:
-    """Every worker that was seen lately, whether it takes work just now or not."""
-    nodes = session.scalars(select(Node).where(Node.seen_at > func.now() - SEEN)).all()
-    return [
-        Place(node.cpu, node.memory_mb, frozenset(map(str, node.tools)), None if node.accepts_work else node.refusal)
-        for node in nodes
-    ]
+    """Every worker that was seen lately, whether it takes work just now or not.
+
+    A node without any row of a worker has processes of an earlier version, which told of themselves in the node's row.
+    """
+    nodes = {node.name: node for node in session.scalars(select(Node).where(Node.seen_at > func.now() - SEEN))}
+    workers = session.scalars(select(Worker).where(Worker.seen_at > func.now() - SEEN)).all()
+    places = [_place(nodes[worker.node], worker) for worker in workers if worker.node in nodes]
+    told = {worker.node for worker in workers}
+    for name in nodes.keys() - told:
+        node = nodes[name]
+        refusal = None if node.accepts_work else node.refusal
+        places.append(Place(node.cpu, node.memory_mb, frozenset(map(str, node.tools)), refusal=refusal))
+    return places
+
+
+def known_workers(session: Session) -> list[tuple[str, Place]]:
+    """Each worker process that was seen lately, by name."""
+    rows = session.execute(
+        select(Worker, Node).join(Node, Node.name == Worker.node).where(Worker.seen_at > func.now() - SEEN)
+    )
+    return sorted(((worker.name, _place(node, worker)) for worker, node in rows), key=lambda found: found[0])
+
+
+def _place(node: Node, worker: Worker) -> Place:
+    away = frozenset(worker.away)
+    return Place(node.cpu, node.memory_mb, frozenset(worker.abilities) | away, away, worker.refusal, worker.lane)
 
 
 def needs_of(function: Function, version: PackageVersion) -> Needs:
@@ -43,10 +62,9 @@ def check_fits(session: Session, function: Function, version: PackageVersion) ->
         raise refused(f"{function.name} cannot run here.", found)
 
 
-def misfit_of(session: Session, function_id: UUID, places: Sequence[Place]) -> Misfit | None:
-    """Why none of these places can run tasks of a function."""
-    function = session.get_one(Function, function_id)
-    return misfit_everywhere(needs_of(function, session.get_one(PackageVersion, function.package_version_id)), places)
+def needs_of_task(session: Session, task: Task) -> Needs:
+    function = session.get_one(Function, task.function_id)
+    return needs_of(function, session.get_one(PackageVersion, function.package_version_id))
 
 
 def build_needs(version: PackageVersion, functions: Iterable[Function]) -> Needs:

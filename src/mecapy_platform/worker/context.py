@@ -12,6 +12,7 @@ from mecapy_platform.db.session import Database
 from mecapy_platform.embedded.interpreters import Interpreter
 from mecapy_platform.sandbox.base import DurableSandbox, Sandbox
 from mecapy_platform.sandbox.images import Images
+from mecapy_platform.sandbox.tools import installed_tools
 from mecapy_platform.services.claims import Claim, Worker
 from mecapy_platform.services.release import Sender
 from mecapy_platform.settings import Settings
@@ -31,6 +32,9 @@ class Care(Protocol):
     def is_outage(self, sandbox: Sandbox) -> bool:
         """Whether a run that died without a word there died of the node's own fault."""
 
+    def refusal_of(self, sandbox: Sandbox) -> str | None:
+        """Why nothing may run there now."""
+
 
 class NoCare:
     """Nobody looks after them."""
@@ -41,6 +45,10 @@ class NoCare:
     def is_outage(self, sandbox: Sandbox) -> bool:
         del sandbox
         return False
+
+    def refusal_of(self, sandbox: Sandbox) -> str | None:
+        del sandbox
+        return None
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,7 @@ class WorkerContext:
     images: Images | None = None  # builds and keeps them
     care: Care = field(default_factory=NoCare)
     judge: Judge = field(default_factory=lambda: Judge(Bounds(seconds=30.0, memory_bytes=1 << 30)))
+    tools: Sequence[str] = field(default_factory=installed_tools)  # programs of this machine that `needs` may name
 
     @property
     def compiler(self) -> Compiler:

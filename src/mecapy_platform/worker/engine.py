@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from mecapy_platform.core.lanes import LANE_LIMIT_SECONDS, Lane
 from mecapy_platform.core.living import LivingThread
@@ -18,6 +19,7 @@ from mecapy_platform.sandbox.base import StopReason
 from mecapy_platform.services import claims
 from mecapy_platform.services.claim_all import ClaimAll
 from mecapy_platform.services.claims import Claim
+from mecapy_platform.worker.abilities import abilities_now
 from mecapy_platform.worker.bell import Bell
 from mecapy_platform.worker.context import WorkerContext
 from mecapy_platform.worker.finisher import Finisher
@@ -218,7 +220,9 @@ class Engine(LivingThread):
                 is_committed = True
                 return len(started)
             with self._context.database.transaction() as session:
-                claimed = claims.claim(session, self._context.worker, self.lane, free, self._context.settings)
+                abilities, _away = abilities_now(self._context)
+                worker = replace(self._context.worker, abilities=frozenset(abilities))
+                claimed = claims.claim(session, worker, self.lane, free, self._context.settings)
             reserved, free = free, 0
             return len(self.begin(claimed, reserved))
         finally:

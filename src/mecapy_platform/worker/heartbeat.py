@@ -5,15 +5,17 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from uuid import UUID
 
+from mecapy_platform.core.lanes import Lane
 from mecapy_platform.core.living import LivingThread
 from mecapy_platform.db import queue
 from mecapy_platform.db.errors import DatabaseError
 from mecapy_platform.sandbox.base import StopReason
 from mecapy_platform.services import claims
-from mecapy_platform.worker.abilities import abilities_of
+from mecapy_platform.worker.abilities import abilities_now, abilities_of
 from mecapy_platform.worker.capacity import Capacity
 from mecapy_platform.worker.context import WorkerContext
 from mecapy_platform.worker.live import LiveAttempts
@@ -29,7 +31,12 @@ class Heartbeat(LivingThread):
     """
 
     def __init__(
-        self, context: WorkerContext, live: LiveAttempts, capacity: Capacity, refusal: Callable[[], str | None]
+        self,
+        context: WorkerContext,
+        live: LiveAttempts,
+        capacity: Capacity,
+        refusal: Callable[[], str | None],
+        lanes: Sequence[Lane] = (),
     ) -> None:
         super().__init__("heartbeat", self._beat_on)
         self._context = context
@@ -39,7 +46,7 @@ class Heartbeat(LivingThread):
         self._wake = threading.Event()
         self._renew_at = 0.0
         self._refusal = refusal
-        self._abilities = json.dumps(abilities_of(context))
+        self._lanes = lanes
 
     def soon(self) -> None:
         """Something that the node's row tells has changed."""
@@ -71,6 +78,7 @@ class Heartbeat(LivingThread):
         ours = [live.claim.token for live in self._live.recorded()]
         with self._context.database.transaction() as session:
             session.execute(queue.SEE_NODE, self._node())
+            session.execute(queue.SEE_WORKER, self._worker())
         with (
             self._context.database.transaction() as session
         ):  # apart: an end locks its attempt first and its claim the node then
@@ -79,9 +87,16 @@ class Heartbeat(LivingThread):
         self._live.stop((set(ours) - kept) & still, StopReason.LEASE_LOST)
 
     def end(self) -> None:
+        """The process takes nothing more: its row goes with it."""
         self._ended = True
         self._wake.set()
         self.hurry()
+        worker = self._context.worker
+        try:
+            with self._context.database.transaction() as session:
+                session.execute(queue.FORGET_WORKERS, {"name": worker.process, "node": worker.node})
+        except Exception:
+            log.exception("the row of this process stays until it is old")
 
     def _hear_cancellations(self) -> None:
         running = [live.claim.task_id for live in self._live.all() if live.stop_reason is None]
@@ -92,19 +107,39 @@ class Heartbeat(LivingThread):
         self._live.stop(tokens, StopReason.CANCELLED)
 
     def _node(self) -> dict[str, object]:
-        free = shutil.disk_usage(self._context.work_dir).free
-        floor = self._context.settings.disk_floor_bytes
-        refusal = self._refusal()
-        if refusal is None and free < floor:
-            refusal = (
-                f"Only {free >> 20} MiB of disk are free, the floor is {floor >> 20} MiB; make space and work goes on."
-            )
+        """What the machine has, which all its processes tell alike; `accepts_work` is for those of earlier versions."""
         return {
             "name": self._context.worker.node,
             "cpu": self._capacity.cpu,
             "memory_mb": self._capacity.memory_mb,
-            "disk_free_bytes": free,
-            "accepts_work": refusal is None,
-            "refusal": refusal,
-            "tools": self._abilities,
+            "disk_free_bytes": shutil.disk_usage(self._context.work_dir).free,
+            "accepts_work": True,
+            "refusal": None,
+            "tools": json.dumps(abilities_of(self._context)),
         }
+
+    def _worker(self) -> dict[str, object]:
+        """What this process can do, and why it takes no work just now: nobody else writes that."""
+        worker, refusal, room = self._context.worker, self._refusal(), disk_refusal(self._context)
+        abilities, away = abilities_now(self._context)
+        code = "sandbox_refused" if refusal is not None else "disk_floor" if room is not None else None
+        return {
+            "name": worker.process,
+            "node": worker.node,
+            "lane": self._lanes[0] if len(self._lanes) == 1 else None,
+            "backend": worker.backend,
+            "abilities": abilities,
+            "away": away,
+            "accepts_work": code is None,
+            "refusal_code": code,
+            "refusal": refusal or room,
+            "software_version": version("mecapy-platform"),
+        }
+
+
+def disk_refusal(context: WorkerContext) -> str | None:
+    """Why nothing is taken while the disk is nearly full."""
+    free, floor = shutil.disk_usage(context.work_dir).free, context.settings.disk_floor_bytes
+    if free >= floor:
+        return None
+    return f"Only {free >> 20} MiB of disk are free, the floor is {floor >> 20} MiB; make space and work goes on."

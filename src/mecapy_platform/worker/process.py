@@ -18,7 +18,7 @@ from mecapy_platform.worker.capacity import capacity_of
 from mecapy_platform.worker.context import WorkerContext
 from mecapy_platform.worker.engine import Engine
 from mecapy_platform.worker.finisher import Finisher
-from mecapy_platform.worker.heartbeat import Heartbeat
+from mecapy_platform.worker.heartbeat import Heartbeat, disk_refusal
 from mecapy_platform.worker.live import LiveAttempts
 from mecapy_platform.worker.readiness import Readiness
 from mecapy_platform.worker.run_task import resume_task, run_task
@@ -41,7 +41,8 @@ class WorkerProcess:
         self.live = LiveAttempts()
         self._context = context = replace(context, care=self.readiness)
         self._lanes = lanes
-        self._heartbeat = Heartbeat(context, self.live, capacity_of(context.settings, context.sandbox), self.refusal)
+        capacity = capacity_of(context.settings, context.sandbox)
+        self._heartbeat = Heartbeat(context, self.live, capacity, self.refusal, lanes)
         self._finisher = Finisher(context, self._ring, pass_on(context.send))
         self._engines = [self._engine(lane, bell(lane), clear_hint) for lane in lanes]
         self._adopter = Adopter(context, lanes, self.live, resume_task) if context.durable_sandboxes() else None
@@ -74,7 +75,7 @@ class WorkerProcess:
 
     def _engine(self, lane: Lane, bell: Bell, clear_hint: Callable[[Lane], None]) -> Engine:
         context = self._context
-        may_claim = partial(holds, self.readiness, context.sandbox_of(lane))
+        may_claim = partial(self._may_claim, context.sandbox_of(lane))
         engine = Engine(
             context,
             lane,
@@ -87,8 +88,11 @@ class WorkerProcess:
             may_claim=may_claim,
         )
         if lane is Lane.DEFAULT:  # builds ride in it
-            engine.builds = Builder(context, partial(holds, self.readiness, context.sandbox)).look
+            engine.builds = Builder(context, partial(self._may_claim, context.sandbox)).look
         return engine
+
+    def _may_claim(self, sandbox: Sandbox) -> bool:
+        return holds(self.readiness, sandbox) and disk_refusal(self._context) is None
 
     def _changed(self) -> None:
         self._heartbeat.soon()

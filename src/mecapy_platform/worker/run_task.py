@@ -216,6 +216,7 @@ def _outcome(context: WorkerContext, claim: Claim, run: Run, ended: Ended, pump:
         message,
         files=partial,
         interruption=Interruption.DRAINED if stop is StopReason.DRAIN else None,
+        is_outage=ended.reason is EndReason.MACHINE and context.care.is_outage(context.sandbox_for(claim)),
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -58,6 +58,7 @@ class WorkerBench:
         node: str = "node",
         lanes: Sequence[Lane] = (Lane.DEFAULT,),
         lane_sandboxes: dict[str, Sandbox] | None = None,
+        tools: Sequence[str] = (),
         **settings: Any,
     ) -> Iterator[WorkerProcess]:
         """One worker process, in threads of this one, until the block is left."""
@@ -78,6 +79,7 @@ class WorkerBench:
                 work_dir=work.path,
                 cache_dir=self.folder / "cache",
                 interpreters=interpreters.find(),
+                tools=tools,
                 fetcher=make_fetcher(
                     self.folder / "uv",
                     chosen.package_index_url,
@@ -85,15 +87,10 @@ class WorkerBench:
                     programs.bwrap(),
                 ),
             )
-            context = self.changed(context)
             process = WorkerProcess(context, lanes, bell=lambda _lane: QuietBell(), clear_hint=lambda _lane: None)
             process.start()
             stack.callback(process.close)
             yield process
-
-    def changed(self, context: WorkerContext) -> WorkerContext:
-        """For tests that want a worker otherwise than usual."""
-        return replace(context)
 
     def submit(self, count: int, seconds: float = 0.0, *, lane: Lane = Lane.DEFAULT, **columns: Any) -> list[UUID]:
         """So many queued tasks that sleep so long."""

@@ -11,13 +11,15 @@ DECLARE
     lane_passed float8;
     room record;
     wanted record;
+    place record; -- what this worker can ever run is all that it looks at, see core/placement
 BEGIN
     IF NOT EXISTS (SELECT FROM tasks t WHERE t.claimable AND t.lane = lane_) THEN
         RETURN QUERY SELECT 'none', NULL::json;
         RETURN;
     END IF;
     SELECT stride_pass INTO lane_passed FROM lane_shares s WHERE s.lane = lane_ AND s.organization_id = nobody FOR UPDATE;
-    PERFORM FROM nodes n WHERE n.name = node_ FOR UPDATE;
+    SELECT n.cpu, n.memory_mb, w.abilities INTO place
+        FROM nodes n LEFT JOIN workers w ON w.name = worker_ WHERE n.name = node_ FOR UPDATE OF n;
     WITH RECURSIVE organization AS (
         (SELECT t.organization_id AS id FROM tasks t WHERE t.claimable AND t.lane = lane_ ORDER BY t.organization_id LIMIT 1)
         UNION ALL
@@ -34,7 +36,10 @@ BEGIN
             turn.passed + (head.number - 1) / turn.weight AS passed
         FROM turn CROSS JOIN LATERAL (
             SELECT t.id, t.cpu, t.memory_mb, row_number() OVER (ORDER BY t.rank, t.sequence) AS number
-            FROM tasks t WHERE t.claimable AND t.lane = lane_ AND t.organization_id = turn.id ORDER BY t.rank, t.sequence LIMIT slots_
+            FROM tasks t WHERE t.claimable AND t.lane = lane_ AND t.organization_id = turn.id
+                AND t.cpu <= place.cpu AND t.memory_mb <= place.memory_mb
+                AND (place.abilities IS NULL OR t.needs <@ place.abilities)
+            ORDER BY t.rank, t.sequence LIMIT slots_
         ) head
         ORDER BY 7, 2 LIMIT slots_
     ), chosen AS (

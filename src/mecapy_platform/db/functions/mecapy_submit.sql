@@ -8,7 +8,7 @@ DECLARE
 BEGIN
     FOR g IN SELECT * FROM json_to_recordset(batch) AS g (
         scope text, visible uuid[], catalog bigint, organization_id uuid, user_id uuid, function_id uuid, package_version_id uuid,
-        cpu int, memory_mb int, retries json, package_digest text, environment_digest text, interpreter text, tasks json)
+        cpu int, memory_mb int, needs text[], retries json, package_digest text, environment_digest text, interpreter text, tasks json)
     LOOP
         PERFORM set_config('mecapy.organizations', g.scope, true), set_config('mecapy.user_id', g.user_id::text, true);
         CONTINUE WHEN g.catalog IS DISTINCT FROM (SELECT sum(o.catalog_revision) FROM organizations o WHERE o.id = ANY (g.visible));
@@ -20,9 +20,9 @@ BEGIN
         ) AND EXISTS (SELECT FROM nodes n WHERE n.seen_at > now() - interval '60 seconds');
         RETURN QUERY WITH made AS (
             INSERT INTO tasks (id, organization_id, user_id, function_id, package_version_id, name, state, lane, priority, rank, claimable,
-                inputs, files, inputs_digest, cpu, memory_mb, timeout_seconds, retries, package_digest, environment_digest, interpreter)
+                inputs, files, inputs_digest, cpu, memory_mb, needs, timeout_seconds, retries, package_digest, environment_digest, interpreter)
             SELECT t.id, g.organization_id, g.user_id, g.function_id, g.package_version_id, t.name, 'queued', t.lane, t.priority, t.rank,
-                true, t.inputs, '{}', t.inputs_digest, g.cpu, g.memory_mb, t.timeout_seconds, g.retries, g.package_digest,
+                true, t.inputs, '{}', t.inputs_digest, g.cpu, g.memory_mb, coalesce(g.needs, '{}'), t.timeout_seconds, g.retries, g.package_digest,
                 g.environment_digest, g.interpreter
             FROM json_to_recordset(g.tasks) AS t (
                 id uuid, name text, lane text, priority smallint, rank smallint, inputs json, inputs_digest text, timeout_seconds float8)

@@ -33,7 +33,7 @@ from mecapy_platform.settings import Settings
 
 KNOWN_SECONDS = 10.0
 KNOWN_MOST = 5000
-GROUP = ("organization_id", "user_id", "function_id", "package_version_id", "cpu", "memory_mb", "retries")
+GROUP = ("organization_id", "user_id", "function_id", "package_version_id", "cpu", "memory_mb", "needs", "retries")
 GROUP_TEXTS = ("package_digest", "environment_digest", "interpreter")
 TASK = ("name", "lane", "priority", "rank", "inputs", "inputs_digest", "timeout_seconds")
 Scope = tuple[UUID, ...]

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from mecapy_platform.core.access import Actor
 from mecapy_platform.core.errors import NotFoundError
+from mecapy_platform.core.placement import misfit_everywhere, refusal_now
 from mecapy_platform.core.states import TaskState
 from mecapy_platform.db.tables import (
     Artifact,
@@ -21,7 +22,7 @@ from mecapy_platform.db.tables import (
     Task,
     TaskLog,
 )
-from mecapy_platform.services.places import known_places, misfit_of
+from mecapy_platform.services.places import known_places, needs_of_task
 
 COUNTED_AHEAD = 1000
 
@@ -153,13 +154,12 @@ def _without_worker(session: Session, task: Task) -> WaitReason | None:
     places = known_places(session)
     if not places:
         return WaitReason("no_worker", "No worker is running; an operator must start one.")
-    found = misfit_of(session, task.function_id, places)
+    needs = needs_of_task(session, task)
+    found = misfit_everywhere(needs, places)
     if found is not None:
         return WaitReason(found.code, found.message)
-    refusals = [place.refusal for place in places if place.refusal is not None]
-    if len(refusals) == len(places):
-        return WaitReason("workers_refuse", f"No worker takes work just now: {refusals[0]}")
-    return None
+    refusal = refusal_now(needs, places, task.lane)
+    return None if refusal is None else WaitReason("workers_refuse", f"No worker takes it just now: {refusal}")
 
 
 def _behind(session: Session, task: Task) -> WaitReason:

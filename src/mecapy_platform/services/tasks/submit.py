@@ -28,7 +28,7 @@ from mecapy_platform.db.tables import (
     Task,
     Upload,
 )
-from mecapy_platform.services.places import check_fits
+from mecapy_platform.services.places import check_fits, needs_of
 from mecapy_platform.services.tasks.read import TaskView, get_task
 from mecapy_platform.services.tasks.requests import Submitted, TaskRequest, digest_of
 from mecapy_platform.services.tasks.resolve import Resolved, resolve, resolve_again
@@ -159,6 +159,7 @@ def columns_of(actor: Actor, request: TaskRequest, resolved: Resolved, files: di
         "inputs_digest": digest_of({"inputs": inputs, "files": {port: file["sha256"] for port, file in files.items()}}),
         "cpu": function.cpu,
         "memory_mb": function.memory_mb,
+        "needs": sorted(needs_of(function, version).abilities),
         "timeout_seconds": timeout_seconds,
         "retries": function.options.get("retries") or {},
         "package_digest": version.archive_sha256,

@@ -27,6 +27,7 @@ CREATE TABLE workers (
     lane TEXT,
     backend TEXT NOT NULL,
     abilities TEXT[] DEFAULT '{}' NOT NULL,
+    away TEXT[] DEFAULT '{}' NOT NULL,
     accepts_work BOOLEAN DEFAULT true NOT NULL,
     refusal_code TEXT,
     refusal TEXT,
@@ -62,6 +63,9 @@ CREATE TABLE installed_functions (
     installed_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     PRIMARY KEY (name)
 );
+
+-- The task for which a node keeps what is free, and how long that word holds.
+ALTER TABLE nodes ADD COLUMN kept_for UUID, ADD COLUMN kept_until TIMESTAMP WITH TIME ZONE;
 
 CREATE INDEX workers_node ON workers (node);
 CREATE INDEX tasks_inputs_ref ON tasks (inputs_ref) WHERE inputs_ref IS NOT NULL;
