@@ -158,6 +158,6 @@ def test_requirements_reach_nowhere_else(line: str) -> None:
 def test_a_missing_interpreter_is_refused_by_name_and_replaced_only_when_allowed() -> None:
     newest = next(reversed(FOUND.values()))
     only = {newest.minor: newest}
-    with pytest.raises(InvalidInputError, match=r"Python 3\.9 is not on this platform"):
+    with pytest.raises(ConfigurationError, match=r"Python 3\.9 is not on this node"):
         choose(only, "3.9", allow_newer=False)
     assert choose(only, "3.9", allow_newer=True) == newest
