@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mecapy_platform.sandbox.docker.daemon import Daemon
+from mecapy_platform.sandbox.docker.broker.daemon import Daemon
 from mecapy_platform.sandbox.docker.root_image import image_config, root_image
 
 HERE = Path(__file__).parent

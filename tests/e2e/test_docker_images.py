@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from checks_corpus.hostile import HOSTILE
-from mecapy_platform.sandbox.docker.daemon import Daemon
+from mecapy_platform.sandbox.docker.broker.daemon import Daemon
 from support.backends.docker_daemon import TestDaemon, daemon
 from support.backends.docker_images import load_bare_image, load_shell_image, need_busybox
 from support.platform.running_platform import Running, archive, deploy, platform

@@ -17,8 +17,7 @@ from integration.sandbox_contract import LIMITS, Outcome, follow
 from mecapy_platform.core.errors import InvalidInputError, SandboxError
 from mecapy_platform.sandbox.base import EndReason, LogChunk, SandboxSpec, StopReason
 from mecapy_platform.sandbox.docker.backend import DockerSandbox
-from mecapy_platform.sandbox.docker.daemon import Daemon
-from mecapy_platform.sandbox.docker.images import DockerImages
+from mecapy_platform.sandbox.docker.broker.daemon import Daemon
 from mecapy_platform.sandbox.docker.options import DockerOptions
 from mecapy_platform.sandbox.images import BuildOrder
 from support.backends.docker_daemon import TestDaemon, daemon
@@ -231,19 +230,26 @@ class TestBuilds:
     def test_a_saved_image_runs_on_a_node_that_did_not_build_it(self, shop: Shop) -> None:
         image = shop.build("FROM test/shell\nRUN echo moved > /made\n")
         with daemon() as elsewhere, shop.images.save(image) as archive:
-            other = DockerImages(lambda: Daemon(elsewhere.address))
+            backend = DockerSandbox(DockerOptions(shop.folder / "elsewhere", elsewhere.address))
+            other = backend.images
             assert not other.has(image)
             other.load(archive)
             assert other.has(image)
+            backend.close()
 
     def test_without_our_filter_on_the_daemon_nothing_is_built_unless_allowed(self, shop: Shop) -> None:
         with daemon() as plain:
             load_shell_image(Daemon(plain.address))
+            strict, lax = (
+                DockerSandbox(DockerOptions(shop.folder / "plain", plain.address, builds_under_default_filter=value))
+                for value in (False, True)
+            )
             with pytest.raises(InvalidInputError) as caught:
-                DockerImages(lambda: Daemon(plain.address)).build(shop.order("FROM test/shell\n"), shop.said.append)
+                strict.images.build(shop.order("FROM test/shell\n"), shop.said.append)
             assert caught.value.code == "build_filter_missing"
-            allowed = DockerImages(lambda: Daemon(plain.address), needs_own_filter=False)
-            assert allowed.build(shop.order("FROM test/shell\n"), shop.said.append).startswith("sha256:")
+            assert lax.images.build(shop.order("FROM test/shell\n"), shop.said.append).startswith("sha256:")
+            strict.close()
+            lax.close()
 
 
 class TestNames:

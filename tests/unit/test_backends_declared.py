@@ -8,7 +8,8 @@ import pytest
 
 import mecapy_platform
 from mecapy_platform.core.errors import ConfigurationError
-from mecapy_platform.sandbox.backends import BackendKind, Capabilities, Given
+from mecapy_platform.sandbox.backends import BackendKind, Capabilities, CompanionPlace, Given
+from mecapy_platform.sandbox.docker.broker.config import BrokerConfig
 from mecapy_platform.sandbox.docker.declared import options_from
 from mecapy_platform.sandbox.registry import DECLARED
 from mecapy_platform.services.backends import chosen, given
@@ -52,11 +53,28 @@ def test_an_option_that_a_backend_cannot_read_is_an_error(words: Mapping[str, An
         options_from(Given(Path("/x"), "n", "p", options=words))
 
 
-def test_only_what_a_deployment_uses_asks_for_sockets_of_the_machine() -> None:
-    options = {"docker": {"host": "unix:///run/other.sock"}}
-    assert chosen(Settings(backend_options=options)).sockets() == []
-    used = chosen(Settings(images_backend="docker", backend_options=options))
-    assert list(map(str, used.sockets())) == ["/run/other.sock"]
+def test_only_what_a_deployment_uses_has_a_companion_unless_its_operator_runs_one() -> None:
+    assert chosen(Settings()).with_companions() == []
+    assert [kind.name for kind in chosen(Settings(images_backend="docker")).with_companions()] == ["docker"]
+    options = {"docker": {"broker": "/run/broker"}}
+    assert chosen(Settings(images_backend="docker", backend_options=options)).with_companions() == []
+
+
+def test_a_companion_is_told_its_socket_its_owner_and_the_folders_it_may_show(tmp_path: Path) -> None:
+    settings = Settings(
+        images_backend="docker", platform_name="p", backend_options={"docker": {"host": "unix:///run/other.sock"}}
+    )
+    (kind,) = chosen(settings).with_companions()
+    assert kind.companion is not None
+    argv = kind.companion.command(given(settings, kind, ""), CompanionPlace(tmp_path / "s", 7, [str(tmp_path)]))
+    config = BrokerConfig.from_json(argv[-1])
+    assert argv[argv.index("--socket") + 1] == str(tmp_path / "s")
+    assert (config.owner_uid, config.roots, config.host, config.platform) == (
+        7,
+        (str(tmp_path),),
+        "unix:///run/other.sock",
+        "p",
+    )
 
 
 def test_no_backend_is_spelled_out_outside_its_own_folder() -> None:

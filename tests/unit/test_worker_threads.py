@@ -28,7 +28,8 @@ OF_ONE_DUTY = {  # threads that do one thing and end, so that nothing is lost wi
     "queue/sender.py": "sends the hints that wait; the next one starts another",
     "worker/index_proxy.py": "serves one connection of a build",
     "worker/index_forward.py": "runs inside the sandbox of a build",
-    "sandbox/docker/images.py": "ends one build at its time limit",
+    "sandbox/docker/broker/images.py": "ends one build at its time limit",
+    "sandbox/docker/broker/server.py": "answers one request",
     "core/living.py": "is the thread that lives",
 }
 NOT_ASKED: Any = None

@@ -3,17 +3,20 @@
 Settings come from MECAPY_*.
 """
 
+import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from pydantic import ValidationError
 
 from mecapy_platform import bootstrap
-from mecapy_platform.core.errors import MecapyError
+from mecapy_platform.core.errors import ConfigurationError, MecapyError
 from mecapy_platform.core.lanes import Lane
+from mecapy_platform.embedded.companions import production_command
 from mecapy_platform.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Run one part of the platform (production).")
@@ -49,6 +52,23 @@ def relay() -> None:
     """Carry events out of the database and sweep what was lost."""
     with _said() as settings:
         bootstrap.run_relay(settings())
+
+
+@app.command()
+def broker(
+    socket_path: Annotated[Path, typer.Option("--socket", help="Where workers reach it.")],
+    owner: Annotated[int, typer.Option(min=0, help="The workers' user id, which alone may ask.")],
+    root: Annotated[list[str], typer.Option(help="A folder that containers may be shown; may be repeated.")],
+) -> None:
+    """Speak with the Docker daemon for the workers of this machine, which then need no rights on it."""
+    with _said() as settings:
+        argv = production_command(settings(), socket_path, owner, root)
+        if not argv:
+            raise ConfigurationError(
+                "no_broker_needed",
+                "No backend of these settings needs a broker. Set MECAPY_SANDBOX_BACKENDS or MECAPY_IMAGES_BACKEND.",
+            )
+        os.execv(argv[0], list(argv))  # noqa: S606 - no shell is the point
 
 
 @app.command()

@@ -81,7 +81,8 @@ def check_sandbox(kind: BackendKind, settings: Settings) -> list[Check]:
     try:
         with tempfile.TemporaryDirectory(prefix="mecapy-doctor-") as home:
             told = given(settings, kind, "doctor")
-            sandbox = kind.make(replace(told, home=Path(home), platform="doctor", spawner_socket=None, warm={}))
+            own = replace(told, home=Path(home), platform="doctor", spawner_socket=None, warm={})
+            sandbox = kind.make(own)
             found = sandbox.self_test().checks
             sandbox.close()  # also what is removed in the background
     except MecapyError as error:

@@ -7,7 +7,7 @@ import gc
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mecapy_platform.core.errors import ConfigurationError, UnavailableError
 from mecapy_platform.embedded import content, interpreters, secrets, spawner
+from mecapy_platform.embedded.companions import companion_parts
 from mecapy_platform.embedded.layout import Layout
 from mecapy_platform.embedded.lock import DataLock
 from mecapy_platform.embedded.machine import Machine, prepare_machine
@@ -25,7 +26,6 @@ from mecapy_platform.embedded.program import LANES, Program, embedded_settings
 from mecapy_platform.embedded.supervisor import Supervisor
 from mecapy_platform.embedded.users import User
 from mecapy_platform.embedded.valkey import Valkey, ValkeyPlace
-from mecapy_platform.services.backends import chosen
 from mecapy_platform.settings import Settings
 
 DEFAULT_PORT = 8000
@@ -149,8 +149,10 @@ class Launcher:
             gc.enable()
 
     def _start_spawner(self, machine: Machine) -> Child:
-        argv = spawner.command(self._layout, machine.users, machine.interpreters)
-        return start_program(argv, log=self._layout.log("spawner"), before=machine.enter)
+        return self._start_argv(machine, "spawner", spawner.command(self._layout, machine.users, machine.interpreters))
+
+    def _start_argv(self, machine: Machine, name: str, argv: Sequence[str]) -> Child:
+        return start_program(list(argv), log=self._layout.log(name), before=machine.enter)
 
     def _start_program(
         self, program: Program, machine: Machine, settings: Settings, listener: socket.socket, lock: DataLock
@@ -171,12 +173,15 @@ class Launcher:
         grace = settings.grace_seconds + DRAIN_EXTRA_SECONDS
         self._start("api", partial(fork, "api", partial(program.run_api, settings, listener)), ((TERM, 10.0),))
         self._start("relay", partial(fork, "relay", partial(program.run_relay, settings), hidden), ((TERM, 10.0),))
-        worker = replace(machine.users.service, groups=worker_groups(settings))
+        owner = machine.users.service.uid
+        companions, settings = companion_parts(settings, self._layout, owner, machine.interpreters)
+        for one in companions:
+            self._start(one.name, partial(self._start_argv, machine, one.name, one.argv), ((TERM, 10.0),))
         for lane in LANES:
             name = f"worker-{lane}"
             self._start(
                 name,
-                partial(fork, name, partial(program.run_worker, settings, (lane,)), hidden, user=worker),
+                partial(fork, name, partial(program.run_worker, settings, (lane,)), hidden),
                 ((TERM, grace),),
             )
         return self._finish("ready", fork("ready", partial(program.wait_ready, settings), hidden))
@@ -234,11 +239,6 @@ class Launcher:
             self._say("stopping: running calculations get their grace period")
         self._supervisor.stop()
         self._say("stopped")
-
-
-def worker_groups(settings: Settings) -> tuple[int, ...]:
-    """The groups that may reach what backends need, such as a daemon: for workers alone, and only where one is used."""
-    return tuple(path.stat().st_gid for path in chosen(settings).sockets() if path.exists())
 
 
 def _started(server: Postgres | Valkey) -> Child:

@@ -67,6 +67,11 @@ class Layout:
         return self.spawner_run / "s"
 
     @property
+    def companions_run(self) -> Path:
+        """Sockets of processes that a backend needs beside its workers."""
+        return self.run / "co"
+
+    @property
     def instance_name(self) -> str:
         """Short, stable and different for each data directory."""
         return hashlib.sha256(bytes(self.root)).hexdigest()[:12]
@@ -87,8 +92,9 @@ class Layout:
         users.database.make_directory(self.valkey)
         users.service.make_directory(self.files, 0o711)  # sandboxes' users pass through to the packages they run
         users.service.make_directory(self.home)
-        self.spawner_run.mkdir(exist_ok=True)
-        self.spawner_run.chmod(0o711)
+        for path in (self.spawner_run, self.companions_run):
+            path.mkdir(exist_ok=True)
+            path.chmod(0o711)
 
     def rotate_logs(self) -> None:
         """Keep one older file of each log that has grown large."""

@@ -20,19 +20,11 @@ SCRIPT = Path(__file__).resolve().parents[1] / "sandbox" / "spawner"
 
 def command(layout: Layout, users: Users, interpreters: Sequence[Interpreter]) -> list[str]:
     """The command line: isolated, without site-packages, its orders in one JSON argument that holds no secret."""
-    roots = [
-        layout.files,
-        Path(sys.prefix),
-        Path(sys.base_prefix),
-        SCRIPT.parents[2],
-        *(one.prefix for one in interpreters),
-    ]
-    roots += [Path(path) for tool in TOOLS if (path := shutil.which(tool)) is not None]
     config: dict[str, object] = {
         "directory": str(layout.spawner_run),
         "bwrap": str(bwrap()),
         "owner_uid": users.service.uid,
-        "roots": sorted({str(root) for root in roots}),
+        "roots": shown_roots(layout, interpreters),
         "name": layout.instance_name,
     }
     if users.slots:
@@ -47,3 +39,16 @@ def command(layout: Layout, users: Users, interpreters: Sequence[Interpreter]) -
         "--config",
         json.dumps(config),
     ]
+
+
+def shown_roots(layout: Layout, interpreters: Sequence[Interpreter]) -> list[str]:
+    """The folders below which a sandbox may be shown something."""
+    roots = [
+        layout.files,
+        Path(sys.prefix),
+        Path(sys.base_prefix),
+        SCRIPT.parents[2],
+        *(one.prefix for one in interpreters),
+    ]
+    roots += [Path(path) for tool in TOOLS if (path := shutil.which(tool)) is not None]
+    return sorted({str(root) for root in roots})

@@ -40,19 +40,35 @@ class Given:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def no_sockets(options: Mapping[str, Any]) -> Sequence[Path]:
-    del options
-    return ()
+@dataclass(frozen=True)
+class CompanionPlace:
+    """Where a companion of a backend listens, for whom, and what it may show to a sandbox."""
+
+    socket: Path
+    owner_uid: int
+    roots: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Companion:
+    """A process beside the workers with rights that they must not have, such as the broker of a daemon.
+
+    `command` is its command line; workers find its socket by the backend's option `option`.
+    """
+
+    name: str
+    option: str
+    command: Callable[[Given, CompanionPlace], Sequence[str]]
 
 
 @dataclass(frozen=True)
 class BackendKind:
-    """`sockets`: of services of the machine that its workers must reach, given its options."""
+    """`companion`: a process that must run on the machine of its workers."""
 
     name: str
     capabilities: Capabilities
     make: Callable[[Given], OwnedSandbox]
-    sockets: Callable[[Mapping[str, Any]], Sequence[Path]] = no_sockets
+    companion: Companion | None = None
 
 
 @dataclass(frozen=True)
@@ -83,9 +99,13 @@ class Backends:
         every = [*(self.of_lane(lane) for lane in lanes), *([self.images] if self.images is not None else [])]
         return list({kind.name: kind for kind in every}.values())
 
-    def sockets(self) -> Sequence[Path]:
-        """Of services of this machine that workers must reach."""
-        return [path for kind in self.used() for path in kind.sockets(self.options_of(kind.name))]
+    def with_companions(self) -> Sequence[BackendKind]:
+        """Those used here for which a companion must run, and for which the operator named none that runs already."""
+        return [
+            kind
+            for kind in self.used()
+            if kind.companion is not None and not self.options_of(kind.name).get(kind.companion.option)
+        ]
 
     def _known(self, name: str) -> BackendKind:
         if name not in self.kinds:

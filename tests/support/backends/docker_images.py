@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mecapy_platform.sandbox.docker.daemon import Daemon
+from mecapy_platform.sandbox.docker.broker.daemon import Daemon
 from mecapy_platform.sandbox.docker.root_image import make_image
 
 BUSYBOX = Path("/bin/busybox")

@@ -3,6 +3,7 @@
 A container for each attempt, through a daemon that tenants' code cannot reach.
 """
 
+import os
 import queue
 import secrets
 import shutil
@@ -12,28 +13,20 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, BinaryIO
 
-from mecapy_platform.core.errors import OutageError, SandboxError
+from mecapy_platform.core.errors import SandboxError
 from mecapy_platform.core.living import LivingThread
-from mecapy_platform.sandbox.base import NOTHING_SEEN, Kept, Limits, Run, SandboxSpec, Seen, SelfTest
-from mecapy_platform.sandbox.docker.container_config import (
-    LABEL,
-    ContainerProgram,
-    Identity,
-    container_config,
-    labels_of,
-    limits_from,
-    write_run_folder,
-)
-from mecapy_platform.sandbox.docker.daemon import Daemon, socket_path
-from mecapy_platform.sandbox.docker.images import DockerImages
+from mecapy_platform.sandbox.base import NOTHING_SEEN, Check, Kept, Limits, Run, SandboxSpec, Seen, SelfTest
+from mecapy_platform.sandbox.docker.broker.config import BrokerConfig
+from mecapy_platform.sandbox.docker.broker_client import BrokerClient, Place
+from mecapy_platform.sandbox.docker.container_config import LABEL, limits_from, write_run_folder
 from mecapy_platform.sandbox.docker.link import Link
+from mecapy_platform.sandbox.docker.local_broker import LocalBroker
 from mecapy_platform.sandbox.docker.options import DockerOptions
-from mecapy_platform.sandbox.docker.program import image_program, managed_program
-from mecapy_platform.sandbox.docker.root_image import root_image
 from mecapy_platform.sandbox.docker.run import Container, DockerRun
 from mecapy_platform.sandbox.docker.waiting_containers import WaitingContainer, WarmContainers, claimed_labels, may_wait
-from mecapy_platform.sandbox.peer import listener_pid
+from mecapy_platform.sandbox.images import BuildOrder
 from mecapy_platform.sandbox.root.etc import write_etc
 from mecapy_platform.sandbox.self_test import run_self_test
 
@@ -49,17 +42,18 @@ class DockerSandbox:
 
     def __init__(self, options: DockerOptions) -> None:
         self._options = options
-        self._daemon_made: Daemon | None = None
-        self._root: str | None = None
-        self.images = DockerImages(self._daemon, needs_own_filter=not options.builds_under_default_filter)
+        self._client: BrokerClient | None = None
+        self._local: LocalBroker | None = None
+        self.images = BrokerImages(self._broker)
         self._warm = WarmContainers(options.warm, lambda spec: self._make(spec, waits=True)) if options.warm else None
         self._lock = threading.Lock()
         self._removals: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._remover: threading.Thread | None = None
 
     def self_test(self) -> SelfTest:
-        """Run a probe inside the real confinement; see self_test.py."""
-        return run_self_test(self)
+        """Run a probe inside the real confinement, see self_test.py; and say how the daemon is set up."""
+        found = run_self_test(self)
+        return SelfTest((*found.checks, *daemon_checks(self._broker().facts())))
 
     def start(self, spec: SandboxSpec) -> Run:
         if spec.write_inputs is not None:
@@ -76,7 +70,7 @@ class DockerSandbox:
 
     def _make(self, spec: SandboxSpec, *, waits: bool) -> WaitingContainer:
         """Start a container. `waits`: its order, and what it reads, come later."""
-        daemon = self._daemon()
+        broker = self._broker()
         name = f"mecapy-{self._options.platform}-{secrets.token_hex(8)}"
         uid = self._options.first_uid + secrets.randbelow(self._options.uids)
         folder = self._options.home / name
@@ -87,17 +81,16 @@ class DockerSandbox:
             spec = replace(spec, inputs=folder / "in")
         link = Link(folder, uid)
         try:
-            program = self._program(spec, folder)
             link.listen()
-            identity = Identity(name, uid, {**labels_of(spec, name, self._options), f"{LABEL}.uid": str(uid)})
-            container_id = daemon.create(container_config(spec, program, identity, self._options, waits=waits), name)
+            place = Place(name, folder, uid, self._options.node)
+            container_id, program = broker.create(spec, place, waits=waits)
         except (SandboxError, OSError):
             link.close()
             shutil.rmtree(folder, ignore_errors=True)
             raise
         run = DockerRun(self._container(container_id, spec.limits, link, folder, keep=spec.keep))
         try:
-            daemon.start(container_id)
+            broker.start(container_id)
             run.wait_for_hello(HELLO_SECONDS)
             self._check_started(run, container_id)
         except SandboxError:
@@ -107,19 +100,19 @@ class DockerSandbox:
 
     def find(self, reference: str, seen: Seen = NOTHING_SEEN) -> Run | None:
         """The run of a container that lives, or one that has died and can still say how."""
-        found = self._daemon().inspect(reference)
-        labels = {} if found is None else found["Config"]["Labels"] or {}
-        if found is None or labels.get(f"{LABEL}.platform") != self._options.platform:
+        found = self._broker().inspect(reference)
+        if found is None:
             return None
+        labels = dict(found["labels"])
         folder = self._options.home / labels[f"{LABEL}.name"]
         if not folder.is_dir():
             return None
         labels = claimed_labels(folder, labels)
-        pid = int(found["State"]["Pid"])
+        pid = int(found["state"]["Pid"])
         link = Link(folder, int(labels[f"{LABEL}.uid"]), pid if pid and Path(f"/proc/{pid}").exists() else None)
         link.listen()
         keep = labels.get(f"{LABEL}.keep") == "yes"
-        run = DockerRun(self._container(found["Id"], limits_from(labels), link, folder, keep=keep), seen)
+        run = DockerRun(self._container(str(found["id"]), limits_from(labels), link, folder, keep=keep), seen)
         try:
             run.wait_for_hello(HELLO_SECONDS)
         except SandboxError:
@@ -128,32 +121,25 @@ class DockerSandbox:
         return run
 
     def life(self) -> str:
-        """The daemon; containers may die with it."""
-        try:
-            return str(listener_pid(str(socket_path(self._options.host))))
-        except OSError as error:
-            raise OutageError(
-                "docker_unreachable", f"The Docker daemon at {self._options.host} cannot be reached: {error}."
-            ) from error
+        """The daemon, as its broker sees it: containers may die with the daemon, and with nothing else."""
+        return self._broker().life()
 
     def kept(self) -> Sequence[Kept]:
-        ours = {f"{LABEL}.platform": self._options.platform, f"{LABEL}.node": self._options.node}
-        found = self._daemon().containers(ours)
-        self._forget({str(one["Labels"][f"{LABEL}.name"]) for one in found})
+        found = self._broker().list(self._options.node)
+        self._forget({str(one["labels"][f"{LABEL}.name"]) for one in found})
         home = self._options.home
-        labels = [claimed_labels(home / one["Labels"][f"{LABEL}.name"], one["Labels"]) for one in found]
+        labels = [claimed_labels(home / one["labels"][f"{LABEL}.name"], dict(one["labels"])) for one in found]
         return [
-            _kept(str(one["Id"]), own, time.time() - float(one["Created"]))
+            _kept(str(one["id"]), own, time.time() - float(one["created"]))
             for one, own in zip(found, labels, strict=True)
         ]
 
     def remove(self, reference: str) -> None:
-        daemon = self._daemon()
-        found = daemon.inspect(reference)
-        labels = {} if found is None else found["Config"]["Labels"] or {}
-        if labels.get(f"{LABEL}.platform") == self._options.platform:
-            daemon.remove(reference)
-            shutil.rmtree(self._options.home / labels[f"{LABEL}.name"], ignore_errors=True)
+        broker = self._broker()
+        found = broker.inspect(reference)
+        if found is not None:
+            broker.remove(reference)
+            shutil.rmtree(self._options.home / found["labels"][f"{LABEL}.name"], ignore_errors=True)
 
     def close(self) -> None:
         """End what waits, and wait for containers that are being removed."""
@@ -164,64 +150,51 @@ class DockerSandbox:
         if remover is not None:
             self._removals.put(None)
             remover.join()
-        if self._daemon_made is not None:
-            self._daemon_made.close()
-            self._daemon_made = None
-
-    def _program(self, spec: SandboxSpec, folder: Path) -> ContainerProgram:
-        if spec.image is not None:
-            image = self._daemon().image(spec.image)
-            if image is None:
-                raise SandboxError("image_unavailable", f"The image {spec.image} is not on this node.")
-            return image_program(spec, folder, image)
-        if spec.environment is None or (spec.handler is None and not spec.describe):
-            raise SandboxError("kind_not_supported", "A package without an image needs an interpreter and a handler.")
-        return managed_program(spec, folder, self._options.home / "etc", self._root_image())
+        with self._lock:
+            local, self._local, self._client = self._local, None, None
+        if local is not None:
+            local.stop()
 
     def _container(self, container_id: str, limits: Limits, link: Link, folder: Path, *, keep: bool) -> Container:
-        daemon = self._daemon()
+        broker = self._broker()
 
         def remove() -> None:
             with suppress(SandboxError):  # the sweep of orphans tries again
-                daemon.remove(container_id)
+                broker.remove(container_id)
                 shutil.rmtree(folder, ignore_errors=True)
 
         def release(can_wait: bool) -> None:
             self._later(remove) if can_wait else remove()
 
-        return Container(container_id, limits, link, lambda: daemon.inspect(container_id), remove, release, keep)
+        return Container(container_id, limits, link, lambda: broker.inspect(container_id), remove, release, keep)
 
     def _check_started(self, run: DockerRun, container_id: str) -> None:
         if run.has_ended_early():
-            words = self._daemon().last_words(container_id)[-1000:]
+            words = self._broker().last_words(container_id)[-1000:]
             raise SandboxError(
                 "sandbox_not_started", f"The sandbox could not start: {run.ended().detail} {words}".strip()
             )
 
-    def _daemon(self) -> Daemon:
+    def _broker(self) -> BrokerClient:
         with self._lock:
-            if self._daemon_made is None:
-                if socket_path(self._options.host) is None:
-                    raise SandboxError(
-                        "docker_not_local", f"{self._options.host} is not the socket of a daemon on this machine."
-                    )
-                self._daemon_made = Daemon(self._options.host)
+            if self._client is None:
                 self._prepare_home()
-            return self._daemon_made
+                if not self._options.broker:
+                    self._local = LocalBroker.start(self._own_broker())
+                self._client = BrokerClient(self._options.broker or self._local_address())
+            return self._client
+
+    def _local_address(self) -> str:
+        assert self._local is not None
+        return self._local.address
+
+    def _own_broker(self) -> BrokerConfig:
+        """For one that this process starts, as nobody named another."""
+        return broker_config(self._options, os.geteuid(), ("/",))
 
     def _prepare_home(self) -> None:
         self._options.home.mkdir(parents=True, exist_ok=True)
         write_etc(self._options.home / "etc")
-
-    def _root_image(self) -> str:
-        """The empty root's id; made here where the node does not have it."""
-        if self._root is None:
-            image = root_image()
-            daemon = self._daemon()
-            if daemon.image(image.image_id) is None:
-                daemon.load(image.archive)
-            self._root = image.image_id
-        return self._root
 
     def _forget(self, names: Collection[str]) -> None:
         """Remove folders of containers that are gone; young ones may belong to a container that is just being made."""
@@ -240,6 +213,65 @@ class DockerSandbox:
     def _remove_all(self) -> None:
         while (work := self._removals.get()) is not None:
             work()
+
+
+class BrokerImages:
+    """The port to images, through the broker."""
+
+    def __init__(self, broker: Callable[[], BrokerClient]) -> None:
+        self._broker = broker
+
+    def build(self, order: BuildOrder, say: Callable[[str], None]) -> str:
+        return self._broker().build(order, say)
+
+    def obtain(self, name: str, owner: str, say: Callable[[str], None]) -> str:
+        return self._broker().obtain(name, owner, say)
+
+    def has(self, image_id: str) -> bool:
+        return self._broker().has(image_id)
+
+    def save(self, image_id: str) -> BinaryIO:
+        return self._broker().save(image_id)
+
+    def load(self, archive: BinaryIO) -> None:
+        self._broker().load(archive)
+
+
+def broker_config(options: DockerOptions, owner_uid: int, roots: tuple[str, ...]) -> BrokerConfig:
+    """What a broker for these options is told."""
+    return BrokerConfig(
+        owner_uid=owner_uid,
+        roots=roots,
+        host=options.host,
+        platform=options.platform,
+        runtime=options.runtime,
+        first_uid=options.first_uid,
+        uids=options.uids,
+        builds_under_default_filter=options.builds_under_default_filter,
+    )
+
+
+def daemon_checks(facts: Mapping[str, Any]) -> list[Check]:
+    """What an operator may want to change about the daemon and its broker; nothing here stops work."""
+    separates = facts["uid"] != os.geteuid()
+    return [
+        Check(
+            "live restore",
+            holds=bool(facts["live_restore"]),
+            detail="calculations outlive a restart of the daemon"
+            if facts["live_restore"]
+            else "calculations end with a restart of the daemon. Set live-restore in /etc/docker/daemon.json.",
+            required=False,
+        ),
+        Check(
+            "broker of the daemon",
+            holds=True,
+            detail="the broker has a user of its own: who breaks into a worker cannot reach the daemon"
+            if separates
+            else "the broker has the same user as whoever asks here, so between those two it separates nothing",
+            required=False,
+        ),
+    ]
 
 
 def _kept(reference: str, labels: Mapping[str, str], age_seconds: float) -> Kept:

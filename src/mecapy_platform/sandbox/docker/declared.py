@@ -1,13 +1,19 @@
 """The Docker backend as the registry knows it."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+import sys
+from collections.abc import Sequence
 
-from mecapy_platform.sandbox.backends import BackendKind, Capabilities, Given, read_options
+from mecapy_platform.sandbox.backends import (
+    BackendKind,
+    Capabilities,
+    Companion,
+    CompanionPlace,
+    Given,
+    read_options,
+)
 from mecapy_platform.sandbox.base import OwnedSandbox
-from mecapy_platform.sandbox.docker.backend import DockerSandbox
-from mecapy_platform.sandbox.docker.daemon import socket_path
+from mecapy_platform.sandbox.docker.backend import DockerSandbox, broker_config
+from mecapy_platform.sandbox.docker.local_broker import MODULE
 from mecapy_platform.sandbox.docker.options import DockerOptions, DockerWords
 
 NAME = DockerSandbox.name
@@ -22,6 +28,7 @@ def options_from(given: Given) -> DockerOptions:
     return DockerOptions(
         home=given.home / "docker" / given.node,
         host=words.host,
+        broker=words.broker,
         platform=given.platform,
         node=given.node,
         runtime=words.runtime,
@@ -32,10 +39,11 @@ def options_from(given: Given) -> DockerOptions:
     )
 
 
-def sockets(options: Mapping[str, Any]) -> Sequence[Path]:
-    """The daemon's, whose group the workers join."""
-    path = socket_path(read_options(DockerWords, NAME, options).host)
-    return () if path is None else (path,)
+def broker_command(given: Given, place: CompanionPlace) -> Sequence[str]:
+    """The command line of the broker: isolated, its orders in one JSON argument that holds no secret."""
+    config = broker_config(options_from(given), place.owner_uid, tuple(place.roots))
+    return [sys.executable, "-I", "-m", MODULE, "--socket", str(place.socket), "--config", config.as_json()]
 
 
-KIND = BackendKind(NAME, Capabilities(is_durable=True, runs_images=True), make, sockets)
+BROKER = Companion("broker", "broker", broker_command)
+KIND = BackendKind(NAME, Capabilities(is_durable=True, runs_images=True), make, BROKER)

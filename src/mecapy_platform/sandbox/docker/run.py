@@ -245,8 +245,8 @@ class DockerRun:
             self._end_from_outside(
                 EndReason.MACHINE, "the container is gone: it was removed, or its machine was started again"
             )
-        elif not found["State"]["Running"] and found["State"]["Status"] != "created":
-            self._end_by_death(found["State"])
+        elif not found["state"]["Running"] and found["state"]["Status"] != "created":
+            self._end_by_death(found["state"])
 
     def _end_by_death(self, state: Mapping[str, Any]) -> None:
         if state.get("OOMKilled"):

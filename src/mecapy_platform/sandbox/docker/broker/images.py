@@ -6,26 +6,25 @@ What runs while an image is built is tenants' code, as root of a container.
 import io
 import os
 import re
+import stat
 import tarfile
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from mecapy_platform.core.errors import InvalidInputError, SandboxError
-from mecapy_platform.sandbox.docker.daemon import Daemon
-from mecapy_platform.sandbox.dockerfile import base_images
+from mecapy_platform.sandbox.docker.broker.daemon import Daemon
+from mecapy_platform.sandbox.dockerfile import parse_dockerfile
 from mecapy_platform.sandbox.images import BuildOrder
 
 OWNER_LABEL = "mecapy.organization"
 RUNNING = re.compile(r"---> Running in ([0-9a-f]{12})")
 LOOK_SECONDS = 0.5
 LINE_CHARACTERS = 2000
-DOCKERFILE_BYTES = 1 << 20
-SPOOL_BYTES = 64 << 20
 
 
 class DockerImages:
@@ -35,13 +34,16 @@ class DockerImages:
         self._daemon = daemon
         self._needs_own_filter = needs_own_filter
 
-    def build(self, order: BuildOrder, say: Callable[[str], None]) -> str:
+    def build(self, order: BuildOrder, dockerfile: str, say: Callable[[str], None]) -> str:
+        """`dockerfile`: its text; what lies in the context under its name is not read."""
         daemon = self._daemon()
         self._check_filter(daemon)
-        text = _read_dockerfile(order)
-        for name in base_images(text):
-            self._check_base(daemon, self.obtain(name, order.owner, say))
-        with _context(order.context) as context:
+        read = parse_dockerfile(dockerfile)
+        pins: dict[str, str] = {}
+        for name in read.bases:
+            pins[name] = self.obtain(name, order.owner, say)
+            self._check_base(daemon, pins[name])
+        with make_context(order.context, order.dockerfile, read.text(pins)) as context:
             image_id = _Build(daemon, order, say).run(context)
         self._check(image_id, order)
         return image_id
@@ -67,12 +69,8 @@ class DockerImages:
     def has(self, image_id: str) -> bool:
         return self._daemon().image(image_id) is not None
 
-    def save(self, image_id: str) -> BinaryIO:
-        kept = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115 - the caller closes it
-        for piece in self._daemon().save(image_id):
-            kept.write(piece)
-        kept.seek(0)
-        return kept  # type: ignore[return-value] # a file in all but its declared type
+    def save(self, image_id: str, target: BinaryIO) -> None:
+        target.writelines(self._daemon().save(image_id))
 
     def load(self, archive: BinaryIO) -> None:
         self._daemon().load(archive)
@@ -203,41 +201,42 @@ def _check_volumes(image: dict[str, object]) -> None:
         )
 
 
-def _read_dockerfile(order: BuildOrder) -> str:
-    path = order.context / order.dockerfile
-    if not path.resolve().is_relative_to(order.context.resolve()) or not path.is_file():
-        raise InvalidInputError(
-            "dockerfile_missing", f"The manifest names {order.dockerfile}, which is not in the build's context."
-        )
-    with path.open("rb") as file:
-        raw = file.read(DOCKERFILE_BYTES + 1)
-    if len(raw) > DOCKERFILE_BYTES:
-        raise InvalidInputError("dockerfile_refused", f"The Dockerfile has more than {DOCKERFILE_BYTES >> 10} KiB.")
-    return raw.decode("utf-8-sig", "replace")
+def make_context(folder: Path, dockerfile: str, text: str) -> BinaryIO:
+    """The package as the builder gets it: regular files and folders alone, owned by root, with plain modes.
 
-
-def _context(folder: Path) -> BinaryIO:
-    """The package as the builder gets it: regular files and folders alone, owned by root, with plain modes."""
+    The Dockerfile has `text`, whatever lies in the folder under its name. No link is followed, also none that is made
+    while we read.
+    """
     target: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
     with tarfile.open(fileobj=target, mode="w") as archive:
-        for path, name in _files(folder):
-            member = tarfile.TarInfo(name)
-            if path.is_dir():
-                member.type, member.mode = tarfile.DIRTYPE, 0o755
-                archive.addfile(member)
-            else:
-                with path.open("rb") as source:
-                    seen = os.fstat(source.fileno())
-                    member.size, member.mode = seen.st_size, 0o755 if seen.st_mode & 0o100 else 0o644
-                    archive.addfile(member, source)
+        for top, folders, names, here in os.fwalk(folder, follow_symlinks=False):
+            folders.sort()
+            base = os.path.relpath(top, folder)
+            for name in sorted([*folders, *names]):
+                path = name if base == "." else f"{base}/{name}"
+                if path != dockerfile:
+                    _add(archive, here, name, path)
+        member = tarfile.TarInfo(dockerfile)
+        member.size, member.mode = len(text.encode()), 0o644
+        archive.addfile(member, io.BytesIO(text.encode()))
     target.seek(0, io.SEEK_SET)
     return target
 
 
-def _files(folder: Path) -> Iterator[tuple[Path, str]]:
-    for top, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted([*folders, *names]):
-            path = Path(top, name)
-            if not path.is_symlink() and (path.is_dir() or path.is_file()):
-                yield path, str(path.relative_to(folder))
+def _add(archive: tarfile.TarFile, folder: int, name: str, path: str) -> None:
+    member = tarfile.TarInfo(path)
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    except OSError:
+        return  # a link, a socket, or gone meanwhile
+    try:
+        seen = os.fstat(fd)
+        if stat.S_ISDIR(seen.st_mode):
+            member.type, member.mode = tarfile.DIRTYPE, 0o755
+            archive.addfile(member)
+        elif stat.S_ISREG(seen.st_mode):
+            member.size, member.mode = seen.st_size, 0o755 if seen.st_mode & 0o100 else 0o644
+            with os.fdopen(fd, "rb", closefd=False) as source:
+                archive.addfile(member, source)
+    finally:
+        os.close(fd)
