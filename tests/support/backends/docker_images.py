@@ -54,6 +54,17 @@ def load_shell_image(daemon: Daemon, name: str = "test/shell", **config: Any) ->
     return _load(daemon, layer, name, {"Env": ["PATH=/bin"], **config})
 
 
+def load_hostile_image(daemon: Daemon, files: dict[str, bytes], name: str = "test/hostile") -> str:
+    """busybox with a shell, and files where something of ours might look for its own."""
+    folders = sorted({str(parent) for path in files for parent in Path(path).parents} - {"."})
+    layer = _layer(
+        {"bin/busybox": BUSYBOX.read_bytes(), **files},
+        {f"bin/{one}": "busybox" for one in SHELL},
+        tuple(dict.fromkeys(("bin", "tmp", "workspace", *folders))),
+    )
+    return _load(daemon, layer, name, {"Env": ["PATH=/bin"]})
+
+
 def load_bare_image(daemon: Daemon, name: str = "test/bare") -> str:
     """One program and nothing else: no shell, no C library, no Python, no folder."""
     return _load(daemon, _layer({"busybox": BUSYBOX.read_bytes()}, {}, ()), name, {})

@@ -21,7 +21,7 @@ from mecapy_platform.sandbox.base import NOTHING_SEEN, Check, Kept, Limits, Run,
 from mecapy_platform.sandbox.docker.broker.config import BrokerConfig
 from mecapy_platform.sandbox.docker.broker_client import BrokerClient, Place
 from mecapy_platform.sandbox.docker.container_config import LABEL, limits_from, write_run_folder
-from mecapy_platform.sandbox.docker.link import Link
+from mecapy_platform.sandbox.docker.link import NOBODY, Link
 from mecapy_platform.sandbox.docker.local_broker import LocalBroker
 from mecapy_platform.sandbox.docker.options import DockerOptions
 from mecapy_platform.sandbox.docker.run import Container, DockerRun
@@ -109,7 +109,7 @@ class DockerSandbox:
             return None
         labels = claimed_labels(folder, labels)
         pid = int(found["state"]["Pid"])
-        link = Link(folder, int(labels[f"{LABEL}.uid"]), pid if pid and Path(f"/proc/{pid}").exists() else None)
+        link = Link(folder, int(labels[f"{LABEL}.uid"]), pid or NOBODY)
         link.listen()
         keep = labels.get(f"{LABEL}.keep") == "yes"
         run = DockerRun(self._container(str(found["id"]), limits_from(labels), link, folder, keep=keep), seen)
@@ -170,7 +170,9 @@ class DockerSandbox:
 
     def _check_started(self, run: DockerRun, container_id: str) -> None:
         if run.has_ended_early():
-            words = self._broker().last_words(container_id)[-1000:]
+            words = ""
+            with suppress(SandboxError):  # it is gone already
+                words = self._broker().last_words(container_id)[-1000:]
             raise SandboxError(
                 "sandbox_not_started", f"The sandbox could not start: {run.ended().detail} {words}".strip()
             )

@@ -20,6 +20,8 @@ PYTHON_FLAGS = ("-I", "-S", "-B", "-u", "-X", "frozen_modules=on")
 OUT_FILES = 4  # out/ itself, and the folders and the list that we make in it
 SCRATCH = "/workspace/scratch"
 LABEL = "mecapy"
+EMPTY = "empty"  # a file of each run's folder
+COVER = "ro,nosuid,nodev,size=65536,nr_inodes=256,mode=0755"
 HIDDEN = (
     "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
     "/proc/sched_debug", "/proc/scsi",
@@ -36,6 +38,7 @@ class ContainerProgram:
     argv: tuple[str, ...]
     mounts: tuple[tuple[str, str], ...]  # host path, path inside; always read-only
     environment: Mapping[str, str] = field(default_factory=dict)  # of the user's process
+    covered: tuple[str, ...] = ()  # folders of the image in which nothing but mounts of ours is seen
     cleared: tuple[str, ...] = ()  # variables of the image that our init must not see
     folder: str = SCRATCH  # in which the user's process starts
 
@@ -128,7 +131,7 @@ def _host_config(limits: Limits, program: ContainerProgram, uid: int, options: D
         "NanoCpus": limits.cpu * 1_000_000_000,
         "PidsLimit": limits.processes + 1,  # and our init
         "Ulimits": _ulimits(limits),
-        "Tmpfs": _writable(limits, uid),
+        "Tmpfs": {**_writable(limits, uid), **dict.fromkeys(program.covered, COVER)},
         "Mounts": [_mount(source, target) for source, target in program.mounts],
         "LogConfig": {
             "Type": "json-file",
@@ -174,5 +177,6 @@ def write_run_folder(folder: Path, uid: int) -> None:
     (folder / "port").mkdir(parents=True, exist_ok=True)
     names = f"task:x:{uid}:{uid}:task:{SCRATCH}:/usr/sbin/nologin\nnobody:x:65534:65534::/:/usr/sbin/nologin\n"
     (folder / "passwd").write_text(names)
-    for path, mode in ((folder, 0o755), (folder / "port", 0o755), (folder / "passwd", 0o644)):
+    (folder / EMPTY).touch()
+    for path, mode in ((folder, 0o755), (folder / "port", 0o755), (folder / "passwd", 0o644), (folder / EMPTY, 0o644)):
         path.chmod(mode)

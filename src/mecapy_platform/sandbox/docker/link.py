@@ -6,7 +6,9 @@ Only its first process is believed: by its user, and when found again by its pid
 import json
 import os
 import socket
+import stat
 import struct
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,8 +17,10 @@ from typing import Any
 
 PIECE = 65536
 MAX_LINE = 1 << 20
+HELLO_SECONDS = 5.0  # for the whole of it
 NAME = "socket"
-NOT_SEEN = 0  # the pid of a process outside our PID namespace
+NOT_SEEN = 0  # the pid of a process outside our PID namespace: nobody whom we could tell from user code
+NOBODY = -1  # a container that has no first process any more
 
 
 @dataclass(frozen=True)
@@ -77,10 +81,9 @@ class Link:
         pid, uid, _gid = struct.unpack(
             "3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         )
-        if uid != self.uid or (self.pid is not None and pid not in {self.pid, NOT_SEEN}):
+        if uid != self.uid or pid == NOT_SEEN or self.pid not in {None, pid}:
             connection.close()
             return None
-        connection.settimeout(5.0)
         hello = _read_hello(connection, pid)
         if hello is None:
             connection.close()
@@ -117,7 +120,14 @@ class Link:
         if not piece or len(self._heard) > MAX_LINE:
             self._drop()
         *lines, self._heard = self._heard.split(b"\n")
-        return [json.loads(line) for line in lines if line]
+        try:
+            said = [json.loads(line) for line in lines if line]
+        except (ValueError, RecursionError):
+            said = [None]
+        if not all(isinstance(message, dict) for message in said):
+            self._drop()  # not our first process's way to speak
+            return []
+        return said
 
     def close(self) -> None:
         self._stop_listening()
@@ -137,19 +147,28 @@ class Link:
 
 
 def _read_hello(connection: socket.socket, pid: int) -> Hello | None:
-    raw, descriptors = b"", []
+    raw = b""
+    descriptors: list[int] = []
+    deadline = time.monotonic() + HELLO_SECONDS
+    state = None
     try:
-        while not raw.endswith(b"\n") and len(raw) < MAX_LINE:
+        while not raw.endswith(b"\n") and len(raw) < MAX_LINE and len(descriptors) <= 2:
+            connection.settimeout(max(0.001, deadline - time.monotonic()))
             piece, received, _flags, _address = socket.recv_fds(connection, PIECE, 2)
             descriptors += received
             if not piece:
                 break
             raw += piece
         state = json.loads(raw)["hello"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         state = None
-    if state is None or len(descriptors) != 2:
+    if not isinstance(state, dict) or not _are_ours(descriptors):
         for fd in descriptors:
             os.close(fd)
         return None
     return Hello(state, pid, descriptors[0], descriptors[1])
+
+
+def _are_ours(descriptors: list[int]) -> bool:
+    """A folder, and a regular file: reading anything else could wait for ever."""
+    return [stat.S_IFMT(os.fstat(fd).st_mode) for fd in descriptors] == [stat.S_IFDIR, stat.S_IFREG]

@@ -12,13 +12,21 @@ from typing import Any
 
 from mecapy_platform.core.errors import SandboxError
 from mecapy_platform.sandbox.base import SandboxSpec
-from mecapy_platform.sandbox.docker.container_config import GUEST, PYTHON_FLAGS, SCRATCH, ContainerProgram, search_path
+from mecapy_platform.sandbox.docker.container_config import (
+    EMPTY,
+    GUEST,
+    PYTHON_FLAGS,
+    SCRATCH,
+    ContainerProgram,
+    search_path,
+)
 from mecapy_platform.sandbox.root.etc import MEMORY_FILE
 from mecapy_platform.sandbox.root.folders import LIBRARY_FOLDERS, TOP_LINKS, children_mounts, interpreter_parts
 from mecapy_platform.sandbox.tools import allow_root_tools
 
 GUEST_FOLDER = Path(__file__).parents[1] / "guest"
 OWN = "/mecapy"  # below it lies what is ours in modes B and C
+PRELOADED = "/etc/ld.so.preload"
 ZONES = "/usr/share/zoneinfo"
 LOADERS = {"x86_64": "/lib64/ld-linux-x86-64.so.2", "aarch64": "/lib/ld-linux-aarch64.so.1"}
 
@@ -46,7 +54,8 @@ def image_program(spec: SandboxSpec, folder: Path, image: Mapping[str, Any]) -> 
     """Modes B and C: the image as it is, and our init with an interpreter of the node in a corner of its own.
 
     The image may lack a shell, a C library and Python: the loader is called by name, and finds libraries only where we
-    say.
+    say. Whatever the image has below our corner is covered, as Python would look there for modules and for its
+    configuration; so is its list of libraries that a loader takes into every process.
     """
     assert spec.image is not None
     config = image.get("Config") or {}
@@ -61,8 +70,9 @@ def image_program(spec: SandboxSpec, folder: Path, image: Mapping[str, Any]) -> 
     return ContainerProgram(
         image=str(image["Id"]),
         argv=argv,
-        mounts=(*mounts, *_every_run(spec, folder)),
+        mounts=(*mounts, *_every_run(spec, folder), (str(folder / EMPTY), PRELOADED)),
         environment=declared,
+        covered=(OWN,),
         cleared=tuple(name for name in declared if name not in {"LANG", "PATH"}),
         folder=config.get("WorkingDir") or SCRATCH,
     )
@@ -90,6 +100,7 @@ def _own_interpreter(interpreter: str) -> tuple[Mounts, tuple[str, ...]]:
     folders = [f"{OWN}{os.path.dirname(loader)}", f"{OWN}/usr/lib", f"{home}/lib"]  # noqa: PTH120 - joined as text
     argv = (
         f"{OWN}{loader}",
+        "--inhibit-cache",  # the image's list of libraries
         "--library-path",
         ":".join(folders),
         f"{home}/bin/{Path(interpreter).name}",

@@ -36,6 +36,8 @@ from mecapy_platform.sandbox.output_streams import ProgressTail
 
 LATE_SECONDS = 30.0  # beyond limit and grace; then the container is killed from outside
 LOOK_SECONDS = 1.0  # between two questions to the daemon about a container whose first process is silent
+DETAIL_CHARACTERS = 2000
+LONGEST_SECONDS = 1e9
 NONE_USED = Usage(0.0, None, None)
 
 
@@ -203,14 +205,14 @@ class DockerRun:
             self._log = LogTail(hello.log, self._limits.log_bytes)
             self._progress = ProgressTail(hello.out, self._limits, "progress.jsonl")
             self._groups = Groups.of(hello.pid)
-            self._started_at = time.monotonic() - float(hello.state["seconds"])
+            self._started_at = time.monotonic() - _seconds(hello.state.get("seconds"))
         else:
             os.close(hello.out)
             os.close(hello.log)
         with self._lock:
             if self._stop_reason is not None and not self._is_detached:
                 self._link.say({"stop": self._stop_reason})
-        if hello.state["ended"]:
+        if hello.state.get("ended"):
             self._ended = self._read_end(hello.state["ended"])
 
     def _read_log(self, *, is_final: bool) -> Iterator[LogChunk]:
@@ -264,8 +266,16 @@ class DockerRun:
         stop = StopReason.TIMEOUT if reason is EndReason.TIMEOUT else self._stop_reason
         self._ended = Ended(reason, None, None, self._usage({}), stop, detail)
 
-    def _read_end(self, said: Mapping[str, Any]) -> Ended:
+    def _read_end(self, said: object) -> Ended:
         """The first process's word, and the control groups' where they know more."""
+        try:
+            told = _checked_end(said)
+        except (KeyError, TypeError, ValueError):
+            detail = "the first process of the container did not say how it ended in a way that is understood"
+            return Ended(EndReason.MACHINE, None, None, self._usage({}), self._stop_reason, detail)
+        return self._end_with(told)
+
+    def _end_with(self, said: Mapping[str, Any]) -> Ended:
         reason, detail = EndReason(said["reason"]), str(said["detail"])
         usage = self._usage(said)
         if self._groups.oom_kills() > 0 and reason in {EndReason.EXITED, EndReason.OUT_OF_MEMORY}:
@@ -284,6 +294,38 @@ class DockerRun:
         return f"memory limit of {self._limits.memory_mb} MiB reached{used}"
 
     def _usage(self, said: Mapping[str, Any]) -> Usage:
-        wall = float(said.get("wall_seconds") or time.monotonic() - self._started_at)
+        wall = _seconds(said.get("wall_seconds")) or time.monotonic() - self._started_at
         peak = self._groups.peak_bytes()
         return Usage(wall, self._groups.cpu_seconds() or said.get("cpu_seconds"), peak / (1 << 20) if peak else None)
+
+
+def _checked_end(said: object) -> Mapping[str, Any]:
+    """What the first process tells of its end, each member of its kind and its size.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        It is something else.
+    """
+    if not isinstance(said, dict):
+        raise TypeError("no object")
+    for name in ("exit_code", "signal"):
+        if said[name] is not None and (isinstance(said[name], bool) or not isinstance(said[name], int)):
+            raise TypeError(name)
+        if said[name] is not None and not 0 <= said[name] < 1 << 16:
+            raise ValueError(name)
+    return {
+        "reason": EndReason(said["reason"]),
+        "detail": str(said["detail"])[:DETAIL_CHARACTERS],
+        "exit_code": said["exit_code"],
+        "signal": said["signal"],
+        "stop": said["stop"] if isinstance(said["stop"], str) else "",
+        "wall_seconds": _seconds(said["wall_seconds"]),
+        "cpu_seconds": _seconds(said["cpu_seconds"]),
+    }
+
+
+def _seconds(value: object) -> float:
+    """A time that was told, 0 where it is none."""
+    is_time = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LONGEST_SECONDS
+    return float(value) if is_time and isinstance(value, int | float) else 0.0
