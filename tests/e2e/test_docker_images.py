@@ -7,7 +7,7 @@ import pytest
 from checks_corpus.hostile import HOSTILE
 from mecapy_platform.sandbox.docker.broker.daemon import Daemon
 from support.backends.docker_daemon import TestDaemon, daemon
-from support.backends.docker_images import load_bare_image, load_shell_image, need_busybox
+from support.backends.docker_images import FOR_TESTS_VARIABLES, load_bare_image, load_shell_image, need_busybox
 from support.platform.running_platform import Running, archive, deploy, platform
 
 FUNCTION = """
@@ -47,7 +47,9 @@ def engine() -> Iterator[TestDaemon]:
 
 @pytest.fixture(scope="module")
 def running(engine: TestDaemon) -> Iterator[Running]:
-    with platform({"MECAPY_IMAGES_BACKEND": "docker", "MECAPY_DOCKER_HOST": engine.address}) as started:
+    with platform(
+        {"MECAPY_IMAGES_BACKEND": "docker", "MECAPY_DOCKER_HOST": engine.address, **FOR_TESTS_VARIABLES}
+    ) as started:
         yield started
 
 

@@ -21,7 +21,7 @@ from mecapy_platform.sandbox.docker.broker.daemon import Daemon
 from mecapy_platform.sandbox.docker.options import DockerOptions
 from mecapy_platform.sandbox.images import BuildOrder
 from support.backends.docker_daemon import TestDaemon, daemon
-from support.backends.docker_images import load_bare_image, load_shell_image, need_busybox
+from support.backends.docker_images import FOR_TESTS, load_bare_image, load_shell_image, need_busybox
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ class Shop:
     def __init__(self, engine: TestDaemon, folder: Path) -> None:
         self.folder = folder
         self.daemon = Daemon(engine.address)
-        self.sandbox = DockerSandbox(DockerOptions(folder / "runs", engine.address))
+        self.sandbox = DockerSandbox(DockerOptions(folder / "runs", engine.address, images=FOR_TESTS))
         self.images = self.sandbox.images
         self.shell = load_shell_image(self.daemon)
         self.bare = load_bare_image(self.daemon)
@@ -58,7 +58,16 @@ class Shop:
         given = Path(tempfile.mkdtemp(dir=self.folder))
         given.chmod(0o755)
         (given / "data.json").write_text(json.dumps(inputs or {"load": 3}))
-        return SandboxSpec("task", 1, given, given, replace(LIMITS, **limits), entrypoint=entrypoint, image=image)
+        return SandboxSpec(
+            "task",
+            1,
+            given,
+            given,
+            replace(LIMITS, **limits),
+            entrypoint=entrypoint,
+            image=image,
+            organization="org-a",
+        )
 
     def run(self, image: str, *entrypoint: str, **options: Any) -> Outcome:
         with self.sandbox.start(self.spec(image, *entrypoint, **options)) as run:
@@ -241,7 +250,11 @@ class TestBuilds:
         with daemon() as plain:
             load_shell_image(Daemon(plain.address))
             strict, lax = (
-                DockerSandbox(DockerOptions(shop.folder / "plain", plain.address, builds_under_default_filter=value))
+                DockerSandbox(
+                    DockerOptions(
+                        shop.folder / "plain", plain.address, images=FOR_TESTS, builds_under_default_filter=value
+                    )
+                )
                 for value in (False, True)
             )
             with pytest.raises(InvalidInputError) as caught:

@@ -19,6 +19,7 @@ from mecapy_platform.sandbox.docker.backend import DockerSandbox
 from mecapy_platform.sandbox.docker.options import DockerOptions
 from mecapy_platform.sandbox.images import BuildOrder
 from support.backends.docker_daemon import TestDaemon, daemon
+from support.backends.docker_images import FOR_TESTS
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "docker"
 PROGRAM = """
@@ -52,7 +53,7 @@ def test_a_dockerfile_upon_our_python_image_runs_and_the_image_is_the_recorded_o
         made["mecapy/python"] != recorded["mecapy/python"]["id"]
     ):  # Debian's packages have moved on: that is said, never silent
         assert f"(recorded: {recorded['mecapy/python']['id']})" in said
-    sandbox = DockerSandbox(DockerOptions(tmp_path / "runs", engine.address))
+    sandbox = DockerSandbox(DockerOptions(tmp_path / "runs", engine.address, images=FOR_TESTS))
     (tmp_path / "context").mkdir()
     (tmp_path / "context" / "Dockerfile").write_text(
         "FROM mecapy/python\nCOPY size.py /opt/size.py\nRUN python3 -m py_compile /opt/size.py\n"
@@ -65,7 +66,14 @@ def test_a_dockerfile_upon_our_python_image_runs_and_the_image_is_the_recorded_o
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "data.json").write_text('{"load": 3}')
     spec = SandboxSpec(
-        "task", 1, tmp_path, tmp_path / "in", LIMITS, entrypoint=("python3", "/opt/size.py"), image=image
+        "task",
+        1,
+        tmp_path,
+        tmp_path / "in",
+        LIMITS,
+        entrypoint=("python3", "/opt/size.py"),
+        image=image,
+        organization="org",
     )
     with sandbox.start(spec) as run:
         assert follow(run).result == {"stress": 1.5}

@@ -121,6 +121,7 @@ def _run(bench: Bench, function: Function, case: TestCase) -> tuple[Judged | Non
             limits=limits,
             environment=bench.environment,
             image=bench.image,
+            organization=str(bench.build.version.organization_id),
             entrypoint=tuple(function.entrypoint or ()),
             handler=function.handler,
             needs=tuple(function.options.get("needs") or ()),

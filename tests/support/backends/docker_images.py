@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 
 from mecapy_platform.sandbox.docker.broker.daemon import Daemon
+from mecapy_platform.sandbox.docker.options import ImagePolicy
 from mecapy_platform.sandbox.docker.root_image import make_image
 
+FOR_TESTS = ImagePolicy(node_images=("test/*", "mecapy/*"), runc_min="1.1.0")  # the machine's own runc, mended or not
+FOR_TESTS_VARIABLES = {"MECAPY_DOCKER_NODE_IMAGES": "test/*", "MECAPY_DOCKER_RUNC_MIN": "1.1.0"}
 BUSYBOX = Path("/bin/busybox")
 SHELL = (
     "sh",

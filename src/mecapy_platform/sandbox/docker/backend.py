@@ -249,6 +249,7 @@ def broker_config(options: DockerOptions, owner_uid: int, roots: tuple[str, ...]
         runtime=options.runtime,
         first_uid=options.first_uid,
         uids=options.uids,
+        images=options.images,
         builds_under_default_filter=options.builds_under_default_filter,
     )
 

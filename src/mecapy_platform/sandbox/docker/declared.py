@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mecapy_platform.sandbox.backends import (
     BackendKind,
@@ -35,13 +36,15 @@ def options_from(given: Given) -> DockerOptions:
         first_uid=words.first_uid,
         uids=words.uids,
         warm=words.warm,
+        images=words.image_policy(),
         builds_under_default_filter=words.build_default_filter,
     )
 
 
 def broker_command(given: Given, place: CompanionPlace) -> Sequence[str]:
     """The command line of the broker: isolated, its orders in one JSON argument that holds no secret."""
-    config = broker_config(options_from(given), place.owner_uid, tuple(place.roots))
+    used = str(place.socket.with_suffix(".images"))
+    config = replace(broker_config(options_from(given), place.owner_uid, tuple(place.roots)), used_images=used)
     return [sys.executable, "-I", "-m", MODULE, "--socket", str(place.socket), "--config", config.as_json()]
 
 

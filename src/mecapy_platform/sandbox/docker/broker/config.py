@@ -4,12 +4,13 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from mecapy_platform.core.errors import SandboxError
 from mecapy_platform.sandbox.base import Environment, Limits, SandboxSpec
+from mecapy_platform.sandbox.docker.options import ImagePolicy
 
 CONTAINER = re.compile("[0-9a-f]{64}")
 LARGEST = 1 << 50
@@ -32,12 +33,17 @@ class BrokerConfig:
     first_uid: int = 1_950_000_000
     uids: int = 100_000_000
     builds_under_default_filter: bool = False
+    images: ImagePolicy = field(default_factory=ImagePolicy)
+    used_images: str = ""  # folder that notes when an image was used last; empty: none is collected
 
     @classmethod
     def from_json(cls, text: str) -> "BrokerConfig":
         values = json.loads(text)
         values["roots"] = tuple(os.path.realpath(root) for root in values["roots"])
-        return cls(**values)
+        own: dict[str, Any] = {
+            name: tuple(one) if isinstance(one, list) else one for name, one in values.pop("images", {}).items()
+        }
+        return cls(**values, images=ImagePolicy(**own))
 
     def as_json(self) -> str:
         return json.dumps(asdict(self))
@@ -96,7 +102,7 @@ def container_id(value: object) -> str:
 
 
 def read_limits(value: object) -> Limits:
-    names = {field.name for field in fields(Limits)}
+    names = {one.name for one in fields(Limits)}
     if not isinstance(value, dict) or set(value) != names:
         raise refused("the limits are not complete")
     for name, given in value.items():

@@ -31,6 +31,12 @@ class Daemon:
         with _translated("The Docker daemon did not answer"):
             return cast("dict[str, Any]", self._api.info())
 
+    def components(self) -> Mapping[str, str]:
+        """Versions of what the daemon starts, such as runc."""
+        with _translated("The Docker daemon did not answer"):
+            found = self._api.version(api_version=False).get("Components") or ()
+            return {str(one.get("Name")): str(one.get("Version")) for one in found}
+
     def create(self, config: Mapping[str, Any], name: str) -> str:
         with _translated("Docker did not create the container"):
             return str(self._api.create_container_from_config(dict(config), name)["Id"])
@@ -90,18 +96,20 @@ class Daemon:
         with _translated("Docker did not give the image"):
             yield from self._api.get_image(image)
 
-    def pull(self, name: str) -> None:
-        with _translated("Docker did not pull the image"):
-            for message in self._api.pull(*_repository(name), stream=True, decode=True):
-                if "error" in message:
-                    raise SandboxError("docker_refused", str(message["error"]))
-
-    def remove_image(self, image: str) -> None:
+    def remove_image(self, image: str, *, force: bool = True) -> None:
+        """Without `force` an image stays that has a name or a container."""
         with _translated("Docker did not remove the image"), suppress(NotFound):
-            self._api.remove_image(image, force=True)
+            self._api.remove_image(image, force=force)
 
     def build(
-        self, context: BinaryIO, dockerfile: str, *, labels: Mapping[str, str], network: str, memory_bytes: int
+        self,
+        context: BinaryIO,
+        dockerfile: str,
+        *,
+        labels: Mapping[str, str],
+        network: str,
+        memory_bytes: int,
+        parent: str = "",
     ) -> "BuildStream":
         """By the classic builder, which needs no front end from a registry; nothing of another build is used again."""
         params = {
@@ -110,6 +118,7 @@ class Daemon:
             "labels": json.dumps(dict(labels)),
             "memory": memory_bytes,
             "memswap": memory_bytes,
+            "cgroupparent": parent,
             "nocache": True,
             "rm": True,
             "forcerm": True,
@@ -146,15 +155,6 @@ class BuildStream:
 
     def close(self) -> None:
         self._answer.close()
-
-
-def _repository(name: str) -> tuple[str, str]:
-    """A name and its tag or digest, as the pull takes them."""
-    if "@" in name:
-        repository, _, digest = name.partition("@")
-        return repository, digest
-    repository, _, tag = name.rpartition(":")
-    return (repository, tag) if repository and "/" not in tag else (name, "latest")
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mecapy_platform.core.errors import InvalidInputError, MecapyError, OutageError, SandboxError
+from mecapy_platform.core.living import LivingThread
 from mecapy_platform.sandbox.docker.broker.config import BrokerConfig, refused
 from mecapy_platform.sandbox.docker.broker.verbs import Request, Verbs
 from mecapy_platform.sandbox.docker.wire import receive_request, send
@@ -21,6 +22,7 @@ from mecapy_platform.sandbox.docker.wire import receive_request, send
 log = logging.getLogger(__name__)
 AT_ONCE = 128
 REQUEST_SECONDS = 10.0
+COLLECT_SECONDS = 3600.0
 KINDS: dict[type[MecapyError], str] = {
     OutageError: "outage",
     SandboxError: "sandbox",
@@ -65,6 +67,7 @@ class Server:
         self._listener = listener
         self._lifeline = lifeline
         self._verbs = Verbs(config)
+        self._over = threading.Event()
         self._room = threading.BoundedSemaphore(AT_ONCE)
 
     def serve(self) -> None:
@@ -72,6 +75,7 @@ class Server:
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, lambda *_: None)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        LivingThread("image-collector", self._collect).start()
         waiter = select.poll()
         for fd in (wake_read, self._listener.fileno(), *(() if self._lifeline is None else (self._lifeline,))):
             waiter.register(fd, select.POLLIN)
@@ -82,6 +86,11 @@ class Server:
             connection, _address = self._listener.accept()
             self._room.acquire()  # noqa: SIM115, RUF100 - given back by the thread
             threading.Thread(target=self._serve_connection, args=(connection,), daemon=True).start()
+
+    def _collect(self) -> None:
+        while not self._over.wait(COLLECT_SECONDS):
+            with suppress(SandboxError):  # the daemon is away; the next hour will do
+                self._verbs.collect_images()
 
     def _serve_connection(self, connection: socket.socket) -> None:
         try:

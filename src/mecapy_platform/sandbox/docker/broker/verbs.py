@@ -71,7 +71,7 @@ class Verbs:
         self._made: Daemon | None = None
         self._lock = Lock()
         self._root = ""
-        self._images = DockerImages(self._daemon, needs_own_filter=not config.builds_under_default_filter)
+        self._images = DockerImages(self._daemon, config)
         self.table: Mapping[str, Callable[[Request], object]] = {
             "life": self.life,
             "facts": self.facts,
@@ -87,6 +87,10 @@ class Verbs:
             "save_image": self.save_image,
             "load_image": self.load_image,
         }
+
+    def collect_images(self) -> None:
+        """Called from time to time by the server, by no request."""
+        self._images.collect()
 
     def life(self, request: Request) -> str:
         """Another word once the daemon is another process: containers may have died with it."""
@@ -203,10 +207,7 @@ class Verbs:
 
     def _program(self, spec: SandboxSpec, folder: Path) -> ContainerProgram:
         if spec.image is not None:
-            image = self._daemon().image(_image_id(spec.image))
-            if image is None:
-                raise SandboxError("image_unavailable", f"The image {spec.image} is not on this node.")
-            return image_program(spec, folder, image)
+            return image_program(spec, folder, self._images.runnable(_image_id(spec.image), spec.organization))
         if spec.environment is None or (spec.handler is None and not spec.describe):
             raise SandboxError("kind_not_supported", "A package without an image needs an interpreter and a handler.")
         return managed_program(spec, folder, folder.parent / "etc", self._root_image())
