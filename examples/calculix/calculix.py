@@ -17,7 +17,16 @@ from pathlib import Path
 import deck as decks
 import frd
 
-MODE = 2  # `kind` of a result block that holds a mode shape: its amplitude is arbitrary
+MODE, COMPLEX_MODE, BUCKLING = 2, 3, 4  # `kind` of a result block, see frd
+MECHANICAL = frozenset(
+    (
+        *("STATIC", "VISCO", "DYNAMIC", "MODALDYNAMIC", "BUCKLE"),
+        *("COUPLEDTEMPERATURE-DISPLACEMENT", "UNCOUPLEDTEMPERATURE-DISPLACEMENT"),
+    )
+)
+THERMAL = frozenset(("HEATTRANSFER", "COUPLEDTEMPERATURE-DISPLACEMENT", "UNCOUPLEDTEMPERATURE-DISPLACEMENT"))
+EIGENVALUES, FACTORS = "E I G E N V A L U E   O U T P U T", "B U C K L I N G   F A C T O R   O U T P U T"
+STEP_BEGAN = re.compile(r"^\s*STEP\s+(\d+)\s*$")
 ABSURD = 1000.0  # a static displacement of a thousand times the model's own size is a mechanism, not a result
 ERROR_LINE = re.compile(r"^\s*\*ERROR\b")
 NEXT_MESSAGE = re.compile(r"\s*\*(ERROR|WARNING|INFO)\b")
@@ -31,7 +40,10 @@ class CalculixError(RuntimeError):
 
 @dataclass
 class Extremes:
-    """Largest displacement and von Mises stress, over all saved increments and in the last one; modes apart."""
+    """Largest displacement and von Mises stress, over all saved increments and in the last one.
+
+    Only states of the model count: mode shapes, Green functions and harmonic responses have a size of their own.
+    """
 
     max_displacement: float = 0.0
     max_displacement_node: int = 0
@@ -40,6 +52,8 @@ class Extremes:
     max_von_mises_node: int = 0
     last_von_mises: float = 0.0
     frequencies: list[float] = field(default_factory=list)
+    buckling_factors: list[float] = field(default_factory=list)
+    temperature_range: list[float] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -59,7 +73,12 @@ def solve(deck, companions=None, job="deck", threads=1):
         )
     log = run_ccx(workdir, job, scanned.steps, threads)
     keep_artifacts(workdir, job)
-    extremes = read_results(workdir / f"{job}.frd", static="DYNAMIC" not in scanned.keywords)
+    began = steps_begun(log)
+    check_steps(scanned, began)
+    extremes = read_results(workdir / f"{job}.frd", scanned, first_step=min(began, default=1))
+    extremes.frequencies = eigenfrequencies(workdir / f"{job}.dat") or extremes.frequencies
+    extremes.buckling_factors = table(workdir / f"{job}.dat", FACTORS, 1) or extremes.buckling_factors
+    extremes.notes += yields(scanned, extremes)
     files = {"dat": f"{job}.dat", "frd": f"{job}.frd", "sta": f"{job}.sta", "restart": f"{job}.rout"}
     return {
         **vars(extremes),
@@ -213,7 +232,82 @@ def messages(lines: list[str], start: re.Pattern) -> list[str]:
     return list(found)
 
 
-def read_results(path: Path, *, static: bool) -> Extremes:
+def steps_begun(log: list[str]) -> list[int]:
+    """The numbers of the steps that ccx took up; it reads a step to its *END STEP before it begins."""
+    return [int(match[1]) for line in log if (match := STEP_BEGAN.match(line))]
+
+
+def check_steps(scanned: decks.Deck, began: list[int]) -> None:
+    """Every step that the deck asks for was taken up: ccx drops the others without a word and exits with 0."""
+    if not scanned.asked_steps:
+        raise CalculixError("The deck has no *STEP; nothing was computed.")
+    if scanned.open_step:
+        what = "nothing was computed" if scanned.asked_steps == 1 else f"step {scanned.open_step} was not computed"
+        raise CalculixError(f"the last step has no *END STEP; {what}. Close it with a line *END STEP.")
+    if len(began) < scanned.asked_steps:
+        raise CalculixError(
+            f"The deck asks for {scanned.asked_steps} steps, but ccx took up {len(began)} and ended without an error; "
+            "see the artifact ccx.log."
+        )
+
+
+def table(dat: Path, title: str, column: int) -> list[float]:
+    """A column of the tables of that title among the printed results, counted from the mode's number."""
+    found, is_inside, has_rows = [], False, False
+    if not dat.is_file():
+        return found
+    for line in dat.read_text(encoding="latin-1").splitlines():
+        fields = line.split()
+        if title in line:
+            is_inside, has_rows = True, False
+        elif is_inside and fields and fields[0].isdigit() and len(fields) > abs(column):
+            found.append(float(fields[column]))
+            has_rows = True
+        elif is_inside and has_rows:
+            is_inside = False
+    return found
+
+
+def eigenfrequencies(dat: Path) -> list[float]:
+    """All natural frequencies, one for each mode, in cycles per unit of time."""
+    return table(dat, EIGENVALUES, -2)
+
+
+def yields(scanned: decks.Deck, extremes: Extremes) -> list[str]:
+    """What the procedures of the deck give beside states, and what of it is not here."""
+    done, notes = set(scanned.procedures), []
+    if done & {"FREQUENCY", "COMPLEXFREQUENCY"}:
+        notes.append(
+            "Mode shapes have an arbitrary size and do not count towards the extremes."
+            if extremes.frequencies
+            else "No natural frequency was found in the results; see the artifact ccx.log."
+        )
+    if "COMPLEXFREQUENCY" in done and extremes.frequencies:
+        notes.append(
+            "The frequencies of *COMPLEX FREQUENCY follow those of *FREQUENCY; their complex modes are no states."
+        )
+    if "BUCKLE" in done:
+        notes.append(
+            "Buckling modes have an arbitrary size and do not count towards the extremes; those are of the reference "
+            "load, and the critical load is buckling_factors times it."
+            if extremes.buckling_factors
+            else "No buckling factor was found in the results; see the artifact ccx.log."
+        )
+    if "GREEN" in done:
+        notes.append("Green functions answer to unit loads and do not count towards the extremes.")
+    if "STEADYSTATEDYNAMICS" in done:
+        notes.append(
+            "The response of *STEADY STATE DYNAMICS has a real and an imaginary part for each frequency (DISP, DISPI "
+            "in the frd) and does not count towards the extremes."
+        )
+    if done & THERMAL and not extremes.temperature_range:
+        notes.append("The deck saves no temperatures (*NODE FILE with NT): temperature_range is empty.")
+    if scanned.asked_steps < scanned.steps:
+        notes.append("The last *STEP of the deck is empty; it was not computed.")
+    return notes
+
+
+def read_results(path: Path, scanned: decks.Deck | None = None, *, first_step: int = 1) -> Extremes:
     """Extremes of the .frd file.
 
     Refuses a torn file, numbers that are none, and the displacements of a singular model.
@@ -223,22 +317,50 @@ def read_results(path: Path, *, static: bool) -> Extremes:
     if path.stat().st_size and not path.read_bytes()[-16:].rstrip().endswith(b"9999"):
         raise CalculixError("The .frd file breaks off before its end mark: the scratch space was probably full.")
     extremes, seen = Extremes(), set()
-    model, blocks = frd.read(path, frozenset({"DISP", "STRESS"}))
+    procedures = scanned.procedures if scanned else []
+    model, blocks = frd.read(path, frozenset({"DISP", "STRESS", "NDTEMP"}))
     for block in blocks:
+        at = block.step - first_step
+        procedure = procedures[at] if 0 <= at < len(procedures) else ""
+        if not is_state(block, procedure):
+            note_mode(extremes, block, procedure)
+            continue
         seen.add(block.name)
-        if block.kind == MODE:
-            note_mode(extremes, block)
-        elif block.name == "DISP" and block.rows:
-            note_displacement(extremes, block, model.diagonal if static else 0.0)
+        if block.name == "DISP" and block.rows:
+            is_static = not any("DYNAMIC" in one for one in procedures)
+            note_displacement(extremes, block, model.diagonal if is_static else 0.0)
         elif block.name == "STRESS" and block.rows:
             note_stress(extremes, block)
-    extremes.notes = explain(seen, extremes)
+        elif block.name == "NDTEMP" and block.rows:
+            note_temperature(extremes, block)
+    extremes.notes = explain(seen, procedures)
     return extremes
 
 
-def note_mode(extremes: Extremes, block: frd.Block) -> None:
-    if block.name == "DISP" and block.time not in extremes.frequencies:
-        extremes.frequencies.append(block.time)
+def is_state(block: frd.Block, procedure: str) -> bool:
+    """Whether the block is a state of the model, and no shape, function or part of a response.
+
+    The first block of a buckling step is the state under its reference load: its factor is 0.
+    """
+    if block.kind == BUCKLING:
+        return block.time == 0.0
+    return block.kind not in {MODE, COMPLEX_MODE} and procedure not in {"STEADYSTATEDYNAMICS", "GREEN"}
+
+
+def note_mode(extremes: Extremes, block: frd.Block, procedure: str) -> None:
+    """The factor or frequency of a saved mode, for a run that printed none; of two equal ones, one."""
+    if block.name != "DISP" or procedure in {"GREEN", "STEADYSTATEDYNAMICS"}:
+        return
+    values = extremes.buckling_factors if block.kind == BUCKLING else extremes.frequencies
+    if block.time not in values:
+        values.append(block.time)
+
+
+def note_temperature(extremes: Extremes, block: frd.Block) -> None:
+    high, _ = largest(block, lambda row: row[0])
+    low = -largest(block, lambda row: -row[0])[0]
+    known = extremes.temperature_range or [low, high]
+    extremes.temperature_range = [min(low, known[0]), max(high, known[1])]
 
 
 def note_displacement(extremes: Extremes, block: frd.Block, size: float) -> None:
@@ -263,7 +385,7 @@ def note_stress(extremes: Extremes, block: frd.Block) -> None:
 
 def largest(block: frd.Block, measure) -> tuple[float, int]:
     """(value, node) of the largest measure in the block; refuses NaN and infinity."""
-    best, at = -1.0, 0
+    best, at = -math.inf, 0
     for node, row in block.rows:
         value = measure(row)
         if not math.isfinite(value):
@@ -276,12 +398,13 @@ def largest(block: frd.Block, measure) -> tuple[float, int]:
     return best, at
 
 
-def explain(seen: set[str], extremes: Extremes) -> list[str]:
+def explain(seen: set[str], procedures: list[str]) -> list[str]:
+    """Why a figure is 0: a procedure that has such states saved none, or there is no such procedure."""
+    if any(procedures) and not MECHANICAL & set(procedures):
+        return ["No step has displacements and stresses of its own: max_displacement and max_von_mises are 0."]
     notes = []
     if "DISP" not in seen:
         notes.append("The deck saves no displacements (*NODE FILE with U): max_displacement is 0.")
     if "STRESS" not in seen:
         notes.append("The deck saves no stresses (*EL FILE with S): max_von_mises is 0.")
-    if extremes.frequencies:
-        notes.append("Mode shapes have an arbitrary size and do not count towards the extremes.")
     return notes

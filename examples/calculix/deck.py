@@ -7,6 +7,29 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+PROCEDURES = frozenset(
+    (
+        *(
+            "STATIC",
+            "VISCO",
+            "DYNAMIC",
+            "MODALDYNAMIC",
+            "STEADYSTATEDYNAMICS",
+            "FREQUENCY",
+            "COMPLEXFREQUENCY",
+            "BUCKLE",
+        ),
+        *(
+            "GREEN",
+            "HEATTRANSFER",
+            "COUPLEDTEMPERATURE-DISPLACEMENT",
+            "UNCOUPLEDTEMPERATURE-DISPLACEMENT",
+            "NOANALYSIS",
+        ),
+        *("SENSITIVITY", "ROBUSTDESIGN", "FEASIBLEDIRECTION", "ELECTROMAGNETICS", "CRACKPROPAGATION", "CFD"),
+        *("SUBSTRUCTUREGENERATE",),
+    )
+)
 INPUT = re.compile(r'[,\s]INPUT\s*=\s*(?:"([^"]*)"|([^,]*))', re.IGNORECASE)
 MAX_DEPTH = 20
 
@@ -15,12 +38,41 @@ MAX_DEPTH = 20
 class Deck:
     """Read from the deck and the files it includes.
 
-    `missing` names every file asked for that is not there, and by which card.
+    `missing` names every file asked for that is not there, and by which card. `procedures` has one for each step, ""
+    where a step names none; `open_step` is a step with cards that no *END STEP closes.
     """
 
-    steps: int = 0
+    procedures: list[str] = field(default_factory=list)
+    open_step: int = 0
     keywords: set[str] = field(default_factory=set)
     missing: list[str] = field(default_factory=list)
+    _cards_in_step: int = 0
+
+    @property
+    def steps(self) -> int:
+        return len(self.procedures)
+
+    @property
+    def asked_steps(self) -> int:
+        """Steps that ask for something: a last *STEP with nothing below it does not."""
+        is_empty = self.steps > 0 and self._cards_in_step == 0
+        return self.steps - is_empty
+
+    def note(self, keyword: str) -> None:
+        """One card more."""
+        self.keywords.add(keyword)
+        if keyword == "STEP":
+            self.procedures.append("")
+            self._cards_in_step = self.open_step = 0
+        elif keyword == "ENDSTEP":
+            self.open_step = 0
+            self._cards_in_step = 1
+        elif self.procedures:
+            self._cards_in_step += 1
+            if self._cards_in_step == 1:
+                self.open_step = self.steps
+            if keyword in PROCEDURES and not self.procedures[-1]:
+                self.procedures[-1] = keyword
 
 
 def scan(path: Path, job: str) -> Deck:
@@ -38,8 +90,7 @@ def _scan(path: Path, job: str, deck: Deck, depth: int) -> None:
         raise ValueError(f"{path.name}: *INCLUDE is nested deeper than {MAX_DEPTH} files; does a file include itself?")
     for card in _cards(path):
         keyword = card.split(",")[0].lstrip("*").replace(" ", "").upper()
-        deck.keywords.add(keyword)
-        deck.steps += keyword == "STEP"
+        deck.note(keyword)
         named = INPUT.search(card)
         if named:
             name = named[1] if named[1] is not None else named[2].replace(" ", "")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from integration.sandbox_contract import PACKAGE, Bench, Outcome, follow
+from integration.sandbox_contract import PACKAGE, Bench, Outcome, follow, wait_until
 from mecapy_platform.sandbox.base import EndReason, StopReason
 from mecapy_platform.sandbox.bubblewrap.warm_run import WarmRun
 from support.backends.warm_alone import WarmAlone, warm_alone
@@ -141,6 +141,23 @@ def test_versions_and_organizations_share_no_process(bench: Bench, sandbox: Warm
     with sandbox.inner.start(other) as run:
         assert isinstance(run, WarmRun)
         assert follow(run).result["number"] == 1
+
+
+def test_a_process_that_is_reused_is_not_pushed_out_by_workers_that_load_ahead(
+    bench: Bench, sandbox: WarmAlone
+) -> None:
+    """Three functions of 512 MiB where 1024 may wait: what is loaded ahead gives way, for it is made again."""
+    pool = sandbox.inner.warm
+    assert pool is not None
+    numbers = []
+    for _ in range(CALLS):
+        numbers.append(call(bench, "count", memory_mb=512).result["number"])
+        for function in ("works", "takes_memory"):
+            name = "seconds" if function == "works" else "megabytes"
+            for _again in range(2):
+                assert call(bench, function, {name: 0}, memory_mb=512, reuse=0).result["number"] == 1
+        wait_until(lambda: all(zygote.busy == 0 for zygote in pool.held().values()))
+    assert numbers == [1, 2, 3, 4, 5]
 
 
 def test_without_the_small_library_each_call_has_its_own_process(tmp_path: Path) -> None:

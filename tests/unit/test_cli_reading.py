@@ -180,3 +180,28 @@ def test_large_values_have_a_prefix_where_the_unit_takes_one(
     function = Function("f", "f", "1.0.0", outputs=(Port("x", kind),))
     assert rows({"x": value}, function, CATALOG) == [("x", *shown)]
     assert rows({"x": value}, function, CATALOG, plain_si=True) == [("x", *plain)]
+
+
+@pytest.mark.parametrize("path", ["beams", "deep/down/beams", "deep/beams/", "./beams"])
+def test_a_new_package_is_named_by_the_last_part_of_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["init", path])
+    assert done.exit_code == 0, done.output
+    assert "name: beams" in (tmp_path / path / "mecapy.yml").read_text()
+    assert CliRunner().invoke(app, ["init", path]).exit_code == 7
+
+
+def test_a_new_package_in_the_folder_where_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "beams").mkdir()
+    monkeypatch.chdir(tmp_path / "beams")
+    assert CliRunner().invoke(app, ["init", "."]).exit_code == 0
+    assert "name: beams" in (tmp_path / "beams" / "mecapy.yml").read_text()
+
+
+def test_a_last_part_that_is_no_name_is_refused_with_one_that_is(tmp_path: Path) -> None:
+    refused = CliRunner().invoke(app, ["init", str(tmp_path / "My Beams")])
+    assert refused.exit_code == 7
+    assert "my-beams" in refused.output
+    assert list(tmp_path.iterdir()) == []

@@ -146,7 +146,7 @@ def test_a_result_that_is_no_number_or_breaks_off_is_refused(calculix: ModuleTyp
 
     for name, said in (("nan", "not a finite number"), ("wide", "not a finite number"), ("torn", "breaks off")):
         with pytest.raises(RuntimeError, match=said):
-            calculix.read_results(tmp_path / f"{name}.frd", static=True)
+            calculix.read_results(tmp_path / f"{name}.frd")
 
 
 def test_text_and_binary_results_read_alike(calculix: ModuleType, tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 """`python -m mecapy_platform.cli` is `mecapy`."""
 
-from mecapy_platform.cli.main import app
+from mecapy_platform.cli.entry import main
 
-app(prog_name="mecapy")
+main()

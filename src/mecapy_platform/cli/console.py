@@ -1,30 +1,14 @@
 """What commands print: tables and sentences for people, JSON for machines."""
 
 import json
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from mecapy_platform.cli.lazy import JSON_MODE, printable
-
-STATE_STYLES = {
-    "completed": "green",
-    "running": "cyan",
-    "queued": "yellow",
-    "cancelled": "dim",
-    "failed": "red",
-    "timeout": "red",
-    "out_of_memory": "red",
-    "lost": "red",
-}
+from mecapy_platform.cli.lazy import JSON_MODE, printable, resolve
 
 
 def say(text: str) -> None:
@@ -43,13 +27,7 @@ def print_json(value: Any) -> None:
 
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """A plain table; the last column wraps. Cells are text of others: shown, never interpreted."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for number, head in enumerate(heads):
-        table.add_column(head, overflow="fold", no_wrap=number == 0)
-    for row in rows:
-        table.add_row(*(Text(printable(cell), style=STATE_STYLES.get(cell, "")) for cell in row))
-    width = None if sys.stdout.isatty() else 160
-    Console(highlight=False, width=width).print(table)
+    resolve("mecapy_platform.cli.tables:print_table")(heads, rows)
 
 
 def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:

@@ -10,13 +10,18 @@ from mecapy_platform.client.starter import write_package
 
 
 def init(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the package: small letters, digits, hyphens.")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PATH", help="A new folder; its last part is the package's name: small letters, digits, hyphens."
+        ),
+    ],
     directory: Annotated[
-        Path | None, typer.Option("--dir", metavar="DIR", help="Where to; a folder of that name by default.")
+        Path | None, typer.Option("--dir", metavar="DIR", help="Another folder to write to, of whatever name.")
     ] = None,
 ) -> None:
     """Write a new package: manifest, calculation, test case."""
-    folder = directory or Path(name)
-    for path in write_package(folder, name):
-        say(f"wrote {path}")
+    folder = directory or path.expanduser()
+    for written in write_package(folder, path.expanduser().absolute().resolve().name):
+        say(f"wrote {written}")
     say(f"\nNext:\n  mecapy test {folder}\n  mecapy deploy {folder}")

@@ -1,12 +1,12 @@
 """The command `mecapy`: its commands by name. Nothing is imported here that `mecapy --help` does not need."""
 
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
 from mecapy_platform.cli.exits import LEGEND
-from mecapy_platform.cli.lazy import Entry, lazy_group
+from mecapy_platform.cli.group import Entry, lazy_group
+from mecapy_platform.version import VERSION
 
 HERE = "mecapy_platform.cli"
 WRITE, RUN, ACCOUNT, PLATFORM = "Write a package", "Run calculations", "Account", "Platform on this machine"
@@ -49,7 +49,7 @@ app = typer.Typer(
 
 def _show_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"mecapy {version('mecapy-platform')}")
+        typer.echo(f"mecapy {VERSION}")
         raise typer.Exit
 
 

@@ -161,7 +161,7 @@ def _list(found: tuple[Package, ...], *, as_json: bool) -> None:
         )
         print_table(("package", "version", "status", "functions"), rows)
     else:
-        say("No packages. Write one: mecapy init NAME, then: mecapy deploy NAME")
+        say("No packages. Write one: mecapy init PATH, then: mecapy deploy PATH")
 
 
 def _full_name(package: Package) -> str:

@@ -9,12 +9,8 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console
-from rich.markup import escape
-from rich.status import Status
-
 from mecapy_platform.cli.console import hint, seconds_text
-from mecapy_platform.cli.lazy import printable
+from mecapy_platform.cli.lazy import printable, resolve
 from mecapy_platform.client.tasks import Task
 from mecapy_platform.core.errors import UnavailableError
 
@@ -26,11 +22,8 @@ class LiveLine:
         self._is_quiet = is_quiet
         self._started = time.monotonic()
         self._last = ""
-        self._status = (
-            None
-            if is_quiet or not sys.stderr.isatty()
-            else Status("submitting", console=Console(stderr=True), spinner="dots")
-        )
+        is_live = not is_quiet and sys.stderr.isatty()
+        self._status: Any = resolve("mecapy_platform.cli.tables:TerminalLine")("submitting") if is_live else None
 
     def __enter__(self) -> Self:
         if self._status:
@@ -54,7 +47,7 @@ class LiveLine:
         if self._is_quiet:
             return
         if self._status:
-            self._status.update(escape(f"{printable(text)} · {seconds_text(time.monotonic() - self._started)}"))
+            self._status.update(f"{printable(text)} · {seconds_text(time.monotonic() - self._started)}")
         elif text != self._last:
             hint(text)
         self._last = text

@@ -6,7 +6,7 @@ from typing import Any
 
 from mecapy_platform.client.catalog import Catalog
 from mecapy_platform.client.packages import Function
-from mecapy_platform.core.units import with_prefix
+from mecapy_platform.core.unit_systems import with_prefix
 
 SHOWN_NUMBERS = 12
 SHOWN_LETTERS = 200

@@ -11,8 +11,8 @@ import typer
 from mecapy_platform.cli.arguments import Arguments, Target, parse_arguments, parse_target
 from mecapy_platform.cli.console import hint, print_json, print_table, say, seconds_text, size_text
 from mecapy_platform.cli.exits import ExitCode
+from mecapy_platform.cli.lazy import resolve
 from mecapy_platform.cli.progress import LiveLine
-from mecapy_platform.cli.reading import in_words_of_the_command_line, read_arguments
 from mecapy_platform.cli.results import rows
 from mecapy_platform.cli.session import JsonOption, OrgOption, UrlOption, connect
 from mecapy_platform.client.catalog import Catalog
@@ -23,6 +23,7 @@ from mecapy_platform.core.errors import InvalidInputError, MecapyError
 from mecapy_platform.core.states import TaskState
 
 LOOK_SECONDS = 1.0
+READING = "mecapy_platform.cli.reading"  # knows the types of ports: imported when there is something to read
 SiOption = Annotated[bool, typer.Option("--si", help="Show plain SI numbers, 562500000 Pa in place of 562.5 MPa.")]
 
 
@@ -63,7 +64,7 @@ def run(
     given = parse_arguments([*(arguments or []), *(settings or [])], inputs)
     with connect(url, org) as client:
         ports = _ports(client, parsed, given)
-        values = read_arguments(given, ports)
+        values = resolve(f"{READING}:read_arguments")(given, ports)
         submission = Submission(
             parsed.package,
             parsed.function,
@@ -122,7 +123,7 @@ def _submit(client: Client, submission: Submission, ports: Mapping[str, str]) ->
     try:
         return client.tasks.submit(submission, idempotency_key=uuid.uuid4().hex, wait_seconds=LOOK_SECONDS)
     except InvalidInputError as error:
-        raise in_words_of_the_command_line(error, ports) from error
+        raise resolve(f"{READING}:in_words_of_the_command_line")(error, ports) from error
 
 
 def _wait(client: Client, task: Task, wait: float | None, *, is_quiet: bool) -> Task:

@@ -1,6 +1,5 @@
 """`mecapy up`: the whole platform on this machine, in the foreground, until Ctrl-C."""
 
-import importlib
 import shlex
 from pathlib import Path
 from typing import Annotated, cast
@@ -8,6 +7,7 @@ from typing import Annotated, cast
 import typer
 from rich.console import Console
 
+from mecapy_platform.cli.lazy import resolve
 from mecapy_platform.core.errors import MecapyError
 from mecapy_platform.embedded.content import Ready
 from mecapy_platform.embedded.launcher import Launcher, Options
@@ -50,7 +50,7 @@ def up(
 
 def load_program() -> Program:
     """Import the platform while its database starts; every part forks from these imports."""
-    return cast("Program", importlib.import_module("mecapy_platform.bootstrap"))
+    return cast("Program", resolve("mecapy_platform.bootstrap"))
 
 
 def show_greeting(console: Console, ready: Ready, host: str) -> None:

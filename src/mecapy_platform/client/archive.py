@@ -65,7 +65,7 @@ def read_manifest(path: Path) -> Manifest:
         file = path / MANIFEST
         if not file.is_file():
             raise InvalidInputError(
-                "manifest_missing", f"{path} has no {MANIFEST}. Write a new package with: mecapy init NAME"
+                "manifest_missing", f"{path} has no {MANIFEST}. Write a new package with: mecapy init PATH"
             )
         return parse_manifest(file.read_bytes())
     if not path.exists():
@@ -89,7 +89,7 @@ def write_zip(folder: Path, target: Path, *, limit_bytes: int = LIMIT_BYTES) -> 
     """
     if not (folder / MANIFEST).is_file():
         raise InvalidInputError(
-            "manifest_missing", f"{folder} has no {MANIFEST}. Write a new package with: mecapy init NAME"
+            "manifest_missing", f"{folder} has no {MANIFEST}. Write a new package with: mecapy init PATH"
         )
     files = package_files(folder)
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:

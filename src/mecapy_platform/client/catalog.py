@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from mecapy_platform.client.records import build
 from mecapy_platform.client.transport import Transport
-from mecapy_platform.core.units import UnitSystem, unit_of
+from mecapy_platform.core.unit_systems import UnitSystem, unit_of
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def _ports(package: LocalPackage, spec: FunctionSpec) -> SignaturePorts:
     description = json.loads(end.result)["handler"] if end.result else {"error": _why(end)}
     if "error" in description:
         raise InvalidInputError("handler_unusable", str(description["error"]))
-    found = ports_from_signature(description)
+    found = ports_from_signature(description, wants_inputs=spec.inputs is None, wants_outputs=spec.outputs is None)
     inputs = found.inputs if spec.inputs is None else dict(spec.inputs)
     return SignaturePorts(inputs, found.outputs if spec.outputs is None else dict(spec.outputs), found.free_inputs)
 

@@ -42,7 +42,7 @@ class ValueReader:
         if isinstance(kind, DictType):
             return self._dict(kind, value, path)
         if isinstance(kind, StructType):
-            return self._struct(dict(kind.fields), value, path)
+            return self._struct(dict(kind.fields), value, path, kind.optional)
         if isinstance(kind, LiteralType):
             return self._literal(kind, value, path)
         if isinstance(kind, UnitType):
@@ -74,6 +74,7 @@ class ValueReader:
             "String": self._string,
             "Boolean": self._boolean,
             "Matrix": self._matrix,
+            "Array": self._array,
             "Torsor": self._torsor,
             "Object": self.any_json,
         }
@@ -154,17 +155,25 @@ class ValueReader:
             return self._wrong_value(path, value, f"an object with {kind.value} values")
         return {self._key(key, path): self.read(kind.value, inner, f"{path}.{key}") for key, inner in value.items()}
 
-    def _struct(self, fields: Mapping[str, TypeExpression], value: Any, path: str) -> Any:
-        shape = ", ".join(f"{name}: {kind}" for name, kind in fields.items())
+    def _struct(
+        self,
+        fields: Mapping[str, TypeExpression],
+        value: Any,
+        path: str,
+        optional: frozenset[str] = frozenset(),
+    ) -> Any:
+        shape = str(StructType(tuple(fields.items()), optional))[1:-1]
         if not isinstance(value, Mapping):
             return self._wrong_value(path, value, f"an object {{{shape}}}")
         if set(fields) == set(TORSOR_SHORT) and set(value) == set(TORSOR_SHORT.values()):
             value = {short: value[name] for short, name in TORSOR_SHORT.items()}
         for name in fields:
-            if name not in value:
+            if name not in value and name not in optional:
                 self.problem(f"{path}.{name}", "missing_field", f"{path} lacks the field {name}.")
         read = {}
         for name, inner in value.items():
+            if name in optional and inner is None and not self._is_output:
+                continue  # null is left out, as at a port that is not required
             if name in fields:
                 read[name] = self.read(fields[name], inner, f"{path}.{name}")
             else:
@@ -201,6 +210,15 @@ class ValueReader:
             return self._wrong_value(path, value, "a list of rows of numbers, all of one length (Matrix)")
         return [self._list(NamedType("Float"), row, f"{path}[{index}]") for index, row in enumerate(rows)]
 
+    def _array(self, value: Any, path: str) -> Any:
+        """Numbers, or lists of one length at each depth."""
+        if not isinstance(value, list | tuple):
+            return self._quantity("Float", value, path)
+        read = [self._array(inner, f"{path}[{index}]") for index, inner in enumerate(value)]
+        if len({_shape(inner) for inner in value}) > 1:
+            self._wrong(path, value, "lists of numbers, all of one length at each depth (Array)")
+        return read
+
     def _torsor(self, value: Any, path: str) -> Any:
         if isinstance(value, Mapping) and set(value) == set(TORSOR_SHORT):
             value = {name: value[short] for short, name in TORSOR_SHORT.items()}
@@ -216,3 +234,8 @@ def said(value: Any) -> str:
     names = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "an object"}
     name = names.get(type(value), type(value).__name__)
     return f"{name} ({value!r})"[:80] if isinstance(value, int | float | str) else name
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    """How many at each depth, judged by the first: the rest is compared with it where it stands."""
+    return (len(value), *(_shape(value[0]) if value else ())) if isinstance(value, list | tuple) else ()

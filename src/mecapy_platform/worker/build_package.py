@@ -8,7 +8,7 @@ import shutil
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -229,20 +229,39 @@ def _ports(
         for name, found in described.items()
         if found.get("error")
     ]
-    if problems:
+    found = _signature_ports(build, described, problems)
+    if any(problem.code == "handler_broken" for problem in problems):
         raise InvalidInputError("handler_broken", "A handler cannot be imported.", problems=problems)
+    if problems:
+        message = "The signatures of some handlers cannot be read as ports."
+        raise InvalidInputError("signature_invalid", message, problems=problems)
+    for name, ports in found.items():
+        said.say(
+            f"{name}: ports read from its signature: {', '.join(ports.inputs) or 'none'} -> "
+            f"{', '.join(ports.outputs) or 'none'}"
+        )
+    return found
+
+
+def _signature_ports(
+    build: Build, described: Mapping[str, Mapping[str, Any]], problems: list[Problem]
+) -> dict[str, Ports]:
+    """The ports that the manifest leaves out; every problem of every function goes to `problems`."""
     ports: dict[str, Ports] = {}
     for function in build.functions:
-        if function.inputs is not None and function.outputs is not None:
+        has_inputs, has_outputs = function.inputs is not None, function.outputs is not None
+        if (has_inputs and has_outputs) or described[function.name].get("error"):
             continue
-        read = ports_from_signature(described[function.name])
+        try:
+            read = ports_from_signature(
+                described[function.name], wants_inputs=not has_inputs, wants_outputs=not has_outputs
+            )
+        except InvalidInputError as error:
+            problems += [replace(one, path=f"functions.{function.name}.{one.path}") for one in error.problems]
+            continue
         inputs = read.inputs if function.inputs is None else function.inputs
         outputs = read.outputs if function.outputs is None else function.outputs
         ports[function.name] = Ports(inputs, outputs, read.free_inputs and function.inputs is None)
-        said.say(
-            f"{function.name}: ports read from its signature: {', '.join(inputs) or 'none'} -> "
-            f"{', '.join(outputs) or 'none'}"
-        )
     return ports
 
 

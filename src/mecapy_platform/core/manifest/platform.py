@@ -6,7 +6,7 @@ from typing import Any
 
 from mecapy_platform.core.manifest.document import Path
 from mecapy_platform.core.manifest.reader import Reader
-from mecapy_platform.core.units import UnitSystem
+from mecapy_platform.core.unit_systems import UnitSystem
 
 OPTION_KEYS = ("retries", "warm", "checks", "build", "needs", "units", "expected_seconds", "reuse")
 MOST_REUSE = 100_000  # calls of one process

@@ -76,6 +76,13 @@ def _entries() -> Iterable[CatalogType]:
     yield CatalogType(
         "Matrix", "matrix", "composite", element_type="Float", description="Rows of numbers, all of one length"
     )
+    yield CatalogType(
+        "Array",
+        "array",
+        "composite",
+        element_type="Float",
+        description="Numbers in lists of any depth, all of one shape, as a NumPy array has",
+    )
     yield CatalogType("File", "file", "special", description="A file; File[step,iges] allows these extensions only")
     yield CatalogType("Object", "object", "special", description="Any JSON, for inputs only")
 

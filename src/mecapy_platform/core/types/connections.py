@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mecapy_platform.core.types.catalog import CATALOG, ancestors_of
+from mecapy_platform.core.types.catalog import CATALOG, ancestors_of, is_number
 from mecapy_platform.core.types.expressions import (
     DictType,
     FileType,
@@ -20,6 +20,7 @@ from mecapy_platform.core.units import read_unit, unit_of
 TORSOR = {"force": "Force3", "moment": "Moment3"}
 TORSOR_SHORT = {"F": "force", "M": "moment"}
 OBJECT = NamedType("Object")
+ARRAY = NamedType("Array")
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ def compare(source: TypeExpression, target: TypeExpression) -> tuple[bool, str]:
         return _literal(source, target)
     if isinstance(source, UnitType) or isinstance(target, UnitType):
         return _with_unit(source, target)
+    if ARRAY in {source, target}:
+        return _array(source, target)
     return _alike(_torsor_as_struct(source, target), _torsor_as_struct(target, source))
 
 
@@ -65,6 +68,17 @@ def _alike(source: TypeExpression, target: TypeExpression) -> tuple[bool, str]:
     if isinstance(source, StructType) and isinstance(target, StructType):
         return _structs(source, target)
     return False, f"{source} is {_what(source)}, {target} is {_what(target)}."
+
+
+def _array(source: TypeExpression, target: TypeExpression) -> tuple[bool, str]:
+    """An array may have any shape, so it goes with all that holds nothing but numbers."""
+    other = target if source == ARRAY else source
+    inner = other
+    while isinstance(inner, ListType):
+        inner = inner.element
+    if isinstance(inner, NamedType) and (is_number(inner.name) or CATALOG[inner.name].kind in {"vector", "matrix"}):
+        return True, f"{other} holds numbers, as an Array does."
+    return False, f"{other} is {_what(other)}, an Array holds numbers alone."
 
 
 def _with_unit(source: TypeExpression, target: TypeExpression) -> tuple[bool, str]:
@@ -179,9 +193,11 @@ def _torsor_as_struct(kind: TypeExpression, beside: TypeExpression) -> TypeExpre
 
 def _structs(source: StructType, target: StructType) -> tuple[bool, str]:
     one, other = dict(source.fields), dict(target.fields)
-    if one.keys() != other.keys():
-        alone = sorted(one.keys() ^ other.keys())
+    alone = sorted((one.keys() ^ other.keys()) - (target.optional - one.keys()))
+    if alone:
         return False, f"The structs differ in their fields: {', '.join(alone)}."
+    if unsure := sorted(source.optional - target.optional):
+        return False, f"{source} may lack {', '.join(unsure)}, which {target} needs."
     for name, kind in one.items():
         allowed, reason = compare(kind, other[name])
         if not allowed:

@@ -66,10 +66,14 @@ class LiteralType:
 
 @dataclass(frozen=True)
 class StructType:
+    """Fields in their order; those that are `optional` may be left out, as the text shows by `name?: Type`."""
+
     fields: tuple[tuple[str, "TypeExpression"], ...]
+    optional: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
-        return "{" + ", ".join(f"{name}: {kind}" for name, kind in self.fields) + "}"
+        marked = ((f"{name}?" if name in self.optional else name, kind) for name, kind in self.fields)
+        return "{" + ", ".join(f"{name}: {kind}" for name, kind in marked) + "}"
 
 
 TypeExpression = NamedType | UnitType | FileType | ListType | DictType | LiteralType | StructType
@@ -102,7 +106,7 @@ def without_units(kind: TypeExpression) -> TypeExpression:
     if isinstance(kind, DictType):
         return DictType(without_units(kind.value))
     if isinstance(kind, StructType):
-        return StructType(tuple((name, without_units(field)) for name, field in kind.fields))
+        return StructType(tuple((name, without_units(field)) for name, field in kind.fields), kind.optional)
     return kind
 
 

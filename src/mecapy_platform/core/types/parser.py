@@ -79,7 +79,11 @@ class _Reader:
         if not self._count(path, depth):
             return None
         read = []
-        for name, kind in fields.items():
+        optional = set()
+        for written, kind in fields.items():
+            name = written.removesuffix("?") if isinstance(written, str) else written
+            if name != written:
+                optional.add(str(name))
             if not isinstance(name, str) or not FIELD.match(name):
                 self._problem(
                     path, "bad_field_name", f"{str(name)[:80]!r} is no field name; use letters, digits and underscores."
@@ -87,7 +91,7 @@ class _Reader:
                 continue
             if (found := self.any(kind, f"{path}.{name}", depth + 1)) is not None:
                 read.append((name, found))
-        return StructType(tuple(read)) if len(read) == len(fields) else None
+        return StructType(tuple(read), frozenset(optional)) if len(dict(read)) == len(fields) else None
 
     def _count(self, path: str, depth: int) -> bool:
         self._parts += 1
@@ -162,18 +166,22 @@ class _Reader:
 
     def _struct(self, tokens: "_Tokens", path: str, depth: int) -> TypeExpression | None:
         fields: dict[str, TypeExpression | None] = {}
+        optional = set()
         while True:
-            name = tokens.string_or_word("a field name")
+            written = tokens.string_or_word("a field name")
+            name = written.removesuffix("?")
             if not FIELD.match(name):
                 raise _SyntaxError(f"{name[:80]!r} is no field name")
             if name in fields:
                 raise _SyntaxError(f"the field {name} stands there twice")
             tokens.expect(":", f"a colon after {name}")
             fields[name] = self._expression(tokens, f"{path}.{name}", depth + 1)
+            if name != written:
+                optional.add(name)
             if not tokens.comma_or("}"):
                 break
         whole = tuple((name, kind) for name, kind in fields.items() if kind is not None)
-        return StructType(whole) if len(whole) == len(fields) else None
+        return StructType(whole, frozenset(optional)) if len(whole) == len(fields) else None
 
     def _extensions(self, tokens: "_Tokens", path: str) -> tuple[str, ...]:
         found: list[str] = []

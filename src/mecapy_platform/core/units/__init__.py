@@ -1,16 +1,13 @@
 """Quantities: numbers and units as people write them, and how they are shown."""
 
-from mecapy_platform.core.units.display import with_prefix
+from mecapy_platform.core.unit_systems import UNITS, UnitSystem, unit_of, with_prefix
 from mecapy_platform.core.units.errors import QuantityError
 from mecapy_platform.core.units.numbers import read_number
 from mecapy_platform.core.units.quantities import (
-    UNITS,
-    UnitSystem,
     convert,
     describe_dimension,
     in_unit,
     to_number,
-    unit_of,
 )
 from mecapy_platform.core.units.reader import read_unit
 from mecapy_platform.core.units.table import Unit

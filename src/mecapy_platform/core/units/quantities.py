@@ -7,10 +7,10 @@ second) and "5 rad" is no pure number.
 """
 
 import math
-from enum import StrEnum
 from fractions import Fraction
 
 from mecapy_platform.core.errors import InvalidInputError, Problem
+from mecapy_platform.core.unit_systems import UNITS, UnitSystem
 from mecapy_platform.core.units.errors import QuantityError
 from mecapy_platform.core.units.numbers import read_number
 from mecapy_platform.core.units.reader import is_scale, read_unit, with_carets
@@ -19,33 +19,6 @@ from mecapy_platform.core.units.table import BASES, PURE, Unit, spellings
 MAX_TEXT = 80
 
 
-class UnitSystem(StrEnum):
-    """The units a function's numbers are in; a bare number is taken as it is."""
-
-    SI = "SI"
-    MM_N_MPA = "mm-N-MPa"
-
-
-# type -> (unit in SI, in mm-N-MPa, an example a person may copy)
-UNITS: dict[str, tuple[str, str, str]] = {
-    "Length": ("m", "mm", "12 mm"),
-    "Area": ("m^2", "mm^2", "150 mm^2"),
-    "Volume": ("m^3", "mm^3", "2 cm^3"),
-    "Mass": ("kg", "t", "12 kg"),
-    "Density": ("kg/m^3", "t/mm^3", "7850 kg/m^3"),
-    "Time": ("s", "s", "10 min"),
-    "Frequency": ("Hz", "Hz", "50 Hz"),
-    "Angle": ("rad", "rad", "30 deg"),
-    "Force": ("N", "N", "20 kN"),
-    "Moment": ("N*m", "N*mm", "84 N*m"),
-    "Pressure": ("Pa", "MPa", "6 bar"),
-    "Stress": ("Pa", "MPa", "210 MPa"),
-    "Temperature": ("K", "K", "20 degC"),
-    "Energy": ("J", "N*mm", "5 kJ"),
-    "Power": ("W", "N*mm/s", "3 kW"),
-    "Velocity": ("m/s", "mm/s", "36 km/h"),
-    "Acceleration": ("m/s^2", "mm/s^2", "9.81 m/s^2"),
-}
 _DIMENSIONS = {
     "length": "a length",
     "mass": "a mass",
@@ -53,12 +26,6 @@ _DIMENSIONS = {
     "temperature": "a temperature",
     "angle": "an angle",
 }
-
-
-def unit_of(type_name: str, system: UnitSystem = UnitSystem.SI) -> str | None:
-    """The unit of a physical type's numbers; None for other types."""
-    entry = UNITS.get(type_name)
-    return entry and entry[0 if system is UnitSystem.SI else 1]
 
 
 def to_number(text: str, type_name: str, system: UnitSystem = UnitSystem.SI) -> float:

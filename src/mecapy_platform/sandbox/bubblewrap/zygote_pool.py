@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -28,6 +28,7 @@ USUAL = Limits(cpu=1, memory_mb=512, timeout_seconds=60, disk_bytes=0)
 LOOK_SECONDS = 1.0
 SETTLE_SECONDS = 0.003
 REFUSED_SECONDS = 60.0  # how long a machine that could not start one is left alone
+OVER_SECONDS = 1.0  # how long one may wait for which there is no memory set aside
 KEPT_SECONDS = 60.0  # how long a worker that serves several calls waits for the next
 AHEAD_CALLS, AHEAD_SECONDS = 2, 10.0  # so many calls in so many seconds: the next worker loads the function ahead
 
@@ -90,6 +91,7 @@ class WarmPool:
         self._zygotes: dict[Key, Zygote] = {}
         self._starting: set[Key] = set()
         self._demand: dict[Function, Demand] = {}
+        self._returning_mb: dict[int, int] = {}  # of slots whose worker may wait again after its call
         self._refused_until = 0.0
         self._closing = threading.Event()
         self._lock = threading.Lock()
@@ -185,9 +187,12 @@ class WarmPool:
         """A free slot that fits best; `busy` counts it already."""
         with self._lock:
             best = min(zygote.free, key=lambda slot: _misfit(slot, function, needs_files=needs_files), default=None)
-            if best is not None:
+            has_room = zygote.slots <= self._limits.slots
+            if best is not None and has_room and _is_kept_for_another(best, function):
+                best = None
+            elif best is not None:
                 zygote.free.remove(best)
-            elif zygote.busy > self._limits.slots:
+            elif not has_room:
                 return None
         return zygote.open_slot(function.limits) if best is None else best
 
@@ -200,12 +205,17 @@ class WarmPool:
             slot.renew()
         slot.zygote.limit(slot, function.limits)
         slot.worker()
-        if function.is_reused and slot.ahead is None and not needs_files and not self._demand[function].is_barred:
-            slot.prepare(function)
+        if function.is_reused and not needs_files and not self._demand[function].is_barred:
+            if slot.ahead is None:
+                slot.prepare(function)
+            with self._lock:
+                self._returning_mb[id(slot)] = function.limits.memory_mb
         slot.last = function
 
     def _give_back(self, slot: Slot, is_clean: bool) -> None:
         zygote = slot.zygote
+        with self._lock:
+            self._returning_mb.pop(id(slot), None)
         if not is_clean:
             self._lose(zygote, slot)
             return
@@ -233,6 +243,8 @@ class WarmPool:
     def _lose(self, zygote: Zygote, slot: Slot | None) -> None:
         """A slot about which there is any doubt is killed; a zygote that does not answer goes with it."""
         self._leave(zygote)
+        with self._lock:
+            self._returning_mb.pop(id(slot), None)
         try:
             if slot is not None:
                 zygote.drop(slot)
@@ -277,14 +289,11 @@ class WarmPool:
         now = time.monotonic()
         with self._lock:
             free = [slot for zygote in self._zygotes.values() for slot in zygote.free]
-            room_mb = self._limits.ahead_memory_mb - sum(
-                slot.ahead.limits.memory_mb for slot in free if slot.ahead is not None
-            )
-            chosen = []
+            held_mb = sum(slot.ahead.limits.memory_mb for slot in free if slot.ahead is not None)
+            chosen = self._beyond_memory(free, held_mb - self._limits.ahead_memory_mb, now)
+            room_mb = self._limits.ahead_memory_mb - held_mb - sum(self._returning_mb.values())
             for slot in free:
-                if slot.ahead is not None and room_mb < 0:
-                    room_mb += slot.ahead.limits.memory_mb
-                elif not self._should_change(slot, now):
+                if slot in chosen or not self._should_change(slot, now):
                     continue
                 if slot.ahead is None and slot.last is not None:
                     if slot.last.limits.memory_mb > room_mb:
@@ -294,6 +303,20 @@ class WarmPool:
             for slot in chosen:
                 slot.zygote.free.remove(slot)
                 slot.zygote.busy += 1
+        return chosen
+
+    def _beyond_memory(self, free: Sequence[Slot], over_mb: int, now: float) -> list[Slot]:
+        """Which waiting workers go where they hold too much: first those that are for one call, then who waits longest.
+
+        One that is reused stays for a moment: under load its next call is there before that.
+        """
+        chosen: list[Slot] = []
+        waiting = [slot for slot in free if slot.ahead is not None]
+        for slot in sorted(waiting, key=lambda slot: (slot.ahead is not None and slot.ahead.is_reused, slot.ahead_at)):
+            assert slot.ahead is not None
+            if over_mb > 0 and (not slot.ahead.is_reused or now - slot.ahead_at > OVER_SECONDS):
+                chosen.append(slot)
+                over_mb -= slot.ahead.limits.memory_mb
         return chosen
 
     def _should_change(self, slot: Slot, now: float) -> bool:
@@ -398,6 +421,11 @@ class WarmPool:
         for zygote in old:
             with suppress(OSError):
                 self._throw_away(zygote)
+
+
+def _is_kept_for_another(slot: Slot, function: Function) -> bool:
+    """Its worker serves more calls of its own function: a new slot costs less than that worker."""
+    return slot.ahead is not None and slot.ahead.is_reused and slot.ahead != function
 
 
 def _misfit(slot: Slot, function: Function, *, needs_files: bool) -> int:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 IN = "/workspace/in"
 OUT = "/workspace/out"
 RESULT = f"{OUT}/data.json"
+PLAIN = frozenset({"float", "int", "str", "bool", "list", "dict", "object", "NoneType", "None", "Path"})
 
 
 class HandlerError(LookupError):
@@ -162,11 +163,25 @@ def _call(loaded: Loaded, data: dict[str, object]) -> str:
     if loaded.function is None:
         raise loaded.error or HandlerError("the handler was not loaded")
     _add_files(data)
+    notes = getattr(loaded.function, "__annotations__", None)
+    if notes is None or not all(_is_plain(note) for name, note in notes.items() if name != "return"):
+        from _mecapy_guest import arguments
+
+        data = arguments.converted(loaded.function, data)
     answer = loaded.function(**data)
     from _mecapy_guest import results
 
     text: str = results.to_json(answer, f"{OUT}/files")
     return text
+
+
+def _is_plain(note: Any) -> bool:
+    """An annotation that JSON's own values meet, as most do: the others cost a call the reading of them."""
+    if isinstance(note, str):
+        return note in PLAIN
+    if type(note).__name__ == "GenericAlias":
+        return note.__origin__ in (list, dict) and all(map(_is_plain, note.__args__))
+    return isinstance(note, type) and (note.__name__ in PLAIN and note.__module__ in ("builtins", "pathlib"))
 
 
 def _add_files(data: dict[str, object]) -> None:
