@@ -1,5 +1,6 @@
 """What the attempt's token is for: the checker of the fault tests over a late worker, with the guard and without it."""
 
+import threading
 from collections.abc import Iterator
 from uuid import UUID, uuid4
 
@@ -189,3 +190,27 @@ def test_the_checker_sees_what_it_is_there_for(
     with database.transaction() as session:
         session.execute(text(statement))
     assert len(problems(read_records(database), accepted)) == 1
+
+
+def test_a_lease_renewed_while_the_sweep_looks_is_not_taken_back(
+    database: Database, accepted: dict[str, Accepted]
+) -> None:
+    assert accepted
+    claimed, swept = take(database, "slow"), list[int]()
+    set_lease = text("UPDATE attempts SET lease_until = now() + cast(:after AS interval) WHERE token = :token")
+    with database.transaction() as session:
+        session.execute(set_lease, {"token": claimed.token, "after": "-1 s"})
+
+    def sweep() -> None:
+        with database.transaction() as session:
+            swept.append(take_back_lost(session, AT_ONCE))
+
+    sweeping = threading.Thread(target=sweep)
+    with database.transaction() as session:
+        session.execute(set_lease, {"token": claimed.token, "after": "60 s"})
+        sweeping.start()
+        while not session.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")):
+            pass
+    sweeping.join(60)
+    assert swept == [0]
+    assert complete(database, claimed)[0] is TaskState.COMPLETED

@@ -119,3 +119,24 @@ def test_a_connection_lost_before_the_commit_is_told_and_the_next_statement_is_a
     with wire.rows_before_commit("pid", b"0") as rows:
         assert len(rows) == 1
     wire.close()
+
+
+def test_an_error_that_is_not_the_database_s_is_its_askers_and_strands_nobody(url: str) -> None:
+    async def ask() -> list[BaseException | str | None]:
+        gate = make_gate(AsyncWire(url, STATEMENTS))
+        first = asyncio.ensure_future(gate.ask({"milliseconds": 50}))
+        await asyncio.sleep(0.01)  # it is on its way; the others wait for the next statement
+        bad = asyncio.ensure_future(gate.ask({"milliseconds": object()}))
+        await asyncio.sleep(0)
+        answers: list[BaseException | str | None] = []
+        answers += await asyncio.wait_for(asyncio.gather(first, bad, return_exceptions=True), 10)
+        second = [asyncio.ensure_future(gate.ask({"milliseconds": value})) for value in (object(), 1)]
+        answers += await asyncio.wait_for(asyncio.gather(*second, return_exceptions=True), 10)
+        answers.append(await asyncio.wait_for(gate.ask({"milliseconds": 2}), 10))
+        await gate.close()
+        return answers
+
+    first, bad, *others, last = asyncio.run(ask())
+    assert (first, last) == ("50", "2")
+    assert isinstance(bad, TypeError)
+    assert all(isinstance(one, TypeError) for one in others), "asked together, refused together"

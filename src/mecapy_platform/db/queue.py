@@ -121,6 +121,12 @@ WHERE ended_at IS NULL
 ORDER BY lease_until LIMIT 500
 """)
 
+IS_LOST = text("""
+SELECT lease_until
+       < clock_timestamp() - make_interval(secs => CASE WHEN reference IS NULL THEN 0 ELSE :absence_seconds END)
+FROM attempts WHERE id = :id
+""")
+
 APPEND_LOGS = text("""
 INSERT INTO task_logs (task_id, index, organization_id, attempt, kind, text)
 SELECT t.id, l.index, t.organization_id, t.attempts, l.kind, l.text

@@ -63,6 +63,11 @@ class StatementBatcher(Generic[Answer]):
                 await self._answer(batch)
         finally:
             self._running = None
+            left, self._waiting = (
+                self._waiting,
+                [],
+            )  # empty, unless this task was cancelled
+            _fail(left, asyncio.CancelledError())
 
     async def _answer(self, batch: Sequence[_Asked[Answer]]) -> None:
         try:
@@ -82,6 +87,9 @@ class StatementBatcher(Generic[Answer]):
             log.info("a batch of %s is repeated one by one: %s", len(batch), error.detail)
             for asked in batch:
                 await self._answer([asked])
+        except Exception as error:  # whatever it is, it is theirs alone: the others are answered
+            log.exception("a batch of %s failed", len(batch))
+            _fail(batch, error)
         except BaseException as error:
             _fail(batch, error)
             raise

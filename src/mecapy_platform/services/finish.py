@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -75,6 +76,15 @@ def live_attempt(session: Session, token: UUID) -> Attempt | None:
     ).first()
 
 
+def lost_attempt(session: Session, token: UUID, *, absence_seconds: float) -> Attempt | None:
+    """As `live_attempt`, and its lease is over still, now that nobody can renew it beside us."""
+    attempt = live_attempt(session, token)
+    if attempt is None:
+        return None
+    facts = {"id": attempt.id, "absence_seconds": absence_seconds}
+    return attempt if session.scalar(queue.IS_LOST, facts) else None
+
+
 def finish(
     session: Session, token: UUID, outcome: Outcome, settings: Settings, *, guard: Guard = live_attempt
 ) -> TaskState | None:
@@ -111,17 +121,13 @@ def take_back_lost(session: Session, settings: Settings) -> int:
         queue.LOST, {"lease_seconds": settings.lease_seconds, "absence_seconds": settings.durable_absence_seconds}
     ).all()
     message = "The machine or process that ran it was lost; its lease ran out."
+    guard = partial(lost_attempt, absence_seconds=settings.durable_absence_seconds)
     taken = 0
     for token in tokens:
         try:
             with translated(), session.begin_nested():
-                finish(
-                    session,
-                    token,
-                    Outcome(FailureKind.LOST_MACHINE, Usage(0.0, None, None), "lost_machine", message),
-                    settings,
-                )
-                taken += 1
+                outcome = Outcome(FailureKind.LOST_MACHINE, Usage(0.0, None, None), "lost_machine", message)
+                taken += finish(session, token, outcome, settings, guard=guard) is not None
         except RowConflictError:
             log.exception("attempt with token %s could not be taken back; the others go on", token)
     return taken

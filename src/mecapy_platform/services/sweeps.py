@@ -45,10 +45,12 @@ def delete_leftovers(database: Database, storage: Storage) -> None:
     with database.transaction() as session:
         session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < func.now() - KEPT_KEYS))
         attempts = _unswept(session)
-        unused = delete(Upload).where(Upload.created_at < func.now() - KEPT_UPLOADS, Upload.is_used.is_(False))
-        keys = session.scalars(unused.returning(Upload.key)).all()
-    for key in keys:
+        unused = (Upload.created_at < func.now() - KEPT_UPLOADS, Upload.is_used.is_(False))
+        uploads = session.execute(select(Upload.id, Upload.key).where(*unused)).all()
+    for _, key in uploads:
         storage.delete(key)
+    with database.transaction() as session:  # last, so that no object is left without a row that names it
+        session.execute(delete(Upload).where(Upload.id.in_([upload_id for upload_id, _ in uploads]), *unused))
     for attempt in attempts:
         storage.delete_prefix(attempt_prefix(attempt.organization_id, attempt.task_id, attempt.number))
     with database.transaction() as session:

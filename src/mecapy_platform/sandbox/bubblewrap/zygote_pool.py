@@ -350,7 +350,7 @@ class WarmPool:
     def _start_wanted(self, key: Key) -> None:
         try:
             self._start_zygote(key)
-        except (MecapyError, OSError) as error:
+        except (MecapyError, OSError, ValueError) as error:
             log.warning("no warm sandbox for now: %s", error)
             self._refused_until = time.monotonic() + REFUSED_SECONDS
         finally:
