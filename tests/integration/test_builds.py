@@ -6,6 +6,8 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
+from mecapy_platform.core.placement import Place
+from mecapy_platform.db import queue
 from mecapy_platform.db.schema import migrate
 from mecapy_platform.db.session import Database, make_engine
 from mecapy_platform.db.tables import Organization, Package, PackageVersion
@@ -51,7 +53,7 @@ def deploy(database: Database, organization_id: UUID, count: int = 1) -> None:
                 organization_id=organization_id,
                 package_id=package.id,
                 version="1.0.0",
-                manifest={},
+                manifest={"runtime": {"kind": "python"}},
                 archive_key="k",
                 archive_sha256="s",
                 created_by=uuid4(),
@@ -116,3 +118,50 @@ def test_the_builds_of_one_organization_go_in_their_order(database: Database) ->
         seen.append(build.version.created_at)
         end(database, build)
     assert seen == sorted(seen)
+
+
+def give_back(database: Database, build: Build, *, is_counted: bool) -> None:
+    with database.transaction() as session:
+        assert builds.give_back(session, build.token, 0.0, is_counted=is_counted, log="The disk of this node was full.")
+
+
+def test_a_build_that_met_a_fault_of_its_machine_is_tried_again_as_often_as_it_takes(database: Database) -> None:
+    deploy(database, organization(database))
+    for _ in range(SETTINGS.build_attempts + 3):
+        build = claim(database)
+        assert build is not None, "it never becomes the version's verdict"
+        give_back(database, build, is_counted=False)
+    last = claim(database)
+    assert last is not None
+    assert (last.version.build_attempts, last.version.build_log) == (1, "The disk of this node was full.")
+
+
+def test_a_package_that_breaks_what_builds_it_is_given_up(database: Database) -> None:
+    deploy(database, organization(database))
+    for _ in range(SETTINGS.build_attempts):
+        build = claim(database)
+        assert build is not None
+        give_back(database, build, is_counted=True)
+    assert claim(database) is None
+    with database.transaction() as session:
+        assert session.scalar(text("SELECT error_code FROM package_versions")) == "build_lost"
+
+
+def test_a_version_is_left_to_the_worker_that_has_its_interpreter(database: Database) -> None:
+    deploy(database, organization(database))
+    node = {"name": "other", "cpu": 1, "memory_mb": 1024, "disk_free_bytes": 1, "accepts_work": True, "refusal": None}
+    lacking, having = Place(0, 0, frozenset({"python3.12"})), Place(0, 0, frozenset({"python3.11"}))
+    with database.transaction() as session:
+        session.execute(queue.SEE_NODE, {**node, "tools": '["python3.11"]'})
+    with database.transaction() as session:
+        assert builds.claim_build(session, SETTINGS, lacking) is None
+    with database.transaction() as session:
+        session.execute(text("UPDATE package_versions SET build_lease_until = NULL"))
+        assert builds.claim_build(session, SETTINGS, having) is not None
+
+
+def test_a_version_that_no_worker_can_build_gets_its_verdict_at_once(database: Database) -> None:
+    deploy(database, organization(database))
+    with database.transaction() as session:
+        session.execute(text("DELETE FROM nodes"))
+        assert builds.claim_build(session, SETTINGS, Place(0, 0, frozenset({"python3.12"}))) is not None

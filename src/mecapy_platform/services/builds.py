@@ -74,7 +74,7 @@ def claim_build(session: Session, settings: Settings, place: Place | None = None
 
 def _is_for_another(session: Session, build: Build, place: Place) -> bool:
     needs = build_needs(build.version, build.functions)
-    return misfit(needs, place) is not None and misfit_everywhere(needs, known_places(session)) is None
+    return misfit(needs, place) is not None and misfit_everywhere(needs, [place, *known_places(session)]) is None
 
 
 def _unless_lost(session: Session, build: Build, settings: Settings) -> Build | None:

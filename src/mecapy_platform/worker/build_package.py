@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 from uuid import uuid4
 
 from mecapy_platform.core.checks.report import Report
@@ -53,6 +53,7 @@ from mecapy_platform.worker.testcases import Bench, run_testcases
 log = logging.getLogger(__name__)
 MAX_SIGNATURE_BYTES = 4 << 20
 PACKAGE_FAULTS = (InvalidInputError, MalformedError, TooLargeError)  # all others are the platform's or the machine's
+LACKED_BY_ALL = "interpreter_missing"
 AGAIN_SECONDS = 5.0
 DESCRIBE_LIMITS = Limits(cpu=1, memory_mb=1024, timeout_seconds=60, disk_bytes=64 << 20)
 
@@ -83,7 +84,7 @@ def build_next(context: WorkerContext) -> bool:
     try:
         built = _build(context, build, said)
     except (MecapyError, OSError) as error:
-        if not isinstance(error, PACKAGE_FAULTS):
+        if not _is_verdict(error):
             _try_again(context, build, said, error)
             return True
         said.say(error.message)
@@ -96,6 +97,11 @@ def build_next(context: WorkerContext) -> bool:
         builds.finish_build(session, build.token, built)
     release(context.database, context.send)
     return True
+
+
+def _is_verdict(error: MecapyError | OSError) -> TypeGuard[MecapyError]:
+    """The package's own fault; or nobody has its interpreter, else the build would have been left to that worker."""
+    return isinstance(error, PACKAGE_FAULTS) or (isinstance(error, MecapyError) and error.code == LACKED_BY_ALL)
 
 
 def _try_again(context: WorkerContext, build: Build, said: BuildLog, error: MecapyError | OSError) -> None:
