@@ -58,6 +58,7 @@ class Settings(BaseSettings):
     # queue
     lease_seconds: float = 15.0
     heartbeat_seconds: float = 5.0
+    events_kept_days: float = 30.0  # how long what happened can be read again
     sweep_seconds: float = 2.0
     max_attempts: int = 5
     durable_absence_seconds: float = 60.0  # how long a node may be away before its durable runs start again elsewhere

@@ -19,7 +19,7 @@ from support.tenancy import world as tenancy_world
 OWNED = sorted(name for name, table in Base.metadata.tables.items() if "organization_id" in table.columns)
 TENANT = [name for name in OWNED if name != "memberships"]
 READ_ONLY = {"lane_shares", "attempts", "task_logs", "artifacts"}  # written by workers alone
-SHARED = {"nodes", "workers", "alembic_version", "installed_functions", "task_transitions"}
+SHARED = {"nodes", "workers", "alembic_version", "installed_functions", "task_transitions", "event_counter"}
 EVERYTHING = frozenset({"INSERT", "UPDATE", "DELETE"})
 WRITES = {
     **dict.fromkeys((*OWNED, "organizations"), EVERYTHING),

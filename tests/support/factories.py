@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy import func, select
 
 from mecapy_platform.core.access import Actor
+from mecapy_platform.core.events import TaskFinished, data_of
 from mecapy_platform.core.states import TaskState
 from mecapy_platform.db import queue
 from mecapy_platform.db.session import Database
@@ -144,6 +145,7 @@ class End:
 def end_task(worker: Database, task_id: UUID, end: End | None = None) -> None:
     """End a queued task as a worker would have, and ring the bell."""
     end = end or End()
+    ended = TaskFinished(end.state, end.error[0] if end.error else None, 1, 0.25, 0.2, 32.0)
     with worker.transaction() as session:
         task = session.get_one(Task, task_id, with_for_update=True)
         task.state = TaskState.RUNNING
@@ -170,7 +172,12 @@ def end_task(worker: Database, task_id: UUID, end: End | None = None) -> None:
                 )
             )
         session.add(
-            Event(organization_id=task.organization_id, task_id=task.id, kind="TaskFinished", data={"state": end.state})
+            Event(
+                organization_id=task.organization_id,
+                task_id=task.id,
+                kind="TaskFinished",
+                data=data_of(ended),
+            )
         )
         session.flush()
         session.execute(queue.NOTIFY, {"key": f"task:{task.id}"})

@@ -272,7 +272,16 @@ class Event(Base):
     kind: Mapped[str]  # past tense: TaskQueued, TaskStarted, TaskRetried, TaskFinished, VersionBuilt
     data: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
-    relayed_at: Mapped[datetime | None]
+    number: Mapped[int | None] = mapped_column(BigInteger)  # in commit order, given by the relay; readers go by it
+
+
+class EventCounter(Base):
+    """One row: the last number that was given to an event."""
+
+    __tablename__ = "event_counter"
+
+    is_only: Mapped[bool] = mapped_column(primary_key=True, server_default=text("true"))
+    last_number: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
 
 
 class Upload(Base):

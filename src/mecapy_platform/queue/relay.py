@@ -1,4 +1,4 @@
-"""The relay: the periodic half of release. It sweeps leases, due retries and counts, and hints what has work."""
+"""The relay: the periodic half of release. It sweeps leases, due retries and counts, numbers events, hints work."""
 
 import logging
 import threading
@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 from mecapy_platform.core.errors import MecapyError
 from mecapy_platform.db.session import Database
-from mecapy_platform.services import sweeps
+from mecapy_platform.services import events, sweeps
 from mecapy_platform.services.release import Sender, release
 from mecapy_platform.settings import Settings
 from mecapy_platform.storage.base import Storage
 
 log = logging.getLogger(__name__)
+NUMBER_EVERY_SECONDS = 1.0
 LEARN_EVERY_SECONDS = 30.0
 CLEAN_EVERY_SECONDS = 300.0
 
@@ -37,6 +38,8 @@ class Relay:
             Periodic("sweep", settings.sweep_seconds, lambda: sweeps.sweep(database, settings)),
             Periodic("release", settings.sweep_seconds, lambda: release(database, send)),
             Periodic("count", settings.sweep_seconds, lambda: sweeps.count_queued(database)),
+            Periodic("number", NUMBER_EVERY_SECONDS, lambda: events.number(database)),
+            Periodic("purge", CLEAN_EVERY_SECONDS, lambda: events.purge(database, settings)),
             Periodic("learn", LEARN_EVERY_SECONDS, lambda: sweeps.learn_durations(database)),
             Periodic("clean", CLEAN_EVERY_SECONDS, lambda: sweeps.delete_leftovers(database, storage)),
         ]

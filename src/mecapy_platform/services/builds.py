@@ -12,14 +12,17 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from mecapy_platform.core.errors import ConflictError, MecapyError
+from mecapy_platform.core.events import VersionBuilt
 from mecapy_platform.core.placement import Place, misfit, misfit_everywhere
-from mecapy_platform.core.states import FailureKind, TaskState, VersionStatus
+from mecapy_platform.core.states import TaskState, VersionStatus
 from mecapy_platform.core.stored_text import storable, storable_json
 from mecapy_platform.core.units import UnitSystem
 from mecapy_platform.core.values import check_inputs
 from mecapy_platform.db import queue
-from mecapy_platform.db.tables import Event, Function, Organization, PackageVersion, Task
+from mecapy_platform.db.tables import Function, Organization, PackageVersion, Task
+from mecapy_platform.services.events import record
 from mecapy_platform.services.places import build_needs, known_places
+from mecapy_platform.services.tasks.ending import end_task
 from mecapy_platform.services.tasks.requests import digest_of
 from mecapy_platform.settings import Settings
 
@@ -152,13 +155,7 @@ def finish_build(session: Session, token: UUID, built: Built) -> bool:
             .where(Function.package_version_id == version.id, Function.name == name)
             .values(inputs=dict(ports.inputs), outputs=dict(ports.outputs), free_inputs=ports.free_inputs)
         )
-    session.add(
-        Event(
-            organization_id=version.organization_id,
-            kind="VersionBuilt",
-            data={"version": str(version.id), "status": version.status},
-        )
-    )
+    record(session, VersionBuilt(version.id, VersionStatus(version.status)), version.organization_id)
     session.flush()
     _let_go(session, version)
     session.execute(queue.NOTIFY, {"key": f"version:{version.id}"})
@@ -200,10 +197,5 @@ def _checked_inputs(version: PackageVersion, function: Function, task: Task) -> 
 
 
 def _end(session: Session, task: Task, error: MecapyError) -> None:
-    task.state, task.hold_reason = TaskState.FAILED, None
-    task.completed_at = func.clock_timestamp()
     task.error_code, task.error_message = error.code, storable(error.sentence())
-    data = {"state": TaskState.FAILED, "code": error.code, "kind": FailureKind.USER_ERROR}
-    session.add(Event(organization_id=task.organization_id, task_id=task.id, kind="TaskFinished", data=data))
-    session.flush()
-    session.execute(queue.NOTIFY, {"key": f"task:{task.id}"})
+    end_task(session, task, TaskState.FAILED)

@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from mecapy_platform.core.events import TaskRetried
 from mecapy_platform.core.retries import (
     OUTAGES_MAX,
     End,
@@ -25,7 +26,9 @@ from mecapy_platform.core.states import FailureKind, TaskState, Usage
 from mecapy_platform.core.stored_text import storable
 from mecapy_platform.db import queue
 from mecapy_platform.db.errors import RowConflictError, translated
-from mecapy_platform.db.tables import Artifact, Attempt, Event, Task
+from mecapy_platform.db.tables import Artifact, Attempt, Task
+from mecapy_platform.services.events import record
+from mecapy_platform.services.tasks.ending import end_task
 from mecapy_platform.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -198,15 +201,7 @@ def _keep_files(session: Session, task: Task, attempt: Attempt, outcome: Outcome
 def _end_task(session: Session, task: Task, attempt: Attempt, state: TaskState, outcome: Outcome) -> TaskState:
     if outcome.failure is None:
         _keep_files(session, task, attempt, outcome)
-    task.state = state
-    task.completed_at = func.clock_timestamp()
-    task.runtime_seconds = outcome.usage.wall_seconds
-    task.cpu_seconds = outcome.usage.cpu_seconds
-    task.peak_memory_mb = outcome.usage.peak_memory_mb
-    data = {"state": state, "code": task.error_code, "attempt": attempt.number, **_usage(outcome.usage)}
-    session.add(Event(organization_id=task.organization_id, task_id=task.id, kind="TaskFinished", data=data))
-    session.flush()
-    session.execute(queue.NOTIFY, {"key": f"task:{task.id}"})
+    end_task(session, task, state, outcome.usage)
     return state
 
 
@@ -218,15 +213,7 @@ def _queue_again(session: Session, task: Task, outcome: Outcome, decision: Retry
         task.not_before = func.clock_timestamp() + timedelta(seconds=decision.delay_seconds)
     else:
         task.claimable = True
-    data = {"code": outcome.code, "delay_seconds": round(decision.delay_seconds, 3)}
-    session.add(Event(organization_id=task.organization_id, task_id=task.id, kind="TaskRetried", data=data))
+    event = TaskRetried(outcome.code, round(decision.delay_seconds, 3))
+    record(session, event, task.organization_id, task.id)
     session.flush()
     return TaskState.QUEUED
-
-
-def _usage(usage: Usage) -> dict[str, float | None]:
-    return {
-        "wall_seconds": usage.wall_seconds,
-        "cpu_seconds": usage.cpu_seconds,
-        "peak_memory_mb": usage.peak_memory_mb,
-    }

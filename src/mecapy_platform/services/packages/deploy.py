@@ -13,12 +13,14 @@ from sqlalchemy.orm import Session
 
 from mecapy_platform.core.access import Actor, require_submit
 from mecapy_platform.core.errors import ConflictError, InvalidInputError, NotFoundError, Problem
+from mecapy_platform.core.events import VersionDeployed
 from mecapy_platform.core.ids import new_id
 from mecapy_platform.core.manifest import Manifest, RuntimeKind
 from mecapy_platform.core.placement import IMAGE
 from mecapy_platform.core.semver import SemVer
 from mecapy_platform.core.states import VersionStatus
-from mecapy_platform.db.tables import Event, Function, Organization, Package, PackageVersion
+from mecapy_platform.db.tables import Function, Organization, Package, PackageVersion
+from mecapy_platform.services.events import record
 from mecapy_platform.services.packages.lifecycle import check_visibility
 from mecapy_platform.services.packages.read import find, require_owner
 from mecapy_platform.storage import keys
@@ -173,9 +175,7 @@ def insert(session: Session, actor: Actor, new: NewVersion, target: Target) -> D
     previous = _function_names(session, package)
     version = _insert(session, actor, package, new, target)
     package.updated_at = func.now()
-    session.add(
-        Event(organization_id=package.organization_id, kind="VersionDeployed", data={"version": str(version.id)})
-    )
+    record(session, VersionDeployed(version.id), package.organization_id)
     session.flush()
     return Deployed(version, len(new.functions), sum(function.name in previous for function in new.functions))
 

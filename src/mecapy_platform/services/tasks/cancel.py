@@ -2,13 +2,14 @@
 
 from uuid import UUID
 
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from mecapy_platform.core.access import Actor, require_submit
 from mecapy_platform.core.errors import NotFoundError
 from mecapy_platform.core.states import TaskState
-from mecapy_platform.db.tables import Event, Task
+from mecapy_platform.db.tables import Task
+from mecapy_platform.services.tasks.ending import end_task
 
 MESSAGE = "Cancelled before it started."
 
@@ -26,19 +27,8 @@ def cancel(session: Session, actor: Actor, task_id: UUID) -> Task:
     if task.cancel_requested_at is None:
         task.cancel_requested_at = func.now()
     if task.state == TaskState.QUEUED:
-        task.state = TaskState.CANCELLED
-        task.claimable, task.hold_reason, task.not_before = False, None, None
-        task.completed_at = func.clock_timestamp()
         task.error_code, task.error_message = "cancelled", MESSAGE
-        session.add(
-            Event(
-                organization_id=task.organization_id,
-                task_id=task.id,
-                kind="TaskFinished",
-                data={"state": TaskState.CANCELLED},
-            )
-        )
-        session.execute(text("SELECT pg_notify('mecapy_ended', :key)"), {"key": f"task:{task.id}"})
+        end_task(session, task, TaskState.CANCELLED)
     session.flush()
     session.refresh(task)
     return task

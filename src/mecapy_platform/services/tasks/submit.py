@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from mecapy_platform.core.access import Actor, require_submit
 from mecapy_platform.core.errors import ConflictError, InvalidInputError, MecapyError, Problem, QuotaExceededError
+from mecapy_platform.core.events import TaskQueued
 from mecapy_platform.core.ids import uuid7
 from mecapy_platform.core.lanes import Lane, lane_for
 from mecapy_platform.core.states import TaskState, VersionStatus
@@ -20,7 +21,6 @@ from mecapy_platform.core.types import file_extensions
 from mecapy_platform.core.units import UnitSystem
 from mecapy_platform.core.values import check_inputs
 from mecapy_platform.db.tables import (
-    Event,
     Function,
     IdempotencyKey,
     LaneShare,
@@ -28,6 +28,7 @@ from mecapy_platform.db.tables import (
     Task,
     Upload,
 )
+from mecapy_platform.services.events import record
 from mecapy_platform.services.places import check_fits, needs_of
 from mecapy_platform.services.tasks.read import TaskView, get_task
 from mecapy_platform.services.tasks.requests import Submitted, TaskRequest, digest_of
@@ -79,7 +80,8 @@ def submit(
     task = build_task(session, actor, request, resolved)
     task.id = task_id
     if looked.is_bulk:
-        session.add_all((task, _queued(task)))  # many rows go in one statement, at the end
+        session.add(task)  # many rows go in one statement, at the end
+        record(session, TaskQueued(task.lane), task.organization_id, task.id)
     else:
         add_task(session, task)
     return Submitted(task, view=_view(session, actor, task, resolved))
@@ -171,13 +173,9 @@ def columns_of(actor: Actor, request: TaskRequest, resolved: Resolved, files: di
 def add_task(session: Session, task: Task) -> Task:
     session.add(task)
     session.flush()
-    session.add(_queued(task))
+    record(session, TaskQueued(task.lane), task.organization_id, task.id)
     session.flush()
     return task
-
-
-def _queued(task: Task) -> Event:
-    return Event(organization_id=task.organization_id, task_id=task.id, kind="TaskQueued", data={"lane": task.lane})
 
 
 def _view(session: Session, actor: Actor, task: Task, resolved: Resolved) -> TaskView:

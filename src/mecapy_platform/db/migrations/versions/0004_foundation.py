@@ -43,6 +43,7 @@ def upgrade() -> None:
         "ALTER TABLE workers SET (autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0, "
         "fillfactor = 50)"
     )
+    op.execute("GRANT SELECT, UPDATE ON event_counter TO mecapy_worker")
     op.execute("GRANT SELECT ON task_transitions TO mecapy_app, mecapy_worker")
     op.execute("SET LOCAL ROLE mecapy_worker")  # the owner sees no row of a tenant
     op.execute(NEEDS)
