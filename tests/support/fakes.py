@@ -234,14 +234,16 @@ class FakeRun:
         elif now - self._started_at >= limits.timeout_seconds:
             self.stop(StopReason.TIMEOUT)
         elif self._log_bytes > FLOOD * limits.log_bytes:
-            self._end(EndReason.LOG_LIMIT, f"log limit of {limits.log_bytes} bytes passed")
+            said = {"log_bytes": self._log_bytes}
+            self._end(EndReason.LOG_LIMIT, endings.sentence(EndReason.LOG_LIMIT, limits, said))
         return self._ended is not None
 
     def _end(self, reason: EndReason, detail: str) -> None:
         self._signal(signal.SIGKILL)
         code = self._process.wait()
         if self._stop_reason is StopReason.TIMEOUT:
-            reason, detail = EndReason.TIMEOUT, f"time limit of {self._spec.limits.timeout_seconds:g} s reached"
+            reason = EndReason.TIMEOUT
+            detail = endings.sentence(reason, self._spec.limits, {})
         usage = Usage(time.monotonic() - self._started_at, 0.01, 10.0)
         exit_code, number = (code, None) if code >= 0 else (None, -code)
         if self._misbehave is Misbehaviour.LIE:

@@ -171,31 +171,9 @@ class BubblewrapRun:
             self._ended = self._read_end(json.loads(self._said.partition(b"\n")[0])["ended"])
         elif not piece:
             usage = Usage(time.monotonic() - self._started_at, None, None)
-            detail = "the process that watches this sandbox died, and the sandbox with it"
-            self._ended = Ended(EndReason.MACHINE, None, None, usage, self._stop_reason, detail)
+            self._ended = Ended(EndReason.MACHINE, None, None, usage, self._stop_reason, endings.WATCHER_DIED)
 
     def _read_end(self, said: dict[str, object]) -> Ended:
-        reason, detail = EndReason(str(said["reason"])), str(said["detail"])
-        limits = self._spec.limits
         if self._log_is_over:
-            reason = EndReason.LOG_LIMIT
-            detail = (
-                f"log limit of {limits.log_bytes} bytes passed: more than {self._log_bytes} bytes written, the "
-                f"run was ended"
-            )
-        stop = self._stop_reason
-        if reason is EndReason.TIMEOUT:
-            stop = StopReason.TIMEOUT
-        code, signal = said["exit_code"], said["signal"]
-        return Ended(
-            reason,
-            code if isinstance(code, int) else None,
-            signal if isinstance(signal, int) else None,
-            Usage(
-                float(str(said["wall_seconds"])),
-                float(str(said["cpu_seconds"])),
-                float(str(said["peak_bytes"])) / (1 << 20),
-            ),
-            stop,
-            detail,
-        )
+            said |= {"reason": EndReason.LOG_LIMIT, "log_bytes": self._log_bytes}
+        return endings.read_end(said, self._spec.limits, stop=self._stop_reason)

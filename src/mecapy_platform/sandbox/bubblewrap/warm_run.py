@@ -12,6 +12,7 @@ from typing import Any
 
 from mecapy_platform.core.errors import SandboxError
 from mecapy_platform.core.states import Usage
+from mecapy_platform.sandbox import endings
 from mecapy_platform.sandbox.base import Collected, Ended, EndReason, SandboxSpec
 from mecapy_platform.sandbox.bubblewrap.run import BubblewrapRun
 from mecapy_platform.sandbox.bubblewrap.zygote import FILES_BYTES, FILES_MAX, MESSAGE_BYTES, ORDER_BYTES, Function, Slot
@@ -120,29 +121,29 @@ class WarmRun(BubblewrapRun):
         self._is_kept = told.get("kept", False)
         if told["is_all"]:
             self._left = rest
-        self._ended = self._explained(self._read_end(told["ended"]))
+        self._ended = self._explained(told["ended"])
 
-    def _explained(self, ended: Ended) -> Ended:
+    def _explained(self, said: dict[str, Any]) -> Ended:
         """A run that failed may have met a limit: ask which."""
-        if ended.reason is not EndReason.EXITED or ended.exit_code == 0:
-            return ended
+        if EndReason(said["reason"]) is EndReason.EXITED and said["exit_code"] != 0 and not self._log_is_over:
+            said |= self._limit_met()
+        return self._read_end(said)
+
+    def _limit_met(self) -> dict[str, Any]:
+        """The memory, the disk or the processes, where one of them ran out; or a fault of ours."""
         if not self._was_ahead and (fault := self._fault()):
             self._slot_is_lost = True
-            return _changed(ended, EndReason.MACHINE, fault)
-        said = self._slot.zygote.why(self._slot)
-        return self._out_of_memory(ended.usage, said) if said["oom_kills"] else self._with_limit(ended, said)
-
-    def _with_limit(self, ended: Ended, said: Mapping[str, Any]) -> Ended:
-        """The disk or the processes, where one of them ran out."""
-        seen, limits = os.fstatvfs(self._top), self._spec.limits
+            return {"reason": EndReason.MACHINE, "detail": fault}
+        said, seen = self._slot.zygote.why(self._slot), os.fstatvfs(self._top)
+        if said["oom_kills"]:
+            return self._out_of_memory(said)
         if seen.f_bavail * seen.f_frsize < 1 << 16:
-            return _changed(ended, EndReason.DISK_LIMIT, f"disk limit of {limits.disk_bytes >> 20} MiB reached")
+            return {"reason": EndReason.DISK_LIMIT, "over": "bytes"}
         if seen.f_favail == 0:
-            return _changed(ended, EndReason.DISK_LIMIT, f"disk limit of {limits.disk_files} files reached")
+            return {"reason": EndReason.DISK_LIMIT, "over": "files"}
         if said["pids_refused"]:
-            detail = f"process limit of {limits.processes} reached ({said['pids_refused']} more were refused)"
-            return _changed(ended, EndReason.PROCESS_LIMIT, detail)
-        return ended
+            return {"reason": EndReason.PROCESS_LIMIT, "refused": said["pids_refused"]}
+        return {}
 
     def _fault(self) -> str:
         """What our own code in the worker could not do, told before any of the tenant's ran.
@@ -163,26 +164,10 @@ class WarmRun(BubblewrapRun):
         except SandboxError as error:
             return Ended(EndReason.MACHINE, None, None, usage, self._stop_reason, error.message)
         if said["oom_kills"] or said["was_killed"]:
-            return self._out_of_memory(usage, said)
-        return Ended(
-            EndReason.MACHINE,
-            None,
-            None,
-            usage,
-            self._stop_reason,
-            "the warm slot of this run died, and the run with it",
-        )
+            return self._read_end({"wall_seconds": usage.wall_seconds, **self._out_of_memory(said)})
+        return Ended(EndReason.MACHINE, None, None, usage, self._stop_reason, endings.SLOT_DIED)
 
-    def _out_of_memory(self, usage: Usage, said: Mapping[str, Any]) -> Ended:
+    def _out_of_memory(self, said: Mapping[str, Any]) -> dict[str, Any]:
         self._slot_is_lost = True
-        used_mb = said["peak_bytes"] / (1 << 20)
-        detail = (
-            f"memory limit of {self._spec.limits.memory_mb} MiB reached ({used_mb:.0f} MiB used, files in out, "
-            f"scratch and /tmp included)"
-        )
-        peak = Usage(usage.wall_seconds, usage.cpu_seconds, used_mb)
-        return Ended(EndReason.OUT_OF_MEMORY, None, None, peak, self._stop_reason, detail)
-
-
-def _changed(ended: Ended, reason: EndReason, detail: str) -> Ended:
-    return Ended(reason, ended.exit_code, ended.signal, ended.usage, ended.stop, detail)
+        peak = said["peak_bytes"]
+        return {"reason": EndReason.OUT_OF_MEMORY, "exit_code": None, "signal": None, "peak_bytes": peak}

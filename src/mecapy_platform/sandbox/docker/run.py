@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Self
 
 from mecapy_platform.core.errors import SandboxError
 from mecapy_platform.core.states import Usage
+from mecapy_platform.sandbox import endings
 from mecapy_platform.sandbox.base import (
     NOTHING_SEEN,
     Collected,
@@ -36,6 +37,7 @@ from mecapy_platform.sandbox.output_streams import ProgressTail
 
 LATE_SECONDS = 30.0  # beyond limit and grace; then the container is killed from outside
 LOOK_SECONDS = 1.0  # between two questions to the daemon about a container whose first process is silent
+PLACES = ("/workspace/out", "/workspace/scratch", "/tmp", "/dev/shm")  # noqa: S108 - inside the container
 DETAIL_CHARACTERS = 2000
 LONGEST_SECONDS = 1e9
 NONE_USED = Usage(0.0, None, None)
@@ -234,7 +236,7 @@ class DockerRun:
             if self._groups.oom_kills() > 0 and not self._is_killed:
                 self._is_killed = self._link.say({"kill": EndReason.OUT_OF_MEMORY, "detail": ""})
             if time.monotonic() - self._started_at > limits.timeout_seconds + limits.grace_seconds + LATE_SECONDS:
-                self._end_from_outside(EndReason.TIMEOUT, f"time limit of {limits.timeout_seconds:g} s reached")
+                self._end_from_outside(EndReason.TIMEOUT)
             return
         if time.monotonic() - self._asked_at < LOOK_SECONDS:
             return
@@ -244,54 +246,43 @@ class DockerRun:
         except SandboxError:
             return  # the daemon is away; the container may well go on
         if found is None:
-            self._end_from_outside(
-                EndReason.MACHINE, "the container is gone: it was removed, or its machine was started again"
-            )
+            self._end_from_outside(EndReason.MACHINE, endings.CONTAINER_GONE)
         elif not found["state"]["Running"] and found["state"]["Status"] != "created":
             self._end_by_death(found["state"])
 
     def _end_by_death(self, state: Mapping[str, Any]) -> None:
         if state.get("OOMKilled"):
-            self._end_from_outside(EndReason.OUT_OF_MEMORY, self._memory_detail(0))
+            self._end_from_outside(EndReason.OUT_OF_MEMORY)
         else:
             words = f"{state.get('Error') or ''}".strip()
             self._end_from_outside(
                 EndReason.MACHINE, f"the container ended by itself with code {state.get('ExitCode')}. {words}".strip()
             )
 
-    def _end_from_outside(self, reason: EndReason, detail: str) -> None:
+    def _end_from_outside(self, reason: EndReason, detail: str = "") -> None:
         if not self._container.keep:
             with suppress(SandboxError):
                 self._container.kill()
-        stop = StopReason.TIMEOUT if reason is EndReason.TIMEOUT else self._stop_reason
-        self._ended = Ended(reason, None, None, self._usage({}), stop, detail)
+        said = {"reason": reason, "detail": detail}
+        self._ended = endings.read_end(said, self._limits, stop=self._stop_reason, usage=self._usage({}))
 
     def _read_end(self, said: object) -> Ended:
         """The first process's word, and the control groups' where they know more."""
         try:
             told = _checked_end(said)
         except (KeyError, TypeError, ValueError):
-            detail = "the first process of the container did not say how it ended in a way that is understood"
+            detail = endings.NOT_UNDERSTOOD
             return Ended(EndReason.MACHINE, None, None, self._usage({}), self._stop_reason, detail)
         return self._end_with(told)
 
     def _end_with(self, said: Mapping[str, Any]) -> Ended:
-        reason, detail = EndReason(said["reason"]), str(said["detail"])
-        usage = self._usage(said)
-        if self._groups.oom_kills() > 0 and reason in {EndReason.EXITED, EndReason.OUT_OF_MEMORY}:
-            reason, detail = EndReason.OUT_OF_MEMORY, self._memory_detail(usage.peak_memory_mb or 0)
+        reason, usage, more = EndReason(said["reason"]), self._usage(said), dict[str, Any]()
         refused = self._groups.pids_refused()
-        if reason is EndReason.EXITED and said["exit_code"] != 0 and refused:
-            reason = EndReason.PROCESS_LIMIT
-            detail = f"process limit of {self._limits.processes} reached ({refused} more were refused)"
-        stop = StopReason.TIMEOUT if reason is EndReason.TIMEOUT else self._stop_reason
-        if stop is None and said["stop"] and said["stop"] in set(StopReason):
-            stop = StopReason(said["stop"])
-        return Ended(reason, said["exit_code"], said["signal"], usage, stop, detail)
-
-    def _memory_detail(self, peak_mb: float) -> str:
-        used = f" ({peak_mb:.0f} MiB used, files in out, scratch, /tmp and /dev/shm included)" if peak_mb else ""
-        return f"memory limit of {self._limits.memory_mb} MiB reached{used}"
+        if self._groups.oom_kills() > 0 and reason in {EndReason.EXITED, EndReason.OUT_OF_MEMORY}:
+            more = {"reason": EndReason.OUT_OF_MEMORY, "peak_bytes": (usage.peak_memory_mb or 0) * endings.MIB}
+        elif reason is EndReason.EXITED and said["exit_code"] != 0 and refused:
+            more = {"reason": EndReason.PROCESS_LIMIT, "refused": refused}
+        return endings.read_end({**said, **more}, self._limits, stop=self._stop_reason, usage=usage)
 
     def _usage(self, said: Mapping[str, Any]) -> Usage:
         wall = _seconds(said.get("wall_seconds")) or time.monotonic() - self._started_at
@@ -316,13 +307,23 @@ def _checked_end(said: object) -> Mapping[str, Any]:
             raise ValueError(name)
     return {
         "reason": EndReason(said["reason"]),
-        "detail": str(said["detail"])[:DETAIL_CHARACTERS],
+        "detail": str(said.get("detail") or "")[:DETAIL_CHARACTERS],  # of a container that an older version started
+        "over": "files" if said.get("over") == "files" else "bytes",
+        "place": said["place"] if said.get("place") in PLACES else "",
+        "reached": _count(said.get("reached")),
+        "log_bytes": _count(said.get("log_bytes")),
         "exit_code": said["exit_code"],
         "signal": said["signal"],
         "stop": said["stop"] if isinstance(said["stop"], str) else "",
         "wall_seconds": _seconds(said["wall_seconds"]),
         "cpu_seconds": _seconds(said["cpu_seconds"]),
     }
+
+
+def _count(value: object) -> int:
+    """A number of bytes or files that was told, 0 where it is none."""
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 60
+    return value if is_count and isinstance(value, int) else 0
 
 
 def _seconds(value: object) -> float:

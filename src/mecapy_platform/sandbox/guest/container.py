@@ -28,7 +28,6 @@ FLOOD = 2  # times the log limit: then the run is ended
 FULL_BYTES = 1 << 16
 STREAMS = {1: "stdout", 2: "stderr"}
 MAX_DEPTH = 20
-WRITABLE = "out, scratch, /tmp and /dev/shm together"
 OWN_FILES, OWN_BYTES = 4, 1 << 14  # folders and the list that we make ourselves
 
 
@@ -131,7 +130,7 @@ class ContainerRun:
         self.kill_at = 0.0
         self.reason = "exited"
         self.stop = ""
-        self.detail = ""
+        self.found: dict[str, Any] = {}  # the numbers of a limit that was met
         self.ended: dict[str, Any] | None = None
 
     def state(self) -> dict[str, Any]:
@@ -187,9 +186,6 @@ class ContainerRun:
         self.log_bytes += len(data)
         if self.log_bytes > limit * FLOOD and self.reason != "log_limit":
             self.reason = "log_limit"
-            self.detail = (
-                f"log limit of {limit} bytes passed: more than {self.log_bytes} bytes written, the run was ended"
-            )
             signal_all(signal.SIGKILL)
         return True
 
@@ -208,14 +204,9 @@ class ContainerRun:
         used, files = disk_use()
         if used > self.limits["disk_bytes"] + OWN_BYTES or files > self.limits["disk_files"] + OWN_FILES:
             self.reason = "disk_limit"
-            self.detail = self._over_disk(used, files)
+            is_files = files > self.limits["disk_files"] + OWN_FILES
+            self.found = {"over": "files" if is_files else "bytes", "reached": files if is_files else used}
             signal_all(signal.SIGKILL)
-
-    def _over_disk(self, used: int, files: int) -> str:
-        limits = self.limits
-        if files > limits["disk_files"] + OWN_FILES:
-            return f"disk limit of {limits['disk_files']} files reached ({files} in {WRITABLE})"
-        return f"disk limit of {limits['disk_bytes'] >> 20} MiB reached ({used >> 20} MiB in {WRITABLE})"
 
     def reap(self) -> bool:
         """Take what has died; True once the user's own process has."""
@@ -248,14 +239,12 @@ class ContainerRun:
         code = self.status if self.status is not None else -9
         if self.reason == "exited" and self.stop:
             self.reason = "timeout" if self.stop == "timeout" else "stopped"
-            if self.reason == "timeout":
-                self.detail = f"time limit of {self.limits['timeout_seconds']:g} s reached"
         if self.reason == "exited" and code != 0 and full:
-            self.reason, self.detail = "disk_limit", full
+            self.reason, self.found = "disk_limit", full
         times = os.times()
         self.ended = {
             "reason": self.reason,
-            "detail": self.detail,
+            **self.found,
             "stop": self.stop,
             "exit_code": code if code >= 0 else None,
             "signal": -code if code < 0 else None,
@@ -270,14 +259,14 @@ class ContainerRun:
 
         return not select.select([pipe], [], [], 0)[0]
 
-    def _full_place(self) -> str:
+    def _full_place(self) -> dict[str, Any]:
         for place in PLACES:
             seen = os.statvfs(place)
             if seen.f_bavail * seen.f_frsize < FULL_BYTES:
-                return f"disk limit of {self.limits['disk_bytes'] >> 20} MiB reached in {place}"
+                return {"over": "bytes", "place": place}
             if seen.f_favail == 0:
-                return f"disk limit of {self.limits['disk_files']} files reached in {place}"
-        return ""
+                return {"over": "files", "place": place}
+        return {}
 
 
 def main() -> NoReturn:
@@ -327,7 +316,7 @@ def _obey(watch: ContainerRun, confine: ModuleType, message: dict[str, Any]) -> 
     if "stop" in message:
         watch.ask_to_stop(message["stop"])
     if "kill" in message and watch.ended is None:
-        watch.reason, watch.detail = message["kill"], message["detail"]
+        watch.reason = message["kill"]
         signal_all(signal.SIGKILL)
 
 

@@ -155,7 +155,6 @@ def finish(worker: CallProcess, watch: CallRequests) -> dict[str, object]:
     code = os.waitstatus_to_exitcode(status)
     return {
         "reason": watch.reason,
-        "detail": f"time limit of {watch.limit_seconds:g} s reached" if watch.reason == "timeout" else "",
         "exit_code": code if code >= 0 else None,
         "signal": -code if code < 0 else None,
         "wall_seconds": wall_seconds,

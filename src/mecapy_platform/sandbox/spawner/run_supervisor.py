@@ -18,7 +18,6 @@ from mecapy_platform.sandbox.spawner.config import (
     MAX_REQUEST_BYTES,
     Request,
     RequestError,
-    RunLimits,
     SpawnerConfig,
     WarmRequest,
     parse_order,
@@ -39,13 +38,12 @@ class RunWatch:
 
     started_at: float = 0.0
     reason: str = "exited"
-    detail: str = ""
     status: dict[str, int] = field(default_factory=dict)
     kill_at: float | None = None
     stop_asked: bool = False
     cpu_seconds: float = 0.0
     peak_bytes: int = 0
-    disk_full: str = ""
+    disk_over: str = ""  # "bytes" or "files", once there is room for no more
     left: int = 0  # processes and threads that still were when the user's own one had failed
 
 
@@ -116,7 +114,7 @@ class RunSupervisor:
         socket.send_fds(connection, [b'{"started": %d}\n' % self._stem.pid], [top])
         self._follow(connection, request, top)
         self._kill_all()
-        self._look_at_disk(top, request.limits)
+        self._look_at_disk(top)
         self._open_outputs(top)
         with contextlib.suppress(OSError):
             _send(connection, {"ended": self._describe_end(request)})
@@ -174,7 +172,7 @@ class RunSupervisor:
             while not self._stopping:
                 now = time.monotonic()
                 if watch.kill_at is None and now >= deadline:
-                    watch.reason, watch.detail = "timeout", f"time limit of {limits.timeout_seconds:g} s reached"
+                    watch.reason = "timeout"
                     self._ask_to_stop(limits.grace_seconds)
                 if watch.kill_at is not None and now >= watch.kill_at:
                     return
@@ -188,7 +186,7 @@ class RunSupervisor:
                     return
                 if self._memory_is_over(limits.memory_mb, ready, top, polls=polls):
                     return
-                self._look_at_disk(top, limits)
+                self._look_at_disk(top)
                 if self._wake_read in ready and self._is_dead(selector):
                     return
 
@@ -238,12 +236,12 @@ class RunSupervisor:
             watch.reason = "out_of_memory"
         return over
 
-    def _look_at_disk(self, top: int, limits: RunLimits) -> None:
+    def _look_at_disk(self, top: int) -> None:
         seen = os.fstatvfs(top)
         if seen.f_bavail * seen.f_frsize < 1 << 16:
-            self._watch.disk_full = f"disk limit of {limits.disk_bytes >> 20} MiB reached"
+            self._watch.disk_over = "bytes"
         elif seen.f_favail == 0:
-            self._watch.disk_full = f"disk limit of {limits.disk_files} files reached"
+            self._watch.disk_over = "files"
 
     def _is_dead(self, selector: selectors.BaseSelector) -> bool:
         with contextlib.suppress(BlockingIOError):
@@ -308,39 +306,29 @@ class RunSupervisor:
         os.waitpid(pid, 0)
 
     def _describe_end(self, request: Request) -> dict[str, object]:
+        """Numbers and closed words; sandbox/endings.py has the sentences."""
         watch, limits = self._watch, request.limits
-        peak = self._group.peak_bytes() or watch.peak_bytes
+        has_group = self._group.version != 0
+        refused, found = self._group.pids_refused(), dict[str, object]()
         if watch.reason == "exited" and self._group.oom_kills() > 0:
             watch.reason = "out_of_memory"
-        if watch.reason == "out_of_memory":
-            used = f"{peak / (1 << 20):.0f} MiB used, files in out, scratch and /tmp included"
-            watched = (
-                f"; watched every {SAMPLE_SECONDS:g} s, as no control group can be made here"
-                if self._group.version == 0
-                else ""
-            )
-            watch.detail = f"memory limit of {limits.memory_mb} MiB reached ({used}{watched})"
-        failed = watch.status.get("exit") != 0
-        if watch.reason == "exited" and failed and watch.disk_full:
-            watch.reason, watch.detail = "disk_limit", watch.disk_full
-        refused = self._group.pids_refused()
-        if (
-            watch.reason == "exited"
-            and failed
-            and (refused or (self._group.version == 0 and watch.left >= limits.processes - 1))
-        ):
-            how = f"{refused} more were refused" if refused else f"{watch.left} others were left when it failed"
-            watch.reason, watch.detail = "process_limit", f"process limit of {limits.processes} reached ({how})"
-        if watch.reason == "exited" and not watch.status:
-            watch.reason, watch.detail = "machine", "the sandbox ended without a status; its messages are in the log"
+        failed = watch.reason == "exited" and watch.status.get("exit") != 0
+        if watch.reason == "out_of_memory" and not has_group:
+            found["sampled_seconds"] = SAMPLE_SECONDS
+        elif failed and watch.disk_over:
+            watch.reason, found["over"] = "disk_limit", watch.disk_over
+        elif failed and (refused or (not has_group and watch.left >= limits.processes - 1)):
+            watch.reason, found["refused"], found["left"] = "process_limit", refused, watch.left
+        elif failed and not watch.status:
+            watch.reason = "machine"
         return {
             "reason": watch.reason,
-            "detail": watch.detail,
+            **found,
             "exit_code": watch.status.get("exit"),
             "signal": watch.status.get("signal"),
             "wall_seconds": time.monotonic() - watch.started_at,
             "cpu_seconds": self._group.cpu_seconds() or watch.cpu_seconds,
-            "peak_bytes": peak,
+            "peak_bytes": self._group.peak_bytes() or watch.peak_bytes,
         }
 
 

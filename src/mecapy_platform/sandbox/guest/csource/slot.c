@@ -304,19 +304,17 @@ struct end {
  * that line. */
 static int tell_end(int channel, const struct worker *worker, const struct watch *watch, const struct end *end, char *text, ssize_t result)
 {
-	char detail[96] = "", code[16] = "null", number[16] = "null";
+	char code[16] = "null", number[16] = "null";
 	int head;
 
 	if (WIFEXITED(end->status))
 		snprintf(code, sizeof code, "%d", WEXITSTATUS(end->status));
 	else
 		snprintf(number, sizeof number, "%d", WTERMSIG(end->status));
-	if (strcmp(watch->reason, "timeout") == 0)
-		snprintf(detail, sizeof detail, "time limit of %g s reached", watch->limit_seconds);
 	head = snprintf(text, HEAD_BYTES,
-			"{\"ended\": {\"reason\": \"%s\", \"detail\": \"%s\", \"exit_code\": %s, \"signal\": %s, \"wall_seconds\": %.6f, "
+			"{\"ended\": {\"reason\": \"%s\", \"exit_code\": %s, \"signal\": %s, \"wall_seconds\": %.6f, "
 			"\"cpu_seconds\": %.6f, \"peak_bytes\": %ld}, \"serial\": %u, \"is_all\": %s, \"kept\": %s}\n",
-			watch->reason, detail, code, number, now() - watch->started_at, end->cpu_seconds, end->peak_bytes, worker->serial,
+			watch->reason, code, number, now() - watch->started_at, end->cpu_seconds, end->peak_bytes, worker->serial,
 			result < 0 ? "false" : "true", end->is_kept ? "true" : "false");
 	if (result > 0)
 		memmove(text + head, text + HEAD_BYTES, (size_t)result);
