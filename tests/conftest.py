@@ -17,7 +17,7 @@ GROUPS = pytest.StashKey[Path]()
 
 def pytest_configure(config: pytest.Config) -> None:
     run_seed.choose()
-    if not hasattr(config, "workerinput"):
+    if config.getoption("numprocesses", None):
         number, name = tempfile.mkstemp(prefix="mecapy-groups-")
         os.close(number)
         config.stash[GROUPS] = Path(name)
