@@ -261,11 +261,11 @@ def table(dat: Path, title: str, column: int) -> list[float]:
         if title in line:
             is_inside, has_rows = True, False
         elif is_inside and fields and fields[0].isdigit() and len(fields) > abs(column):
-            found.append(float(fields[column]))
+            found.append(frd.number(fields[column].encode()))
             has_rows = True
         elif is_inside and has_rows:
             is_inside = False
-    return found
+    return [value for value in found if math.isfinite(value)]
 
 
 def eigenfrequencies(dat: Path) -> list[float]:

@@ -108,7 +108,7 @@ def _read_block(file: BinaryIO, head: bytes, step: int, wanted: frozenset[str] |
     else:
         rows = []
         _skip_values(file, count, len(stored), form)
-    return Block(name, step, _integer(head[58:63]), _number(head[12:24]), _integer(head[56:58]), stored, rows)
+    return Block(name, step, _integer(head[58:63]), number(head[12:24]), _integer(head[56:58]), stored, rows)
 
 
 def _rows(file: BinaryIO, count: int, width: int, form: int, *, first: bool) -> Iterator[tuple[int, tuple[float, ...]]]:
@@ -159,10 +159,11 @@ def _numbers(line: bytes, start: int) -> tuple[float, ...]:
     """
     if (len(line) - start) % 12:
         return (math.nan,)
-    return tuple(_number(line[at : at + 12]) for at in range(start, len(line), 12))
+    return tuple(number(line[at : at + 12]) for at in range(start, len(line), 12))
 
 
-def _number(text: bytes) -> float:
+def number(text: bytes) -> float:
+    """A printed number; NaN where it is none, such as `0.1-100` or stars."""
     try:
         return float(text)
     except ValueError:

@@ -167,3 +167,13 @@ def test_an_empty_last_step_is_said(solve: Any) -> None:
     result = solve(STATIC + "*STEP\n")
     assert is_pressed(result)
     assert "empty" in said(result)
+
+
+@pytest.mark.parametrize("printed", ["0.1234567-100", "************", "NaN"])
+def test_a_printed_figure_that_is_no_number_is_left_out(solve: Any, tmp_path: Path, printed: str) -> None:
+    assert solve  # puts the package on the path
+    calculix = importlib.import_module("calculix")
+    (tmp_path / "a.dat").write_text(
+        f"     {calculix.FACTORS}\n\n MODE NO  FACTOR\n\n      1   {printed}\n      2   0.5E+01\n"
+    )
+    assert calculix.table(tmp_path / "a.dat", calculix.FACTORS, 1) == [5.0]
