@@ -187,7 +187,7 @@ def make_checks(settings: Settings, database: Database) -> dict[str, Callable[[]
         try:
             broker.ping()
         except RedisError as error:
-            raise UnavailableError("broker_unreachable", str(error)) from error
+            raise UnavailableError("broker_unreachable", "The broker does not answer.") from error
 
     def worker_seen() -> None:
         with database.transaction() as session:

@@ -1,5 +1,6 @@
 """Keys of an issuer: fetched rarely, kept when the issuer is away, never trusted when unknown."""
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -98,3 +99,24 @@ def test_the_cache_forgets_the_oldest_and_what_has_ended() -> None:
         cache.put(number, number, until=4e9)
     cache.put("ended", 1, until=1)
     assert [cache.get(key) for key in (0, 1, 2, "ended")] == [None, None, 2, None]
+
+
+def test_a_silent_issuer_holds_nobody_but_the_asker_who_fetches() -> None:
+    may_answer, is_asked = threading.Event(), threading.Event()
+
+    def silent() -> Mapping[str, Any]:
+        is_asked.set()
+        may_answer.wait(60)
+        return key_set(KEY)
+
+    keys = IssuerKeys("https://issuer.test", silent)
+    fetching = threading.Thread(target=keys.key, args=(key_id(KEY),))
+    fetching.start()
+    is_asked.wait(60)
+    with pytest.raises(UnavailableError) as caught:
+        keys.key(key_id(KEY))
+    assert caught.value.code == "issuer_unreachable"
+    assert fetching.is_alive(), "the other one was not waited for to its end"
+    may_answer.set()
+    fetching.join(60)
+    assert keys.key(key_id(KEY)).key_id == key_id(KEY)

@@ -26,6 +26,7 @@ REFRESH_SECONDS = 30.0
 RETRY_SECONDS = 2.0  # while there is no key at all
 IDENTITY_SECONDS = 30.0
 FETCH_SECONDS = 5.0
+AWAIT_SECONDS = 1.0  # of a caller whose key another one is fetching
 CACHED_TOKENS = 10_000
 TOKEN_BYTES = 16_384
 ALGORITHMS = ["RS256"]
@@ -71,6 +72,7 @@ class IssuerKeys:
         self._keys: dict[str, jwt.PyJWK] = {}
         self._tried_at = float("-inf")
         self._lock = threading.Lock()
+        self._fetched: threading.Event | None = None  # set when the fetch that is on its way has ended
 
     def key(self, key_id: str) -> jwt.PyJWK:
         found = self._keys.get(key_id)
@@ -82,25 +84,36 @@ class IssuerKeys:
         return found
 
     def _refresh(self) -> None:
+        """Fetch, or wait a moment for the fetch that is on its way: no lock is held, and no thread for long."""
         with self._lock:
-            if time.monotonic() - self._tried_at < (REFRESH_SECONDS if self._keys else RETRY_SECONDS):
-                if self._keys:
-                    return
+            fetched = self._fetched
+            if fetched is None:
+                if time.monotonic() - self._tried_at < (REFRESH_SECONDS if self._keys else RETRY_SECONDS):
+                    if self._keys:
+                        return
+                    raise _silent_issuer()
+                self._tried_at = time.monotonic()
+                self._fetched = threading.Event()
+        if fetched is not None:
+            if not fetched.wait(AWAIT_SECONDS) or not self._keys:
                 raise _silent_issuer()
-            self._tried_at = time.monotonic()
-            try:
-                document = self._fetch()
-                keys = [
-                    jwt.PyJWK.from_dict(dict(one), algorithm="RS256")
-                    for one in document["keys"]
-                    if one.get("kty") == "RSA"
-                ]
-            except (httpx2.HTTPError, jwt.PyJWTError, ValueError, KeyError, TypeError) as error:
-                log.warning("keys of %s cannot be read: %s", self.issuer, error)
-                if self._keys:
-                    return
+            return
+        try:
+            self._keys = self._read()
+        except (httpx2.HTTPError, jwt.PyJWTError, ValueError, KeyError, TypeError) as error:
+            log.warning("keys of %s cannot be read: %s", self.issuer, error)
+            if not self._keys:
                 raise _silent_issuer() from error
-            self._keys = {str(key.key_id): key for key in keys}
+        finally:
+            with self._lock:
+                over, self._fetched = self._fetched, None
+            if over is not None:
+                over.set()
+
+    def _read(self) -> dict[str, jwt.PyJWK]:
+        documents = [one for one in self._fetch()["keys"] if one.get("kty") == "RSA"]
+        keys = [jwt.PyJWK.from_dict(dict(one), algorithm="RS256") for one in documents]
+        return {str(key.key_id): key for key in keys}
 
 
 class Authenticator:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from mecapy_platform.api.readiness import Readiness
 from mecapy_platform.db.session import Database
 from mecapy_platform.events.doorbell import Doorbell
 from mecapy_platform.settings import Settings
@@ -26,4 +27,5 @@ class ApiContext:
     doorbell: Doorbell
     hints: Callable[..., None]
     checks: Mapping[str, Callable[[], None]] = field(default_factory=dict)
+    readiness: Readiness = field(default_factory=Readiness)
     readers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(ARCHIVES_AT_ONCE))

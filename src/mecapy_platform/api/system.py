@@ -1,21 +1,15 @@
 """Whether the platform is there, and whether each part of it answers."""
 
-import asyncio
-from collections.abc import Callable
 from importlib.metadata import version
-from typing import Any
 
-from anyio import to_thread
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
 from mecapy_platform.api.answers import problems
 from mecapy_platform.api.deps import Context
 from mecapy_platform.api.published.models import Health, Message
-from mecapy_platform.core.errors import MecapyError
 
 router = APIRouter(tags=["system"])
-CHECK_SECONDS = 6.0
 
 
 class Ready(BaseModel):
@@ -46,20 +40,8 @@ async def health() -> Health:
     },
 )
 async def ready(context: Context, response: Response) -> Ready:
-    """Ask every part: database, broker, storage, workers."""
-    found = await asyncio.gather(*(_ask(check) for check in context.checks.values()))
-    parts = dict(zip(context.checks, found, strict=True))
+    """Ask every part: database, broker, storage, workers. Askers of the same second get the same answer."""
+    parts = await context.readiness.parts(context.checks)
     is_ready = all(part == "ok" for part in parts.values())
     response.status_code = 200 if is_ready else 503
     return Ready(status="ready" if is_ready else "not_ready", parts=parts)
-
-
-async def _ask(check: Callable[[], Any]) -> str:
-    try:
-        async with asyncio.timeout(CHECK_SECONDS):
-            await to_thread.run_sync(check, abandon_on_cancel=True)
-    except MecapyError as error:
-        return error.message
-    except Exception:  # noqa: BLE001 - whatever it is, this part does not answer; the log of the part says why
-        return "does not answer"
-    return "ok"

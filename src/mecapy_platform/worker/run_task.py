@@ -85,7 +85,10 @@ def _report_of(claim: Claim, live: LiveAttempt, pump: Pump, work: Callable[[Pump
         log.exception("attempt %s of task %s could not be run", claim.number, claim.task_id)
         code = error.code if isinstance(error, MecapyError) else "platform_error"
         interruption = None if live.has_begun else Interruption.OUTAGE
-        message = f"The platform could not run it: {error}"
+        why = (
+            error.message if isinstance(error, MecapyError) else error.strerror or type(error).__name__
+        )  # never the path that an OSError names
+        message = f"The platform could not run it: {why}"
         outcome = Outcome(FailureKind.LOST_MACHINE, NOTHING_USED, code, message, interruption=interruption)
     return None if outcome is None else Report(claim, outcome, pump)
 
