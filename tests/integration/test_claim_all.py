@@ -185,3 +185,49 @@ def test_a_claim_can_be_begun_before_others_see_it_and_is_there_when_the_block_i
             blocker.execute("SELECT pg_advisory_unlock_all()")
             blocker.execute("DROP TRIGGER slow ON attempts")
     wire.close()
+
+
+def test_no_number_of_organizations_at_their_quota_hides_another(database: Database, short: Short) -> None:
+    fill(database, random.Random(1), Lane.DEFAULT)
+    with database.transaction() as session:
+        session.execute(text("DELETE FROM tasks"))
+        session.execute(text("UPDATE nodes SET cpu = 100, memory_mb = 100000"))
+        version = session.query(PackageVersion).first()
+        assert version is not None
+        function = session.query(Function).filter_by(package_version_id=version.id).one()
+        for number in range(70):
+            is_last = number == 69
+            limits = {} if is_last else {"max_running": 0}
+            made = Organization(slug=f"q-{uuid4().hex[:10]}", display_name="made", weight=1.0, limits=limits)
+            session.add(made)
+            session.flush()
+            session.add(LaneShare(lane=Lane.DEFAULT, organization_id=made.id, stride_pass=1000.0 if is_last else 10.0))
+            session.add(
+                Task(
+                    id=uuid7(number), organization_id=made.id, user_id=uuid4(), function_id=function.id,
+                    package_version_id=version.id, name="t", lane=Lane.DEFAULT, rank=4, inputs={}, files={},
+                    inputs_digest="d", cpu=1, memory_mb=256, timeout_seconds=60, claimable=True, retries={},
+                )
+            )  # fmt: skip
+    assert short(Lane.DEFAULT, 4) is None
+    assert chosen(database, Lane.DEFAULT, 4)[0] == [made_id(database)]
+
+
+def made_id(database: Database) -> UUID:
+    """The task of the organization that is not at its quota."""
+    with database.transaction() as session:
+        found: UUID = session.execute(
+            text(
+                "SELECT t.id FROM tasks t JOIN organizations o ON o.id = t.organization_id WHERE o.limits::text = '{}'"
+            )
+        ).scalar_one()
+        return found
+
+
+def test_a_task_whose_version_is_not_ready_is_taken_by_no_claim(database: Database, short: Short) -> None:
+    fill(database, random.Random(2), Lane.DEFAULT)
+    with database.transaction() as session:
+        session.execute(text("UPDATE nodes SET cpu = 100, memory_mb = 100000"))
+        session.execute(text("UPDATE package_versions SET status = 'error'"))
+    assert not short(Lane.DEFAULT, 3)
+    assert chosen(database, Lane.DEFAULT, 3)[0] == []

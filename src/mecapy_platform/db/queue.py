@@ -36,7 +36,7 @@ FROM attempts WHERE ended_at IS NULL GROUP BY organization_id
 """)
 
 # The first tasks of each organization that has any: a skip scan over organizations, then the head of each queue. What
-# this worker can never run is passed over.
+# this worker can never run, and what has no version that is ready, is passed over.
 CANDIDATES = text("""
 WITH RECURSIVE organization AS (
     (SELECT organization_id FROM tasks WHERE claimable AND lane = :lane ORDER BY organization_id LIMIT 1)
@@ -49,17 +49,18 @@ WITH RECURSIVE organization AS (
     SELECT o.id, o.weight, o.limits, greatest(coalesce(s.stride_pass, 0), :virtual_time) AS stride_pass
     FROM organization JOIN organizations o ON o.id = organization.organization_id
     LEFT JOIN lane_shares s ON s.lane = :lane AND s.organization_id = o.id
-    ORDER BY stride_pass, o.id LIMIT 64
 )
 SELECT turn.id AS organization_id, turn.weight, turn.limits, turn.stride_pass, head.*
 FROM turn JOIN nodes node ON node.name = :node CROSS JOIN LATERAL (
-    SELECT t.id AS task_id, t.cpu, t.memory_mb, extract(epoch FROM now() - t.created_at)::float8 AS waited_seconds
+    SELECT t.id AS task_id, t.cpu, t.memory_mb, extract(epoch FROM now() - t.created_at)::float8 AS waited_seconds,
+        t.rank, t.sequence
     FROM tasks t WHERE t.claimable AND t.lane = :lane AND t.organization_id = turn.id
         AND t.cpu <= node.cpu AND t.memory_mb <= node.memory_mb
         AND (cast(:abilities AS text[]) IS NULL OR t.needs <@ cast(:abilities AS text[]))
+        AND EXISTS (SELECT FROM package_versions v WHERE v.id = t.package_version_id AND v.status = 'ready')
     ORDER BY t.rank, t.sequence LIMIT :depth
 ) head
-ORDER BY turn.stride_pass, turn.id
+ORDER BY turn.stride_pass, turn.id, head.rank, head.sequence
 """)
 
 CLAIM = text("""

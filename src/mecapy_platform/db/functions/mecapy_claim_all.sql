@@ -30,7 +30,6 @@ BEGIN
         SELECT o.id, o.weight, o.limits, greatest(coalesce(s.stride_pass, 0), lane_passed) AS passed
         FROM organization JOIN organizations o ON o.id = organization.id
         LEFT JOIN lane_shares s ON s.lane = lane_ AND s.organization_id = o.id
-        ORDER BY passed, o.id LIMIT 64
     ), ordered AS (
         SELECT head.id, turn.id AS organization_id, turn.weight, turn.limits, head.cpu, head.memory_mb,
             turn.passed + (head.number - 1) / turn.weight AS passed
@@ -39,6 +38,7 @@ BEGIN
             FROM tasks t WHERE t.claimable AND t.lane = lane_ AND t.organization_id = turn.id
                 AND t.cpu <= place.cpu AND t.memory_mb <= place.memory_mb
                 AND (place.abilities IS NULL OR t.needs <@ place.abilities)
+                AND EXISTS (SELECT FROM package_versions v WHERE v.id = t.package_version_id AND v.status = 'ready')
             ORDER BY t.rank, t.sequence LIMIT slots_
         ) head
         ORDER BY 7, 2 LIMIT slots_
