@@ -52,7 +52,7 @@ def create_app(context: ApiContext, *, serves_large: bool = True) -> FastAPI:
         description=DESCRIPTION,
         lifespan=_lifespan,
         redirect_slashes=False,
-        docs_url="/docs/interactive",
+        docs_url=None,  # FastAPI's page loads scripts from elsewhere; api/docs_page does not
         redoc_url=None,
     )
     app.state.context = context

@@ -1,7 +1,4 @@
-"""`/docs`: every route on one page that needs no other server.
-
-The interactive page beside it loads its scripts from a CDN.
-"""
+"""`/docs`: every route on one page that needs no other server and no script."""
 
 from html import escape
 from typing import Any
@@ -26,10 +23,7 @@ def docs(request: Request) -> HTMLResponse:
             by_tag.setdefault(operation["tags"][0], []).append(_row(method, path, operation))
     tables = "".join(f"<h2>{escape(tag)}</h2><table>{''.join(rows)}</table>" for tag, rows in by_tag.items())
     head = f"<!doctype html><html lang=en><meta charset=utf-8><title>MecaPy API</title><style>{STYLE}</style>"
-    links = (
-        '<p><a href="/openapi.json">OpenAPI document</a> · <a href="/docs/interactive">interactive page</a> '
-        "(needs the internet)</p>"
-    )
+    links = '<p><a href="/openapi.json">OpenAPI document</a></p>'
     return HTMLResponse(f"{head}<h1>MecaPy API {escape(document['info']['version'])}</h1>{links}{tables}</html>")
 
 

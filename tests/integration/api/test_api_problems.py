@@ -1,5 +1,6 @@
 """Whatever is sent, the answer is a problem document with a stable code, never a 500."""
 
+import re
 import socket
 import threading
 from pathlib import Path
@@ -238,3 +239,11 @@ def test_the_page_of_routes_needs_no_other_server(platform: ApiPlatform) -> None
     assert "/packages/{package_id}/functions/{function_name}/execute" in page
     assert "<script" not in page
     assert "src=" not in page
+
+
+def test_the_pages_of_the_api_ask_no_other_server_for_anything(platform: ApiPlatform) -> None:
+    with httpx2.Client(base_url=platform.url) as stranger:
+        page = stranger.get("/docs")
+        assert page.status_code == 200
+        assert not re.search(r"(src|href)=[\"']?(https?:)?//|<script|@import|url\(", page.text)
+        assert {stranger.get(path).status_code for path in ("/docs/interactive", "/redoc")} == {404}
