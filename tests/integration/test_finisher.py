@@ -16,6 +16,7 @@ import psycopg
 import pytest
 from sqlalchemy import select, text
 
+from mecapy_platform.core.events import kind_of, read
 from mecapy_platform.core.ids import uuid7
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.core.states import FailureKind, Usage
@@ -62,7 +63,15 @@ def database(server: Postgres) -> Iterator[Database]:
         }
         session.execute(queue.SEE_NODE, node)
     yield opened
+    events_are_read_back(opened)
     opened.dispose()
+
+
+def events_are_read_back(database: Database) -> None:
+    """Whoever wrote them, SQL or Python: each is a record of core/events."""
+    with database.transaction() as session:
+        for event in session.scalars(select(Event)):
+            assert kind_of(read(event.kind, event.data)) == event.kind
 
 
 @pytest.fixture
