@@ -83,9 +83,9 @@ def test_one_process_watches_many_runs_within_the_pools_own_capacity(queue: Work
 
 
 def test_its_runs_go_on_while_nobody_watches_and_are_found_again(queue: WorkerBench, cluster: Cluster) -> None:
-    queue.submit(3, 3.0, lane=Lane.LONG_RUNNING)
+    queue.submit(3, 8.0, lane=Lane.LONG_RUNNING)
     with watching(queue, cluster, []):
-        wait_for(lambda: all(attempt.reference for attempt in queue.attempts()) and len(queue.attempts()) == 3, "named")
+        wait_for(lambda: [bool(attempt.reference) for attempt in queue.attempts()] == [True] * 3, "named")
         before = {member.reference for member in cluster.members.values()}
     assert {member.reference for member in cluster.members.values()} == before
     with watching(queue, cluster, []) as worker:
