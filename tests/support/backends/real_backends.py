@@ -10,7 +10,7 @@ from support.platform.running_platform import Running, platform
 
 @dataclass(frozen=True)
 class Backend:
-    """`shown_by`: what stands in the command line of the process that runs a call."""
+    """`shown_by`: a file of the guest that is loaded in the process that runs a call."""
 
     sandbox: str
     is_warm: bool
@@ -37,8 +37,8 @@ class Backend:
 
 
 BACKENDS = (
-    Backend("bubblewrap", is_warm=False, shown_by="init.py", is_sampled=True),
-    Backend("bubblewrap", is_warm=True, shown_by="zygote.py"),
-    Backend("docker", is_warm=False, shown_by="container.py"),
-    Backend("docker", is_warm=True, shown_by="container.py", is_sampled=True),
+    Backend("bubblewrap", is_warm=False, shown_by="runner.py", is_sampled=True),
+    Backend("bubblewrap", is_warm=True, shown_by="call.py"),
+    Backend("docker", is_warm=False, shown_by="runner.py"),
+    Backend("docker", is_warm=True, shown_by="runner.py", is_sampled=True),
 )
