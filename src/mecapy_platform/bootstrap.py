@@ -175,8 +175,8 @@ def make_storage(settings: Settings) -> FilesystemStorage:
     )
 
 
-def make_checks(settings: Settings, database: Database) -> dict[str, Callable[[], None]]:
-    """What `/ready` asks: each raises when its part does not answer."""
+def make_checks(settings: Settings, database: Database, *, tells_why: bool = False) -> dict[str, Callable[[], None]]:
+    """What `/ready` asks: each raises when its part does not answer. `tells_why`: for the operator alone."""
     broker = connect(settings.broker_url)
 
     def database_answers() -> None:
@@ -196,7 +196,8 @@ def make_checks(settings: Settings, database: Database) -> dict[str, Callable[[]
             raise UnavailableError("no_worker", "No worker has been seen for a minute.")
         refusing = sum(place.refusal is not None for place in places)
         if refusing == len(places):  # anybody may ask: why is said in the workers' rows, in their log and by doctor
-            raise UnavailableError("workers_refuse", f"None of {refusing} workers takes work just now.")
+            why = " ".join(dict.fromkeys(str(place.refusal) for place in places)) if tells_why else ""
+            raise UnavailableError("workers_refuse", f"None of {refusing} workers takes work just now. {why}".strip())
 
     return {"database": database_answers, "broker": broker_answers, "workers": worker_seen}
 
@@ -204,7 +205,7 @@ def make_checks(settings: Settings, database: Database) -> dict[str, Callable[[]
 def wait_ready(settings: Settings) -> None:
     """Return once every part answers; raise what is missing after a minute."""
     database = Database(make_engine(settings.database_url, pool_size=1))
-    checks = make_checks(settings, database)
+    checks = make_checks(settings, database, tells_why=True)
     deadline = time.monotonic() + READY_SECONDS
     missing: Exception | None = None
     try:

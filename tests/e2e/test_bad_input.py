@@ -105,7 +105,7 @@ RUNS: list[tuple[str, str, str, str]] = [
     ("fork_bomb", "out_of_memory", "out_of_memory", "memory limit of 128 MiB"),
     ("fork_until_refused", "failed", "process_limit", "process limit of 256"),
     ("log_flood", "failed", "log_limit", "log limit of 262144 bytes"),
-    ("disk_flood", "out_of_memory", "out_of_memory", "128 MiB used, files in out, scratch and /tmp included"),
+    ("disk_flood", "out_of_memory", "out_of_memory", "128 MiB used, files in out, scratch, /tmp and /dev/shm included"),
     ("inode_flood", "failed", "disk_limit", "disk limit of 20000 files"),
     ("memory_flood", "out_of_memory", "out_of_memory", "memory limit of 128 MiB"),
     ("big_file", "failed", "output_limit", "output limit of 1048576 bytes passed: 3145728 bytes"),
