@@ -62,7 +62,7 @@ def test_after_kills_every_accepted_task_ends_exactly_once_and_soon(
 def test_after_kills_at_random_moments_every_accepted_task_ends_exactly_once_and_soon(
     platform: Faulty, wait_seconds: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    kill_at_random(platform, wait_seconds, capsys, seeds(3))
+    assert_random_kills_end_well(platform, wait_seconds, capsys, seeds(3))
 
 
 @pytest.mark.long
@@ -70,10 +70,10 @@ def test_after_kills_at_random_moments_every_accepted_task_ends_exactly_once_and
 def test_after_thirty_kills_at_random_moments_every_accepted_task_ends_exactly_once_and_soon(
     platform: Faulty, wait_seconds: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    kill_at_random(platform, wait_seconds, capsys, seeds(30))
+    assert_random_kills_end_well(platform, wait_seconds, capsys, seeds(30))
 
 
-def kill_at_random(
+def assert_random_kills_end_well(
     platform: Faulty, wait_seconds: float, capsys: pytest.CaptureFixture[str], numbers: list[int]
 ) -> None:
     before = len(platform.kills)

@@ -360,7 +360,7 @@ class ConfinementContract(ChildContract):
         assert (after["path"], after["alarm"], after["threads"]) == (False, 0, 1)
 
     def test_isolation_as_seen_from_inside(self, bench: Bench) -> None:
-        seen = bench.run("looks_around").result["result"]
+        seen = bench.run("surroundings:looks_around").result["result"]
         assert seen["uid"] != 0
         assert seen["capabilities"] == "0000000000000000"
         assert seen["no_new_privs"] == "1"

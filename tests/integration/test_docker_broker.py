@@ -131,7 +131,7 @@ def test_a_container_that_a_worker_may_ask_for_is_made(shop: Workshop) -> None:
     ids=str,
 )
 def test_a_request_that_asks_for_more_is_refused(shop: Workshop, changes: dict[str, Any]) -> None:
-    refusal(shop.ask("create", **shop.run_request(**changes)))
+    assert refusal(shop.ask("create", **shop.run_request(**changes)))
 
 
 @pytest.mark.parametrize(
@@ -158,13 +158,13 @@ def test_a_run_that_leads_out_of_the_folders_or_says_more_than_a_run_is_refused(
     shop: Workshop, changes: dict[str, Any]
 ) -> None:
     request = shop.run_request()
-    refusal(shop.ask("create", **{**request, "run": {**request["run"], **changes}}))
+    assert refusal(shop.ask("create", **{**request, "run": {**request["run"], **changes}}))
 
 
 def test_a_link_to_another_place_is_judged_by_where_it_leads(shop: Workshop) -> None:
     (shop.folder / "link").symlink_to("/etc")
     request = shop.run_request()
-    refusal(shop.ask("create", **{**request, "run": {**request["run"], "package": str(shop.folder / "link")}}))
+    assert refusal(shop.ask("create", **{**request, "run": {**request["run"], "package": str(shop.folder / "link")}}))
 
 
 @pytest.mark.parametrize("verb", ["inspect", "start", "last_words", "remove"])
@@ -181,12 +181,12 @@ def test_containers_of_others_are_not_touched(shop: Workshop, engine: TestDaemon
 @pytest.mark.parametrize("name", ["foreign", "../json", "a" * 63, "A" * 64, 7, None, "0" * 64 + "/archive"])
 def test_a_container_is_named_by_its_whole_id_alone(shop: Workshop, foreign: str, name: object) -> None:
     del foreign
-    refusal(shop.ask("inspect", container=name))
+    assert refusal(shop.ask("inspect", container=name))
 
 
 @pytest.mark.parametrize("verb", ["exec", "", "__class__", "pull", None, 7, ["create"]])
 def test_there_are_no_other_verbs(shop: Workshop, verb: Any) -> None:
-    refusal(shop.ask(verb))
+    assert refusal(shop.ask(verb))
 
 
 @pytest.mark.parametrize("raw", [b"", b"{\n", b"[]\n", b"7\n", b"[" * 100_000 + b"\n", b"\xff\xfe\n"])
@@ -255,7 +255,7 @@ def test_a_daemon_that_is_away_is_an_outage_also_behind_a_broker(tmp_path: Path)
 
 def test_an_image_is_never_named_but_by_its_id(shop: Workshop) -> None:
     for verb in ("has_image", "save_image"):
-        refusal(shop.ask(verb, image="test/bare"))
+        assert refusal(shop.ask(verb, image="test/bare"))
 
 
 def test_a_worker_s_program_never_loads_the_docker_library() -> None:

@@ -62,7 +62,7 @@ class FakeRegistry:
     asked: list[str] = field(default_factory=list)
     token: str = ""
 
-    def serve(self, path: str = "tools/root", **changes: Any) -> None:
+    def serve(self, path: str = "tools/mesher", **changes: Any) -> None:
         listed = manifest(**changes)
         base = f"/v2/{path}"
         self.moved, self.token = {}, ""
@@ -165,7 +165,7 @@ class Fetching:
             pull_seconds=20.0,
         )
 
-    def obtain(self, name: str = "tools/root:1", **policy: Any) -> str:
+    def obtain(self, name: str = "tools/mesher:1", **policy: Any) -> str:
         options = DockerOptions(self.shop.folder / "fetch", self._address, images=replace(self.policy, **policy))
         backend = DockerSandbox(options)
         try:
@@ -173,7 +173,7 @@ class Fetching:
         finally:
             backend.close()
 
-    def refusal(self, name: str = "tools/root:1", **policy: Any) -> InvalidInputError:
+    def refusal(self, name: str = "tools/mesher:1", **policy: Any) -> InvalidInputError:
         with pytest.raises(InvalidInputError) as caught:
             self.obtain(name, **policy)
         return caught.value
@@ -193,7 +193,7 @@ def test_an_image_is_fetched_and_known_by_the_digest_of_its_configuration(fetchi
     fetching.registry.serve()
     assert fetching.obtain() == digest(CONFIG)
     before = len(fetching.registry.asked)
-    assert fetching.obtain(f"tools/root@{digest(manifest())}") == digest(CONFIG)
+    assert fetching.obtain(f"tools/mesher@{digest(manifest())}") == digest(CONFIG)
     assert len(fetching.registry.asked) == before + 1  # its list alone: the rest is here
 
 
@@ -230,15 +230,15 @@ def test_what_is_longer_or_other_than_listed_is_refused(fetching: Fetching) -> N
     config = json.dumps({**json.loads(CONFIG), "author": "another"}).encode()  # one that is not here yet
     for content in (config + b" ", config[:-1] + b"]", b"", config * 100):
         fetching.registry.serve(config={"digest": digest(config), "size": len(config)})
-        fetching.registry.answers[f"/v2/tools/root/blobs/{digest(config)}"] = content
+        fetching.registry.answers[f"/v2/tools/mesher/blobs/{digest(config)}"] = content
         assert fetching.refusal().code == "image_unavailable"
 
 
 def test_a_list_of_another_digest_than_asked_for_is_refused(fetching: Fetching) -> None:
     fetching.registry.serve()
     wanted = digest(b"something else")
-    fetching.registry.answers[f"/v2/tools/root/manifests/{wanted}"] = manifest()
-    assert "digest" in fetching.refusal(f"tools/root@{wanted}").message
+    fetching.registry.answers[f"/v2/tools/mesher/manifests/{wanted}"] = manifest()
+    assert "digest" in fetching.refusal(f"tools/mesher@{wanted}").message
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_a_list_of_another_digest_than_asked_for_is_refused(fetching: Fetching) 
 )  # fmt: skip
 def test_a_list_that_is_none_is_refused(fetching: Fetching, listed: bytes) -> None:
     fetching.registry.serve()
-    fetching.registry.answers["/v2/tools/root/manifests/1"] = listed
+    fetching.registry.answers["/v2/tools/mesher/manifests/1"] = listed
     assert fetching.refusal().code == "image_unavailable"
 
 
@@ -269,12 +269,12 @@ def test_a_list_that_is_none_is_refused(fetching: Fetching, listed: bytes) -> No
         ("https://[::1]/x", "address_not_allowed"),
         ("https://2852039166/x", "address_not_allowed"),
         ("file:///etc/passwd", "image_unavailable"),
-        ("/v2/tools/root/manifests/1", "image_unavailable"),  # round and round
+        ("/v2/tools/mesher/manifests/1", "image_unavailable"),  # round and round
     ],
 )
 def test_a_redirection_is_judged_like_the_first_address(fetching: Fetching, place: str, code: str) -> None:
     fetching.registry.serve()
-    fetching.registry.moved["/v2/tools/root/manifests/1"] = place
+    fetching.registry.moved["/v2/tools/mesher/manifests/1"] = place
     assert fetching.refusal().code == code
 
 
@@ -287,7 +287,7 @@ def test_a_base_is_fetched_and_built_upon_by_its_id(fetching: Fetching) -> None:
     fetching.registry.serve()
     shop = fetching.shop
     backend = DockerSandbox(DockerOptions(shop.folder / "fetch", fetching._address, images=fetching.policy))
-    order = shop.order(f"FROM {fetching.registry.host}/tools/root:1\nCOPY Dockerfile /x\n")
+    order = shop.order(f"FROM {fetching.registry.host}/tools/mesher:1\nCOPY Dockerfile /x\n")
     shop.said.clear()
     assert backend.images.build(order, shop.said.append).startswith("sha256:")
     assert any(digest(CONFIG) in line for line in shop.said if line.startswith("Step 1/"))

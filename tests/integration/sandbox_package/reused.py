@@ -60,19 +60,19 @@ def output() -> None:
 
 
 def thread() -> None:
-    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+    threading.Thread(target=threading.Event().wait, args=(60,), daemon=True).start()
 
 
 def process() -> None:
     if os.fork() == 0:
-        time.sleep(60)
+        threading.Event().wait(60)
 
 
 def daemon() -> None:
     if os.fork() == 0:
         os.setsid()
         if os.fork() == 0:
-            time.sleep(60)
+            threading.Event().wait(60)
         os._exit(0)
     os.wait()
 

@@ -29,11 +29,11 @@ from support import factories
 from support.platform.embedded_process import wait_for
 
 CODE = """
-import time
+import threading
 
 
 def size(diameter):
-    time.sleep(diameter)
+    threading.Event().wait(diameter)
     return {"stress": diameter}
 """
 ARCHIVE = "0" * 64  # the digest of the package that factories.ready_package makes

@@ -44,12 +44,12 @@ platform:
     faulty: {{retries: {{max: 1, backoff_seconds: 20, on: [user_error]}}}}
 """
 CODE = """\
-import time
+import threading
 
 
 def twice(nonce, seconds):
     print("working on", nonce, flush=True)
-    time.sleep(seconds)
+    threading.Event().wait(seconds)
     return {"twice": 2 * nonce}
 
 
