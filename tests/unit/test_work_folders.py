@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 from mecapy_platform.worker.work_folder import WorkFolder, remove_leftovers
@@ -50,3 +51,25 @@ def test_what_carries_no_proof_is_left_alone(tmp_path: Path) -> None:
         (tmp_path / name / "in").mkdir(parents=True)
     remove_leftovers(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["12345", "kept"]
+
+
+def test_a_folder_just_made_is_not_taken_for_a_leftover_by_those_who_start_beside_it(tmp_path: Path) -> None:
+    done = threading.Event()
+
+    def sweep() -> None:
+        while not done.is_set():
+            remove_leftovers(tmp_path)
+
+    sweepers = [threading.Thread(target=sweep) for _ in range(3)]
+    for sweeper in sweepers:
+        sweeper.start()
+    try:
+        for _ in range(300):
+            folder = WorkFolder.make(tmp_path)
+            (folder.path / "data.json").write_text("{}")
+            folder.close()
+    finally:
+        done.set()
+        for sweeper in sweepers:
+            sweeper.join()
+    assert list(tmp_path.iterdir()) == []

@@ -138,8 +138,12 @@ class Heartbeat(LivingThread):
 
 
 def disk_refusal(context: WorkerContext) -> str | None:
-    """Why nothing is taken while the disk is nearly full."""
-    free, floor = shutil.disk_usage(context.work_dir).free, context.settings.disk_floor_bytes
+    """Why nothing is taken while the disk is nearly full, or the folder for it is gone."""
+    floor = context.settings.disk_floor_bytes
+    try:
+        free = shutil.disk_usage(context.work_dir).free
+    except OSError as error:
+        return f"The work folder of this process cannot be read: {error.strerror}; start the worker again."
     if free >= floor:
         return None
     return f"Only {free >> 20} MiB of disk are free, the floor is {floor >> 20} MiB; make space and work goes on."

@@ -31,7 +31,7 @@ class WorkFolder:
             descriptor = _take(path / LOCK, os.O_CREAT)
             if descriptor is not None:
                 return cls(path, descriptor)
-            # somebody who looks for leftovers was faster, and removes it
+            # somebody who looks for leftovers was faster, and removes it or has removed it
 
     def close(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
@@ -53,14 +53,16 @@ def remove_leftovers(parent: Path) -> None:
 
 
 def _take(path: Path, flags: int = 0) -> int | None:
-    """The lock's descriptor, None where somebody holds it or there is none."""
+    """The lock's descriptor, None where somebody holds it, there is none, or it was removed before it was locked."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | flags, 0o600)
     except OSError:
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), path.lstat()):
+            return descriptor
     except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor
+        pass
+    os.close(descriptor)
+    return None
