@@ -21,7 +21,7 @@ from mecapy_platform.core.ids import uuid7
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.core.states import FailureKind, Usage
 from mecapy_platform.db import queue
-from mecapy_platform.db.quick import WORKER_STATEMENTS
+from mecapy_platform.db.fast_path import WORKER_STATEMENTS
 from mecapy_platform.db.schema import migrate
 from mecapy_platform.db.session import Database, make_engine
 from mecapy_platform.db.tables import Attempt, Event, Organization, Task, TaskLog
@@ -29,10 +29,10 @@ from mecapy_platform.db.wire import Wire
 from mecapy_platform.embedded.postgres import Postgres
 from mecapy_platform.sandbox.base import LogChunk
 from mecapy_platform.services import claims
-from mecapy_platform.services.claim_all import ClaimAll
 from mecapy_platform.services.claims import Claim, Worker
+from mecapy_platform.services.fast_claim import FastClaim
+from mecapy_platform.services.fast_finish import EndedAttempt, Finished, fast_finish
 from mecapy_platform.services.finish import Outcome, take_back_lost
-from mecapy_platform.services.finish_many import EndedAttempt, Finished, finish_many
 from mecapy_platform.services.logs import Line
 from mecapy_platform.settings import Settings
 from mecapy_platform.worker.finisher import Finisher
@@ -150,7 +150,7 @@ class Offered:
 
 
 def ended_now(wire: Wire, given: list[EndedAttempt]) -> Finished:
-    with finish_many(wire, given) as finished:
+    with fast_finish(wire, given) as finished:
         return finished
 
 
@@ -240,7 +240,7 @@ class SomeSlots:
     """An engine's slots, of which so many are free."""
 
     def __init__(self, wire: Wire, database: Database, free: int) -> None:
-        self.claim_all = ClaimAll(wire, database, Worker("node", "node-1", "fake"), SETTINGS, Lane.DEFAULT)
+        self.fast_claim = FastClaim(wire, database, Worker("node", "node-1", "fake"), SETTINGS, Lane.DEFAULT)
         self.free, self.begun = free, list[LiveAttempt]()
 
     def reserve(self, wanted: int) -> int:

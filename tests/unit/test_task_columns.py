@@ -41,7 +41,7 @@ def test_the_fast_submit_writes_the_columns_of_the_long_one() -> None:
 
 def test_every_claim_hands_out_the_same_fields() -> None:
     wanted = {field.name for field in fields(Claim)}
-    (heads,) = re.findall(r"json_agg\(json_build_object\((.*?)\) ORDER BY", sql("mecapy_claim_all"), re.DOTALL)
+    (heads,) = re.findall(r"json_agg\(json_build_object\((.*?)\) ORDER BY", sql("mecapy_fast_claim"), re.DOTALL)
     facts = set(re.findall(r"'(\w+)',", str(queue.FACTS)))
     assert (set(re.findall(r"'(\w+)',", heads)) | facts) - {"function_id"} == wanted
     for statement in (queue.CLAIM, adopt.TAKE_OVER):

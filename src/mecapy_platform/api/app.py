@@ -15,13 +15,13 @@ from mecapy_platform.api import checks, docs_page, problems, storage, system, ta
 from mecapy_platform.api.answers import PROBLEM_SCHEMAS
 from mecapy_platform.api.auth import Authenticator
 from mecapy_platform.api.context import ApiContext
+from mecapy_platform.api.fast_path import FastRoutes
 from mecapy_platform.api.guards import BodyGuard, ErrorGuard
-from mecapy_platform.api.hot import HotTasks
 from mecapy_platform.api.issuer import issuer_router
 from mecapy_platform.api.large_bodies import LargeBodies
 from mecapy_platform.api.published import auth, jobs, organizations, packages, registry, types, uploads
 from mecapy_platform.api.task_models import BulkTaskBody
-from mecapy_platform.services.tasks.quick import QuickTasks
+from mecapy_platform.services.tasks.fast_path import FastTasks
 
 __all__ = ["ApiContext", "create_app"]
 THREADS = 28  # as many as there are database connections, nearly
@@ -33,15 +33,15 @@ DESCRIPTION = "Run mechanical-engineering calculations: deploy packages, submit 
 
 
 class Application(FastAPI):
-    """With the hot routes in front: what they take passes no middleware."""
+    """With the routes of the fast path in front: what they take passes no middleware."""
 
     def __init__(self, **named: Any) -> None:
         super().__init__(**named)
-        self._hot = HotTasks(super().__call__)
+        self._fast_routes = FastRoutes(super().__call__)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["app"] = self
-        await self._hot(scope, receive, send)
+        await self._fast_routes(scope, receive, send)
 
 
 def create_app(context: ApiContext, *, serves_large: bool = True) -> FastAPI:
@@ -59,7 +59,7 @@ def create_app(context: ApiContext, *, serves_large: bool = True) -> FastAPI:
     authenticator = Authenticator(context.settings, context.database)
     app.state.authenticator = authenticator
     problems.install(app)
-    app.state.quick = QuickTasks(context.settings.database_url, context.settings)
+    app.state.fast_path = FastTasks(context.settings.database_url, context.settings)
     if serves_large:
         app.add_middleware(LargeBodies, context=context, authenticator=authenticator)
     app.add_middleware(BodyGuard, settings=context.settings, identify=authenticator.claims)
@@ -94,4 +94,4 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         context.doorbell.stop()
-        await app.state.quick.close()
+        await app.state.fast_path.close()

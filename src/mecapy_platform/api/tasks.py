@@ -43,7 +43,7 @@ from mecapy_platform.core.states import TaskState
 from mecapy_platform.db.tables import Artifact, Task
 from mecapy_platform.services.tasks import cancel as cancelling
 from mecapy_platform.services.tasks import read, submit
-from mecapy_platform.services.tasks.quick import catalog_of
+from mecapy_platform.services.tasks.fast_path import catalog_of
 from mecapy_platform.services.tasks.read import LogPage, TaskFilter
 from mecapy_platform.services.tasks.requests import Submitted
 
@@ -76,7 +76,7 @@ async def submit_task(
     """Submit a task. With `wait`, answer when it has ended or when the seconds are over."""
     submitted, answer, catalog = await run_in_threadpool(_submit, caller, body, idempotency_key)
     if submitted.view is not None:
-        request.app.state.quick.remember(caller.actor, caller.scope, body.request(), submitted.view, catalog)
+        request.app.state.fast_path.remember(caller.actor, caller.scope, body.request(), submitted.view, catalog)
     if submitted.replayed:
         response.status_code = 200
     return await _waited(caller, submitted.task.id, wait) if wait > 0 else answer

@@ -13,12 +13,12 @@ from dataclasses import replace
 from mecapy_platform.core.lanes import LANE_LIMIT_SECONDS, Lane
 from mecapy_platform.core.living import LivingThread
 from mecapy_platform.db.errors import DatabaseError
-from mecapy_platform.db.quick import WORKER_STATEMENTS
+from mecapy_platform.db.fast_path import WORKER_STATEMENTS
 from mecapy_platform.db.wire import Wire
 from mecapy_platform.sandbox.base import StopReason
 from mecapy_platform.services import claims
-from mecapy_platform.services.claim_all import ClaimAll
 from mecapy_platform.services.claims import Claim
+from mecapy_platform.services.fast_claim import FastClaim
 from mecapy_platform.worker.abilities import abilities_now
 from mecapy_platform.worker.bell import Bell
 from mecapy_platform.worker.context import WorkerContext
@@ -68,7 +68,7 @@ class Engine(LivingThread):
         self._slots = max(1, context.settings.slots.get(lane, 1))
         self._pool = ThreadPoolExecutor(max_workers=self._slots * 4, thread_name_prefix=f"slot-{lane}")
         self._wire = Wire(context.settings.database_worker_url, WORKER_STATEMENTS)
-        self.claim_all = ClaimAll(self._wire, context.database, context.worker, context.settings, lane)
+        self.fast_claim = FastClaim(self._wire, context.database, context.worker, context.settings, lane)
         self._hinted = True  # a hint may have come before we were there
         self._draining = threading.Event()
         self._started_at: dict[int, float] = {}
@@ -213,7 +213,7 @@ class Engine(LivingThread):
         started: Sequence[LiveAttempt] = ()
         is_committed = False
         try:
-            with self.claim_all.claim(free) as claimed:
+            with self.fast_claim.claim(free) as claimed:
                 if claimed is not None:
                     started, free = self.begin(claimed, free, is_recorded=False), 0
             if claimed is not None:

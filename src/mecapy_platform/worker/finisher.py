@@ -14,11 +14,11 @@ from typing import Protocol
 
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.db.errors import DatabaseAwayError, DatabaseError
-from mecapy_platform.db.quick import WORKER_STATEMENTS
+from mecapy_platform.db.fast_path import WORKER_STATEMENTS
 from mecapy_platform.db.wire import Wire
-from mecapy_platform.services.claim_all import ClaimAll
 from mecapy_platform.services.claims import Claim
-from mecapy_platform.services.finish_many import FINISH_MOST, EndedAttempt, Finished, finish_many, is_common
+from mecapy_platform.services.fast_claim import FastClaim
+from mecapy_platform.services.fast_finish import FINISH_MOST, EndedAttempt, Finished, fast_finish, is_common
 from mecapy_platform.services.release import release
 from mecapy_platform.worker.context import WorkerContext
 from mecapy_platform.worker.live import LiveAttempt
@@ -33,7 +33,7 @@ Tell = Callable[[Sequence[Lane]], None]
 class SlotOwner(Protocol):
     """Whose slots become free with an end: an engine."""
 
-    claim_all: ClaimAll
+    fast_claim: FastClaim
 
     def reserve(self, wanted: int) -> int:
         """Keep up to so many free slots."""
@@ -133,13 +133,13 @@ class Finisher:
 
     def _finish_and_claim(self, batch: Sequence[PendingEnd]) -> Finished:
         """What is claimed starts while the commit is on its way; should that fail, `confirm_claims` stops it."""
-        seats = next((one.seats for one in batch if one.seats is not None and one.seats.claim_all.is_possible), None)
+        seats = next((one.seats for one in batch if one.seats is not None and one.seats.fast_claim.is_possible), None)
         reserved = 0 if seats is None else seats.reserve(sum(one.seats is seats for one in batch))
         started: Sequence[LiveAttempt] = ()
         is_committed = False
         try:
-            with finish_many(
-                self._wire, [one.ended for one in batch], None if seats is None else seats.claim_all, reserved
+            with fast_finish(
+                self._wire, [one.ended for one in batch], None if seats is None else seats.fast_claim, reserved
             ) as finished:
                 if seats is not None:
                     started, reserved = seats.begin(finished.claims, reserved, is_recorded=False), 0

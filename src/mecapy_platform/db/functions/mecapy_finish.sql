@@ -1,6 +1,6 @@
 -- Completed attempts, each fenced by its token and by the task's state, and in the same transaction a claim of up to `slots_` tasks for
 -- the places that become free (0: none). A row that somebody else holds at this moment is passed over, so that batches never wait for
--- each other; who is not in `ended` was not ended. `lanes`: where something still waits. `claims`: as mecapy_claim_all's, which see.
+-- each other; who is not in `ended` was not ended. `lanes`: where something still waits. `claims`: as mecapy_fast_claim's, which see.
 -- Who waits for a task is woken with its end, where that is small; a first attempt's alone, as earlier ones would have to be read.
 CREATE OR REPLACE FUNCTION mecapy_finish(
     ends json, lane_ text, slots_ int, tokens_ uuid[], node_ text, worker_ text, backend_ text, lease_seconds_ float8,
@@ -55,7 +55,7 @@ BEGIN
             pg_notify('mecapy_ended', CASE WHEN octet_length(key || rest) < notice_bytes THEN key || rest ELSE key END)::text, '')
         INTO ended, told FROM notice;
     IF slots_ > 0 THEN
-        SELECT c.claims INTO claims FROM mecapy_claim_all(
+        SELECT c.claims INTO claims FROM mecapy_fast_claim(
             lane_, slots_, tokens_, node_, worker_, backend_, lease_seconds_, kept_mb_, is_short_, organization_max_) c;
     END IF;
     SELECT string_agg(lane, ',') INTO lanes FROM unnest(ARRAY['high_priority', 'default', 'long_running']) AS lane

@@ -1,4 +1,4 @@
-"""The hot routes, asynchronous end to end: `POST /tasks` and `GET /tasks/{id}?wait=`.
+"""The routes of the fast path, asynchronous end to end: `POST /tasks` and `GET /tasks/{id}?wait=`.
 
 docs/decisions/0009 draws the line.
 
@@ -23,8 +23,8 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mecapy_platform.api.deps import Caller, get_filter, own_caller, own_memberships
+from mecapy_platform.api.fast_render import render_draft, render_end_notice, render_ended
 from mecapy_platform.api.guards import BODY_STEP_SECONDS, TOO_SLOW, ErrorGuard
-from mecapy_platform.api.hot_render import render_draft, render_end_notice, render_ended
 from mecapy_platform.api.problems import error_response
 from mecapy_platform.api.task_models import TaskBody
 from mecapy_platform.api.tasks import one_task
@@ -33,7 +33,7 @@ from mecapy_platform.core import json_text
 from mecapy_platform.core.errors import MecapyError, UnavailableError
 from mecapy_platform.db.errors import DatabaseAwayError, DatabaseError
 from mecapy_platform.events.doorbell import Ring
-from mecapy_platform.services.tasks.quick import Draft, QuickTasks
+from mecapy_platform.services.tasks.fast_path import Draft, FastTasks
 from mecapy_platform.services.tasks.requests import TaskRequest
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class _Asked:
     draft: Draft
 
 
-class HotTasks:
+class FastRoutes:
     """Stands in front of the whole application, its guards included, and hands on to `app` what it does not take."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -242,9 +242,9 @@ async def _answer(send: Send, status: int, body: bytes) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def _quick(scope: Scope) -> QuickTasks:
-    quick: QuickTasks = scope["app"].state.quick
-    return quick
+def _quick(scope: Scope) -> FastTasks:
+    fast_tasks: FastTasks = scope["app"].state.fast_path
+    return fast_tasks
 
 
 def _task_id(path: str) -> UUID | None:

@@ -1,4 +1,4 @@
-"""The fast path of a submit answers as the long way does, notices what names mean now, and holds many who wait."""
+"""The fast path of a submit answers as the full path does, notices what names mean now, and holds many who wait."""
 
 import asyncio
 import json
@@ -13,18 +13,18 @@ import httpx2
 import pytest
 from sqlalchemy import text
 
-from mecapy_platform.api import hot, hot_render
+from mecapy_platform.api import fast_path, fast_render
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.core.states import Usage
 from mecapy_platform.db import queue
-from mecapy_platform.db.quick import WORKER_STATEMENTS
+from mecapy_platform.db.fast_path import WORKER_STATEMENTS
 from mecapy_platform.db.wire import Wire
 from mecapy_platform.services import claims
-from mecapy_platform.services.claim_all import ClaimAll
 from mecapy_platform.services.claims import Claim, Worker
+from mecapy_platform.services.fast_claim import FastClaim
+from mecapy_platform.services.fast_finish import EndedAttempt, fast_finish
 from mecapy_platform.services.finish import Outcome
-from mecapy_platform.services.finish_many import EndedAttempt, finish_many
-from mecapy_platform.services.tasks.quick import Draft
+from mecapy_platform.services.tasks.fast_path import Draft
 from support import factories
 from support.platform.api_platform import ApiPlatform
 
@@ -102,10 +102,10 @@ def test_who_waits_with_the_submit_is_told_what_a_look_would_show(
 
     def render_end_notice(draft: Draft, created_at: datetime, told: str) -> bytes:
         rings.append(told)
-        return hot_render.render_end_notice(draft, created_at, told)
+        return fast_render.render_end_notice(draft, created_at, told)
 
-    monkeypatch.setattr(hot, "render_end_notice", render_end_notice)
-    assert client.post("/tasks", json=BODY).status_code == 201  # from here on the short way knows the name
+    monkeypatch.setattr(fast_path, "render_end_notice", render_end_notice)
+    assert client.post("/tasks", json=BODY).status_code == 201  # from here on the fast path knows the name
     with platform.worker_database.transaction() as session:
         node = {
             "name": "hot",
@@ -121,17 +121,17 @@ def test_who_waits_with_the_submit_is_told_what_a_look_would_show(
     wire = Wire(platform.settings.database_worker_url, WORKER_STATEMENTS)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(client.post, "/tasks", json=BODY, params={"wait": 30})
-        claim_all = ClaimAll(
+        fast_claim = FastClaim(
             wire, platform.worker_database, Worker("hot", "hot-1", "fake"), platform.settings, Lane.DEFAULT
         )
         claimed: list[Claim] = []
         while not claimed:
-            with claim_all.claim(1) as found:
+            with fast_claim.claim(1) as found:
                 claimed += found or ()
             if found is None:  # the first of its lane
                 with platform.worker_database.transaction() as session:
                     claimed += claims.claim(session, Worker("hot", "hot-1", "fake"), Lane.DEFAULT, 1, platform.settings)
-        with finish_many(
+        with fast_finish(
             wire, [EndedAttempt(claimed[0].token, Outcome(None, Usage(0.25, 0.125, 32.5), result=result))]
         ):
             pass

@@ -1,7 +1,7 @@
 -- Claims the next tasks of a lane when core/quotas.pick would take just these: the first of all organizations' queues, merged by their
 -- passes, as long as all of them fit together and no quota stands against one. `verdict` says what came of it: none (nothing waits),
 -- all (claimed), pick (something does not fit, so somebody must choose).
-CREATE OR REPLACE FUNCTION mecapy_claim_all(
+CREATE OR REPLACE FUNCTION mecapy_fast_claim(
     lane_ text, slots_ int, tokens_ uuid[], node_ text, worker_ text, backend_ text, lease_seconds_ float8,
     kept_mb_ int, is_short_ boolean, organization_max_ int
 ) RETURNS TABLE (verdict text, claims json) LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$
@@ -92,5 +92,5 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION mecapy_claim_all FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION mecapy_claim_all TO mecapy_worker;
+REVOKE ALL ON FUNCTION mecapy_fast_claim FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION mecapy_fast_claim TO mecapy_worker;

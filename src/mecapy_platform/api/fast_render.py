@@ -1,11 +1,11 @@
-"""The answers of the hot routes as bytes, in the shape of TaskAnswer. A test holds both to be the same."""
+"""The answers of the routes of the fast path as bytes, in the shape of TaskAnswer. A test holds both to be the same."""
 
 import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from mecapy_platform.services.tasks.quick import Draft
+from mecapy_platform.services.tasks.fast_path import Draft
 
 TIMES = ("created_at", "started_at", "completed_at", "cancel_requested_at")
 MOMENT_CHARACTERS = len("2026-01-01T00:00:00.000000")

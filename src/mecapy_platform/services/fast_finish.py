@@ -1,4 +1,4 @@
-"""The short way of an end: completed attempts of the common shape, many in one statement.
+"""The fast path of an end: completed attempts of the common shape, many in one statement.
 
 All others end in services/finish.
 
@@ -14,14 +14,14 @@ from uuid import UUID
 
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.core.stored_text import storable
-from mecapy_platform.db.quick import FINISH_MOST
+from mecapy_platform.db.fast_path import FINISH_MOST
 from mecapy_platform.db.wire import Wire
-from mecapy_platform.services.claim_all import ClaimAll
 from mecapy_platform.services.claims import Claim
+from mecapy_platform.services.fast_claim import FastClaim
 from mecapy_platform.services.finish import Outcome
 from mecapy_platform.services.logs import Line
 
-__all__ = ["FINISH_MOST", "EndedAttempt", "Finished", "finish_many", "is_common"]
+__all__ = ["FINISH_MOST", "EndedAttempt", "Finished", "fast_finish", "is_common"]
 NOTHING_ASKED = (b"default", b"0", b"{}", b"", b"", b"", b"0", b"0", b"f", b"0")
 
 
@@ -52,8 +52,8 @@ def is_common(outcome: Outcome) -> bool:
 
 
 @contextmanager
-def finish_many(
-    wire: Wire, ended: Sequence[EndedAttempt], claim_all: ClaimAll | None = None, slots: int = 0
+def fast_finish(
+    wire: Wire, ended: Sequence[EndedAttempt], fast_claim: FastClaim | None = None, slots: int = 0
 ) -> Iterator[Finished]:
     """End up to FINISH_MOST attempts, each guarded by its token as in services/finish; claim up to `slots` tasks.
 
@@ -61,12 +61,12 @@ def finish_many(
     end nobody knows.
     """
     text = json.dumps([_record(one) for one in ended], separators=(",", ":"))
-    asked = NOTHING_ASKED if claim_all is None or not slots else claim_all.asked(slots)
-    with wire.rows_before_commit("finish_many", text.encode(), *asked) as ((tokens, lanes, claims),):
+    asked = NOTHING_ASKED if fast_claim is None or not slots else fast_claim.asked(slots)
+    with wire.rows_before_commit("fast_finish", text.encode(), *asked) as ((tokens, lanes, claims),):
         yield Finished(
             frozenset(UUID(token) for token in (tokens or b"").decode().split(",") if token),
             tuple(Lane(lane) for lane in (lanes or b"").decode().split(",") if lane),
-            claim_all.read(claims) if claim_all is not None else (),
+            fast_claim.read(claims) if fast_claim is not None else (),
         )
 
 

@@ -12,14 +12,14 @@ from sqlalchemy import text
 from mecapy_platform.core.ids import uuid7
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.db import queue
-from mecapy_platform.db.quick import WORKER_STATEMENTS
+from mecapy_platform.db.fast_path import WORKER_STATEMENTS
 from mecapy_platform.db.session import Database
 from mecapy_platform.db.tables import Function, LaneShare, Organization, Package, PackageVersion, Task
 from mecapy_platform.db.wire import Wire
 from mecapy_platform.embedded.postgres import Postgres
 from mecapy_platform.services import claims
-from mecapy_platform.services.claim_all import ClaimAll
 from mecapy_platform.services.claims import Claim, Worker
+from mecapy_platform.services.fast_claim import FastClaim
 from mecapy_platform.settings import Settings
 
 SETTINGS = Settings(organization_max_running=6)
@@ -39,7 +39,7 @@ def short(server: Postgres, database: Database) -> Iterator[Short]:
     wire = Wire(server.worker_url, WORKER_STATEMENTS)
 
     def claim(lane: Lane, slots: int) -> Sequence[Claim] | None:
-        with ClaimAll(wire, database, WORKER, SETTINGS, lane).claim(slots) as claimed:
+        with FastClaim(wire, database, WORKER, SETTINGS, lane).claim(slots) as claimed:
             return claimed
 
     yield claim
@@ -102,7 +102,7 @@ def passes(database: Database) -> dict[UUID, float]:
 
 
 def chosen(database: Database, lane: Lane, slots: int) -> tuple[list[UUID], dict[UUID, float]]:
-    """What the long way takes, and the passes after it; undone."""
+    """What the full path takes, and the passes after it; undone."""
     taken: list[UUID] = []
     after: dict[UUID, float] = {}
     with suppress(UndoneError), database.transaction() as session:
@@ -174,7 +174,7 @@ def test_a_claim_can_be_begun_before_others_see_it_and_is_there_when_the_block_i
         )
         blocker.execute("SELECT pg_advisory_lock(77)")
         try:
-            with ClaimAll(wire, database, WORKER, SETTINGS, Lane.DEFAULT).claim(1) as claimed:
+            with FastClaim(wire, database, WORKER, SETTINGS, Lane.DEFAULT).claim(1) as claimed:
                 assert claimed, "the rows come before the commit"
                 with database.transaction() as session:
                     assert session.scalar(count, {"token": claimed[0].token}) == 0

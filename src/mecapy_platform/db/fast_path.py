@@ -3,11 +3,11 @@
 Parameters and answers are text.
 """
 
-CLAIM_ALL = "SELECT verdict, claims FROM mecapy_claim_all($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+CLAIM_ALL = "SELECT verdict, claims FROM mecapy_fast_claim($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 FINISH_MANY = "SELECT ended, lanes, claims FROM mecapy_finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
 FINISH_MOST = 100
 
-WORKER_STATEMENTS = {"claim_all": CLAIM_ALL, "finish_many": FINISH_MANY}
+WORKER_STATEMENTS = {"fast_claim": CLAIM_ALL, "fast_finish": FINISH_MANY}
 
 # In the role of the tenants: both functions set the scope of each caller before they touch a row.
 APP_STATEMENTS = {

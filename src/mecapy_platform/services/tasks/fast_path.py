@@ -1,10 +1,10 @@
-"""The short way of a submit and of a look.
+"""The fast path of a submit and of a look.
 
 One statement for all callers of a moment, each in its own scope of row-level security.
 
 It takes only what services/tasks/submit has accepted in the same form a moment ago and what needs nothing else looked
-up. Whatever it does not take, or what does not come out as expected, goes the long way, which alone says why something
-is refused.
+up. Whatever it does not take, or what does not come out as expected, takes the full path, which alone says why it is
+refused.
 """
 
 import json
@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 from mecapy_platform.core.access import Actor, require_submit
 from mecapy_platform.core.ids import new_id
 from mecapy_platform.core.states import VersionStatus
-from mecapy_platform.db.quick import APP_STATEMENTS
+from mecapy_platform.db.fast_path import APP_STATEMENTS
 from mecapy_platform.db.statement_batcher import StatementBatcher
 from mecapy_platform.db.tables import Organization
 from mecapy_platform.db.wire import AsyncWire, Row
@@ -50,14 +50,14 @@ class Known:
 
 @dataclass(frozen=True)
 class Draft:
-    """A task that may be submitted the short way: its columns, and what it runs."""
+    """A task that may be submitted by the fast path: its columns, and what it runs."""
 
     id: UUID
     columns: Mapping[str, Any]
     known: Known
 
 
-class QuickTasks:
+class FastTasks:
     """One for an API process, used inside its event loop."""
 
     def __init__(self, database_url: str, settings: Settings) -> None:
@@ -75,7 +75,7 @@ class QuickTasks:
         await self._looks.close()
 
     def draft(self, actor: Actor, scope: Scope, request: TaskRequest) -> Draft | None:
-        """None: it must go the long way. Raises MecapyError where the long way would raise one too."""
+        """None: it must take the full path. Raises MecapyError where the full path would raise one too."""
         key = _key(actor, scope, request)
         known = self._known.get(key)
         if known is None or known.until < time.monotonic():
@@ -86,7 +86,7 @@ class QuickTasks:
         return Draft(new_id(), columns_of(actor, request, (view.function, view.version, view.package), {}), known)
 
     def remember(self, actor: Actor, scope: Scope, request: TaskRequest, view: TaskView, catalog: int | None) -> None:
-        """Keep what the long way found, where the short way could have taken it.
+        """Keep what the full path found, where the fast path could have taken it.
 
         `catalog` was read before anything else.
         """
@@ -102,7 +102,7 @@ class QuickTasks:
             self._known.popitem(last=False)
 
     async def submit(self, actor: Actor, scope: Scope, request: TaskRequest, draft: Draft) -> datetime | None:
-        """When the task was made; None when it was not, and the long way must say why. Raises DatabaseError."""
+        """When the task was made; None when it was not, and the full path must say why. Raises DatabaseError."""
         created = await self._submits.ask({"actor": actor, "scope": scope, "draft": draft})
         if created is None:
             self._known.pop(_key(actor, scope, request), None)
@@ -116,7 +116,7 @@ class QuickTasks:
 def catalog_of(session: Session, actor: Actor) -> int | None:
     """Grows with every change of what a name may mean to the actor.
 
-    The short way compares it in the statement that submits.
+    The fast path compares it in the statement that submits.
     """
     query = select(func.sum(Organization.catalog_revision)).where(Organization.id.in_(actor.organization_ids))
     found = session.scalar(query)

@@ -1,4 +1,4 @@
-"""The short way of a claim: one statement when the next tasks fit as they come.
+"""The fast path of a claim: one statement when the next tasks fit as they come.
 
 Where one does not, services/claims chooses.
 """
@@ -21,7 +21,7 @@ from mecapy_platform.settings import Settings
 KNOWN_FUNCTIONS = 500
 
 
-class ClaimAll:
+class FastClaim:
     """Of one lane.
 
     Remembers what it has read of functions, which no longer change once a task of theirs can be claimed.
@@ -44,7 +44,7 @@ class ClaimAll:
         if not self.is_possible:
             yield None
             return
-        with self._wire.rows_before_commit("claim_all", *self.asked(slots)) as ((verdict, claims),):
+        with self._wire.rows_before_commit("fast_claim", *self.asked(slots)) as ((verdict, claims),):
             yield None if verdict == b"pick" else self.read(claims)
 
     def asked(self, slots: int) -> tuple[bytes, ...]:
