@@ -12,8 +12,8 @@ import pytest
 
 from integration.sandbox_contract import PACKAGE, Bench, Outcome, follow, wait_until
 from mecapy_platform.sandbox.base import EndReason, StopReason
-from mecapy_platform.sandbox.bubblewrap.warm_run import WarmRun
 from support.backends.warm_alone import WarmAlone, warm_alone
+from support.backends.warm_runs import is_warm
 
 CALLS = 5
 
@@ -38,7 +38,7 @@ def call(bench: Bench, function: str, inputs: Mapping[str, object] | None = None
     changes = {name: options.pop(name) for name in ("version", "reuse") if name in options}
     spec = replace(bench.spec(function, inputs, **options), handler=f"reused:{function}", package=bench.package)
     with bench.sandbox.start(replace(spec, **{"version": "first", "reuse": CALLS, **changes})) as run:
-        assert isinstance(run, WarmRun)
+        assert is_warm(run)
         return follow(run)
 
 
@@ -139,7 +139,7 @@ def test_versions_and_organizations_share_no_process(bench: Bench, sandbox: Warm
     assert sandbox.inner.warm is not None
     sandbox.inner.warm.make_ready(other, ())
     with sandbox.inner.start(other) as run:
-        assert isinstance(run, WarmRun)
+        assert is_warm(run)
         assert follow(run).result["number"] == 1
 
 

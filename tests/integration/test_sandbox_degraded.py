@@ -21,9 +21,9 @@ from integration.sandbox_contract import PACKAGE, Bench, ConfinementContract, Sa
 from mecapy_platform.sandbox.base import EndReason, Sandbox
 from mecapy_platform.sandbox.bubblewrap.backend import BubblewrapSandbox
 from mecapy_platform.sandbox.bubblewrap.local_spawner import LocalSpawner
-from mecapy_platform.sandbox.bubblewrap.warm_run import WarmRun
 from mecapy_platform.sandbox.bubblewrap.zygote_pool import WarmLimits
 from support.backends.warm_alone import WarmAlone
+from support.backends.warm_runs import is_warm
 
 MACHINE = Path(__file__).parents[1] / "support" / "backends" / "degraded_machine.py"
 MECAPY = Path(sys.executable).with_name("mecapy")
@@ -131,7 +131,7 @@ def test_without_control_groups_calls_go_cold(machines: Callable[[str], Path], b
     for number in range(3):
         spec = replace(bench.spec("double", {"value": number}), organization="first", is_warm=True)
         with made.start(spec) as run:
-            assert not isinstance(run, WarmRun)
+            assert not is_warm(run)
             assert follow(run).result == {"result": 2 * number}
     made.close()
 

@@ -14,10 +14,8 @@ from pathlib import Path
 import pytest
 
 from integration.sandbox_contract import PACKAGE, Bench, ConfinementContract, SandboxContract, follow, wait_until
-from mecapy_platform.sandbox.base import Run
-from mecapy_platform.sandbox.bubblewrap.run import BubblewrapRun
-from mecapy_platform.sandbox.bubblewrap.warm_run import WarmRun
 from support.backends.warm_alone import KINDS, WarmAlone, warm_alone
+from support.backends.warm_runs import is_warm
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -101,12 +99,12 @@ class TestWarm(SandboxContract, ConfinementContract):
         )
         pool = bench.sandbox.inner.warm  # type: ignore[attr-defined]
 
-        def way() -> type[Run]:
+        def is_served_warm() -> bool:
             spec = replace(bench.spec("double", {}), handler="ends:never", organization="first", is_warm=True)
             with bench.sandbox.inner.start(spec) as run:  # type: ignore[attr-defined]
                 outcome = follow(run)
             assert (outcome.ended.exit_code, outcome.collected.result) == (9, None)
-            return type(run)
+            return is_warm(run)
 
         def has_died_ahead() -> bool:
             free = [slot for zygote in pool.held().values() for slot in tuple(zygote.free)]
@@ -119,11 +117,11 @@ class TestWarm(SandboxContract, ConfinementContract):
                 select.select([orders], [], [], 0)[0] and orders.recv(1, socket.MSG_PEEK) == b"" for orders in waiting
             )
 
-        assert way() is WarmRun
-        assert way() is WarmRun
+        assert is_served_warm()
+        assert is_served_warm()
         wait_until(has_died_ahead)
-        assert way() is BubblewrapRun  # finds its worker dead; from then on nothing of this function is loaded ahead
-        assert [way() for _ in range(4)] == [WarmRun] * 4
+        assert not is_served_warm()  # finds its worker dead; from then on nothing of this function is loaded ahead
+        assert [is_served_warm() for _ in range(4)] == [True] * 4
         assert bench.run("double", {"value": 5}).result == {"result": 10}
 
     def test_what_waits_loaded_keeps_within_its_memory(self, bench: Bench) -> None:

@@ -14,9 +14,9 @@ import pytest
 from integration.sandbox_contract import PACKAGE, Bench, Outcome, follow, wait_until
 from mecapy_platform.sandbox.base import EndReason, LogChunk, Run
 from mecapy_platform.sandbox.bubblewrap.backend import BubblewrapSandbox
-from mecapy_platform.sandbox.bubblewrap.warm_run import WarmRun
-from mecapy_platform.sandbox.bubblewrap.zygote import Slot, Zygote
+from mecapy_platform.sandbox.bubblewrap.zygote import Zygote
 from mecapy_platform.sandbox.bubblewrap.zygote_pool import WarmLimits, WarmPool
+from support.backends.warm_runs import is_warm, slot_of
 
 
 @pytest.fixture
@@ -46,11 +46,11 @@ def start(bench: Bench, function: str, organization: str = "first") -> Run:
     return bench.sandbox.start(spec)
 
 
-def start_warm(bench: Bench, function: str) -> WarmRun:
+def start_warm(bench: Bench, function: str) -> Run:
     spec = replace(bench.spec(function), organization="first", is_warm=True)
     pool_of(bench).make_ready(spec, ())
     run = start(bench, function)
-    assert isinstance(run, WarmRun)
+    assert is_warm(run)
     return run
 
 
@@ -64,10 +64,6 @@ def follow_and(run: Run, act: object) -> Outcome:
             act()  # type: ignore[operator]
 
     return follow(run, once)
-
-
-def slot_of(run: WarmRun) -> Slot:
-    return run._slot
 
 
 @pytest.mark.parametrize("victim", ["keeper", "bwrap"])
@@ -91,7 +87,7 @@ def test_a_killed_slot_ends_its_own_call_alone(bench: Bench) -> None:
         assert outcome.ended.reason is EndReason.MACHINE
         assert follow(second).result == {"result": "slowly"}
     with start(bench, "double") as again:
-        assert isinstance(again, WarmRun)
+        assert is_warm(again)
         assert follow(again).result == {"result": 42}
 
 
@@ -99,7 +95,7 @@ def test_a_call_that_ends_by_its_memory_limit_ends_alone(bench: Bench) -> None:
     neighbour = start_warm(bench, "double_slowly")
     spec = replace(bench.spec("takes_memory", {"megabytes": 400}, memory_mb=128), organization="first", is_warm=True)
     with neighbour, bench.sandbox.start(spec) as hungry:
-        assert isinstance(hungry, WarmRun)
+        assert is_warm(hungry)
         assert follow(hungry).ended.reason is EndReason.OUT_OF_MEMORY
         assert follow(neighbour).result == {"result": "slowly"}
 
@@ -122,7 +118,7 @@ def test_organizations_share_no_warm_sandbox(bench: Bench) -> None:
         spec = replace(bench.spec("double", {"value": 1}), organization=organization, is_warm=True)
         pool_of(bench).make_ready(spec, ())
     runs = [start(bench, "double", organization) for organization in ("first", "second")]
-    zygotes = [slot_of(run).zygote for run in runs if isinstance(run, WarmRun)]
+    zygotes = [slot_of(run).zygote for run in runs if is_warm(run)]
     assert len({int(zygote.facts["bwrap"]) for zygote in zygotes}) == 2
     for run in runs:
         with run:

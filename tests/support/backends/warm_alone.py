@@ -10,8 +10,8 @@ from pathlib import Path
 from mecapy_platform.sandbox.base import NOTHING_SEEN, Run, SandboxSpec, Seen, SelfTest
 from mecapy_platform.sandbox.bubblewrap.backend import BubblewrapSandbox
 from mecapy_platform.sandbox.bubblewrap.local_spawner import SPAWNER, LocalSpawner
-from mecapy_platform.sandbox.bubblewrap.warm_run import WarmRun
 from mecapy_platform.sandbox.bubblewrap.zygote_pool import WarmLimits
+from support.backends.warm_runs import is_warm
 
 KINDS = ("native", "fallback")
 
@@ -34,7 +34,7 @@ class WarmAlone:
             assert self.inner.warm is not None
             self.inner.warm.make_ready(spec, ())
         run = self.inner.start(spec)
-        assert isinstance(run, WarmRun) == spec.is_warm
+        assert is_warm(run) == spec.is_warm
         return run
 
     def find(self, reference: str, seen: Seen = NOTHING_SEEN) -> Run | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from mecapy_platform.core.errors import OutageError, SandboxError
 from mecapy_platform.sandbox.base import NOTHING_SEEN, Check, Run, SandboxSpec, Seen, SelfTest
+from mecapy_platform.sandbox.bubblewrap.channel import SpawnerChannel
 from mecapy_platform.sandbox.bubblewrap.local_spawner import LocalSpawner
 from mecapy_platform.sandbox.bubblewrap.run import BubblewrapRun
 from mecapy_platform.sandbox.bubblewrap.zygote_pool import WarmLimits, WarmPool
@@ -79,7 +80,7 @@ class BubblewrapSandbox:
             finally:
                 for fd in writers:
                     os.close(fd)
-            return BubblewrapRun(connection, streams, spec, *_read_answer(connection))
+            return BubblewrapRun(SpawnerChannel(connection, streams, *_read_answer(connection)), spec)
         except OSError as error:
             connection.close()
             raise OutageError(

@@ -1,20 +1,16 @@
 """Follows one run on the worker's side.
 
-Output pipes, the progress file, the spawner's word, until everything is dead.
+Output pipes, the progress file, the word of whoever holds it, until everything is dead.
 """
 
-import json
 import os
 import selectors
-import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from mecapy_platform.core.states import Usage
 from mecapy_platform.sandbox import endings
 from mecapy_platform.sandbox.base import (
     Collected,
@@ -27,48 +23,47 @@ from mecapy_platform.sandbox.base import (
     StopReason,
     Tick,
 )
+from mecapy_platform.sandbox.bubblewrap.channel import Channel, Word
 from mecapy_platform.sandbox.collect import collect_outputs, open_output
-from mecapy_platform.sandbox.output_streams import FLOOD, PIECE, LineBuffer, ProgressTail, Streams
+from mecapy_platform.sandbox.output_streams import FLOOD, PIECE, LineBuffer, ProgressTail
 
 
 class BubblewrapRun:
-    """A run behind the spawner's connection: closing the connection kills it."""
+    """A run of its own or a call in a warm slot: `channel` is all that differs. Closed before its end, it is killed."""
 
     reference: str | None = None
 
-    def __init__(self, connection: socket.socket, streams: Streams, spec: SandboxSpec, top: int, early: bytes) -> None:
-        self._connection = connection
-        self._connection.setblocking(False)
+    def __init__(self, channel: Channel, spec: SandboxSpec) -> None:
+        self.channel = channel
         self._spec = spec
-        self._top = top
-        self._said = early
+        streams = channel.streams
         self._streams = {streams.stdout: LineBuffer("stdout"), streams.stderr: LineBuffer("stderr")}
-        self._progress = ProgressTail(top, spec.limits)
+        self._progress = ProgressTail(channel.top, spec.limits)
         self._log_bytes = 0
         self._log_is_over = False
         self._log_is_cut = False
         self._stop_reason: StopReason | None = None
         self._ended: Ended | None = None
+        self._only_result: bytes | None = None
         self._is_closed = False
         self._lock = threading.Lock()
-        self._started_at = time.monotonic()
 
     def events(self, interval_seconds: float = 0.25) -> Iterator[LogChunk | ProgressLine | Tick]:
         if self._is_closed:
             return
         with selectors.PollSelector() as selector:
-            for fd in (*self._streams, self._connection.fileno()):
+            for fd in (*self._streams, self.channel.fileno()):
                 selector.register(fd, selectors.EVENT_READ)
             looked_at = time.monotonic()
             while self._ended is None and not self._is_closed:
                 ready = {key.fd for key, _mask in selector.select(interval_seconds)}
                 for fd in ready & self._streams.keys():
                     yield from self._read_stream(fd, selector)
-                if self._connection.fileno() in ready:
+                if self.channel.fileno() in ready:
                     self._hear()
                 if time.monotonic() - looked_at >= interval_seconds or self._ended is not None:
                     looked_at = time.monotonic()
-                    if self._has_progress():
+                    if self._only_result is None:
                         yield from self._progress.read(final=self._ended is not None)
                     yield Tick()
             open_streams = selector.get_map()
@@ -83,7 +78,7 @@ class BubblewrapRun:
         with self._lock:
             if self._stop_reason is None and not self._is_closed:
                 self._stop_reason = reason
-                self._tell(b"stop\n")
+                self.channel.tell(Word.STOP)
 
     def ended(self) -> Ended:
         assert self._ended is not None, "the run has not ended"
@@ -91,26 +86,19 @@ class BubblewrapRun:
 
     def collect(self) -> Collected:
         self.ended()
-        return collect_outputs(self._top, self._spec.limits)
+        if self._only_result is not None and len(self._only_result) <= self._spec.limits.result_bytes:
+            return Collected(self._only_result, None)
+        return collect_outputs(self.channel.top, self._spec.limits)
 
     def open_output(self, file: OutputFile) -> BinaryIO:
-        return open_output(self._top, file)
+        return open_output(self.channel.top, file)
 
     def close(self) -> None:
         with self._lock:
             if self._is_closed:
                 return
             self._is_closed = True
-        self._connection.setblocking(True)
-        self._connection.settimeout(10)
-        if self._ended is None:
-            with suppress(OSError):
-                self._connection.shutdown(socket.SHUT_WR)
-                while self._connection.recv(PIECE):  # the spawner closes once everything is dead
-                    pass
-        self._connection.close()
-        for fd in (*self._streams, self._top):
-            os.close(fd)
+        self.channel.close(self._ended)
 
     def __enter__(self) -> Self:
         return self
@@ -119,10 +107,6 @@ class BubblewrapRun:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _has_progress(self) -> bool:
-        """False once it is known that there is no such file."""
-        return True
 
     def _read_stream(self, fd: int, selector: selectors.BaseSelector | None) -> Iterator[LogChunk]:
         """Once `selector` is None everything is dead: read to the end."""
@@ -147,7 +131,7 @@ class BubblewrapRun:
         self._log_bytes += size
         if self._log_bytes > limit * FLOOD and not self._log_is_over:
             self._log_is_over = True
-            self._tell(b"kill\n")
+            self.channel.tell(Word.KILL)
         if self._log_is_cut or not text:
             return
         yield LogChunk(stream, text)
@@ -155,25 +139,12 @@ class BubblewrapRun:
             self._log_is_cut = True
             yield LogChunk("platform", endings.log_truncated(limit))
 
-    def _tell(self, word: bytes) -> None:
-        with suppress(OSError):
-            self._connection.send(word)
-
     def _hear(self) -> None:
-        try:
-            piece = self._connection.recv(PIECE)
-        except BlockingIOError:
+        end = self.channel.hear()
+        if end is None:
             return
-        except OSError:
-            piece = b""
-        self._said += piece
-        if b"\n" in self._said:
-            self._ended = self._read_end(json.loads(self._said.partition(b"\n")[0])["ended"])
-        elif not piece:
-            usage = Usage(time.monotonic() - self._started_at, None, None)
-            self._ended = Ended(EndReason.MACHINE, None, None, usage, self._stop_reason, endings.WATCHER_DIED)
-
-    def _read_end(self, said: dict[str, object]) -> Ended:
-        if self._log_is_over:
-            said |= {"reason": EndReason.LOG_LIMIT, "log_bytes": self._log_bytes}
-        return endings.read_end(said, self._spec.limits, stop=self._stop_reason)
+        report = end.report
+        if self._log_is_over and report["reason"] != EndReason.MACHINE:
+            report = report | {"reason": EndReason.LOG_LIMIT, "log_bytes": self._log_bytes}
+        self._only_result = end.only_result
+        self._ended = endings.read_end(report, self._spec.limits, stop=self._stop_reason)

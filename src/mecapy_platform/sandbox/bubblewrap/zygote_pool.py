@@ -18,7 +18,8 @@ from functools import lru_cache
 from mecapy_platform.core.errors import MecapyError, SandboxError
 from mecapy_platform.core.living import LivingThread
 from mecapy_platform.sandbox.base import Limits, Run, SandboxSpec
-from mecapy_platform.sandbox.bubblewrap.warm_run import WarmInputs, WarmRun, inputs_of
+from mecapy_platform.sandbox.bubblewrap.run import BubblewrapRun
+from mecapy_platform.sandbox.bubblewrap.slot_channel import SlotChannel, WarmInputs, inputs_of
 from mecapy_platform.sandbox.bubblewrap.zygote import Function, Key, Slot, Zygote
 from mecapy_platform.sandbox.eviction import Held, choose_victim
 from mecapy_platform.sandbox.limits import thread_environment
@@ -167,21 +168,21 @@ class WarmPool:
                 self._leave(zygote)
                 return None
             self._fit(slot, function, needs_files=bool(inputs.files))
-            run = WarmRun(slot, spec, self._give_back)
+            channel = SlotChannel(slot, spec.limits, self._give_back)
         except (MecapyError, OSError) as error:
             log.warning("a warm call goes cold: %s", error)
             self._lose(zygote, slot)
             return None
         try:
-            run.begin(function, inputs)
+            channel.begin(function, inputs)
         except (MecapyError, OSError) as error:
             log.warning("a warm call goes cold: %s", error)
             if slot.ahead is not None:
                 with self._lock:
                     self._demand[function].is_barred = True
-            run.close()
+            channel.close(None)
             return None
-        return run
+        return BubblewrapRun(channel, spec)
 
     def _slot(self, zygote: Zygote, function: Function, *, needs_files: bool) -> Slot | None:
         """A free slot that fits best; `busy` counts it already."""

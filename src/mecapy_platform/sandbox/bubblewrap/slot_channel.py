@@ -1,4 +1,4 @@
-"""One call in a warm slot, followed from the worker's side."""
+"""The channel of one call in a warm slot."""
 
 import json
 import os
@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from mecapy_platform.core.errors import SandboxError
-from mecapy_platform.core.states import Usage
 from mecapy_platform.sandbox import endings
-from mecapy_platform.sandbox.base import Collected, Ended, EndReason, SandboxSpec
-from mecapy_platform.sandbox.bubblewrap.run import BubblewrapRun
+from mecapy_platform.sandbox.base import Ended, EndReason, Limits, SandboxSpec
+from mecapy_platform.sandbox.bubblewrap.channel import RunEnd, Word, machine_fault
 from mecapy_platform.sandbox.bubblewrap.zygote import FILES_BYTES, FILES_MAX, MESSAGE_BYTES, ORDER_BYTES, Function, Slot
 
 TOLD_RESULT_BYTES = 16_384  # a result up to this comes beside the end of its call
@@ -40,32 +39,27 @@ def inputs_of(spec: SandboxSpec) -> WarmInputs | None:
     return WarmInputs(text, files)
 
 
-class WarmRun(BubblewrapRun):
+class SlotChannel:
     """A call in a slot. `give_back` gets the slot when it is over, and whether it may be used again."""
 
-    def __init__(self, slot: Slot, spec: SandboxSpec, give_back: Callable[[Slot, bool], None]) -> None:
-        ends = slot.worker()
+    def __init__(self, slot: Slot, limits: Limits, give_back: Callable[[Slot, bool], None]) -> None:
+        self._ends = slot.worker()
         slot.ends = None
-        super().__init__(slot.channel, ends.streams, spec, ends.top, b"")
-        self._ends = ends
-        self._slot = slot
-        self._orders = ends.orders
+        self.slot = slot
+        self.streams, self.top = self._ends.streams, self._ends.top
+        self._limits = limits
         self._give_back = give_back
         self._slot_is_lost = False
         self._was_ahead = slot.ahead is not None
         self._is_kept = False  # its worker waits for another call
-        self._left: bytes | None = None  # the result, where the stem saw that nothing else was left
-
-    def collect(self) -> Collected:
-        if self._left is None or len(self._left) > self._spec.limits.result_bytes:
-            return super().collect()
-        return Collected(self._left, None)
+        self._started_at = time.monotonic()
+        slot.channel.setblocking(False)
 
     def begin(self, function: Function, inputs: WarmInputs) -> None:
         """Send the call, then its time limit; the worker and the stem act at once, side by side."""
-        slot, limits = self._slot, self._spec.limits
+        slot, limits = self.slot, self._limits
         if slot.ahead is not None:
-            self._orders.send(inputs.text.encode())
+            self._ends.orders.send(inputs.text.encode())
         else:
             order = {
                 **slot.zygote.order(function),
@@ -74,67 +68,52 @@ class WarmRun(BubblewrapRun):
             }
             descriptors = [os.open(file, os.O_RDONLY | os.O_CLOEXEC) for file in inputs.files]
             try:
-                socket.send_fds(self._orders, [json.dumps(order).encode()], descriptors)
+                socket.send_fds(self._ends.orders, [json.dumps(order).encode()], descriptors)
             finally:
                 for descriptor in descriptors:
                     os.close(descriptor)
         may_keep = slot.ahead is not None and function.is_reused and limits.result_bytes >= TOLD_RESULT_BYTES
         times = (limits.timeout_seconds, limits.grace_seconds)
-        self._connection.send(b"run %d %f %f %d" % (slot.serial, *times, may_keep))
+        slot.channel.send(b"run %d %f %f %d" % (slot.serial, *times, may_keep))
 
-    def close(self) -> None:
-        with self._lock:
-            if self._is_closed:
-                return
-            self._is_closed = True
-        is_clean = (
-            self._ended is not None
-            and self._ended.exit_code is not None
-            and self._ended.stop is None
-            and not self._slot_is_lost
-        )
-        if is_clean and self._is_kept:
-            self._slot.keep(self._ends)
-        else:
-            self._ends.close()
-        self._give_back(self._slot, is_clean)
+    def fileno(self) -> int:
+        return self.slot.channel.fileno()
 
-    def _has_progress(self) -> bool:
-        return self._left is None
-
-    def _tell(self, word: bytes) -> None:
+    def tell(self, word: Word) -> None:
         with suppress(OSError):
-            self._connection.send(b"%b %d" % (word.strip(), self._slot.serial))
+            self.slot.channel.send(b"%b %d" % (word.encode(), self.slot.serial))
 
-    def _hear(self) -> None:
+    def hear(self) -> RunEnd | None:
         try:
-            said = self._connection.recv(MESSAGE_BYTES)
+            said = self.slot.channel.recv(MESSAGE_BYTES)
         except BlockingIOError:
-            return
+            return None
         except OSError:
             said = b""
         if not said:
-            self._ended = self._lost()
-            return
+            return RunEnd(self._lost())
         head, _, rest = said.partition(b"\n")
         told = json.loads(head)
         self._is_kept = told.get("kept", False)
-        if told["is_all"]:
-            self._left = rest
-        self._ended = self._explained(told["ended"])
+        report: dict[str, Any] = told["ended"]
+        if EndReason(report["reason"]) is EndReason.EXITED and report["exit_code"] != 0:
+            report |= self._limit_met()
+        return RunEnd(report, rest if told["is_all"] else None)
 
-    def _explained(self, said: dict[str, Any]) -> Ended:
-        """A run that failed may have met a limit: ask which."""
-        if EndReason(said["reason"]) is EndReason.EXITED and said["exit_code"] != 0 and not self._log_is_over:
-            said |= self._limit_met()
-        return self._read_end(said)
+    def close(self, ended: Ended | None) -> None:
+        is_clean = ended is not None and ended.exit_code is not None and ended.stop is None and not self._slot_is_lost
+        if is_clean and self._is_kept:
+            self.slot.keep(self._ends)
+        else:
+            self._ends.close()
+        self._give_back(self.slot, is_clean)
 
     def _limit_met(self) -> dict[str, Any]:
-        """The memory, the disk or the processes, where one of them ran out; or a fault of ours."""
+        """What a failed call ran out of: memory, disk or processes; or a fault of ours."""
         if not self._was_ahead and (fault := self._fault()):
             self._slot_is_lost = True
             return {"reason": EndReason.MACHINE, "detail": fault}
-        said, seen = self._slot.zygote.why(self._slot), os.fstatvfs(self._top)
+        said, seen = self.slot.zygote.why(self.slot), os.fstatvfs(self.top)
         if said["oom_kills"]:
             return self._out_of_memory(said)
         if seen.f_bavail * seen.f_frsize < 1 << 16:
@@ -150,22 +129,22 @@ class WarmRun(BubblewrapRun):
 
         The channel was closed before that.
         """
-        self._orders.setblocking(False)
+        self._ends.orders.setblocking(False)
         with suppress(OSError):
-            return self._orders.recv(MESSAGE_BYTES).decode("utf-8", "replace")
+            return self._ends.orders.recv(MESSAGE_BYTES).decode("utf-8", "replace")
         return ""
 
-    def _lost(self) -> Ended:
-        """The stem is gone: killed with its whole group when memory ended, or for a reason nobody knows."""
+    def _lost(self) -> dict[str, Any]:
+        """The stem is gone: killed with its whole group when memory ended, or for an unknown reason."""
         self._slot_is_lost = True
-        usage = Usage(time.monotonic() - self._started_at, None, None)
+        report = machine_fault(self._started_at, endings.SLOT_DIED)
         try:
-            said = self._slot.zygote.why(self._slot)
+            said = self.slot.zygote.why(self.slot)
         except SandboxError as error:
-            return Ended(EndReason.MACHINE, None, None, usage, self._stop_reason, error.message)
+            return report | {"detail": error.message}
         if said["oom_kills"] or said["was_killed"]:
-            return self._read_end({"wall_seconds": usage.wall_seconds, **self._out_of_memory(said)})
-        return Ended(EndReason.MACHINE, None, None, usage, self._stop_reason, endings.SLOT_DIED)
+            return {"wall_seconds": report["wall_seconds"], **self._out_of_memory(said)}
+        return report
 
     def _out_of_memory(self, said: Mapping[str, Any]) -> dict[str, Any]:
         self._slot_is_lost = True
