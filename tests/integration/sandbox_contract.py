@@ -21,6 +21,7 @@ from mecapy_platform.sandbox.base import (
     Environment,
     Limits,
     LogChunk,
+    Mode,
     ProgressLine,
     Run,
     Sandbox,
@@ -251,7 +252,9 @@ class SandboxContract(ForkContract, ValueContract):
         assert "65536" in flood.ended.detail
 
     def test_describe_reads_signatures_without_calling(self, bench: Bench) -> None:
-        spec = replace(bench.spec("none", {"size": "cases:typed", "lost": "cases:absent"}), handler=None, describe=True)
+        spec = replace(
+            bench.spec("none", {"size": "cases:typed", "lost": "cases:absent"}), handler=None, mode=Mode.DESCRIBE
+        )
         with bench.sandbox.start(spec) as run:
             found = follow(run).result
         names = {parameter["name"]: parameter for parameter in found["size"]["parameters"]}

@@ -43,7 +43,7 @@ class WarmAlone:
         self._turn = threading.Lock()
 
     def start(self, spec: SandboxSpec) -> Any:
-        if spec.describe:
+        if not spec.mode.is_call:
             return self._backend.start(spec)
         spec = replace(spec, organization="org", version="1", is_warm=True)
         pool = self._backend._warm

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mecapy_platform.sandbox.base import Collected, Environment, Limits, SandboxSpec
+from mecapy_platform.sandbox.base import Collected, Environment, Limits, Mode, SandboxSpec
 from mecapy_platform.worker.checks.formulas import lay_guards
 from support.checking import Reviewer, reviewer, write_package
 
@@ -54,7 +54,7 @@ def run(checks: Reviewer, package: Path, inputs: Path, **values: Any) -> Collect
         LIMITS,
         Environment(checks.interpreter.executable),
         "formula:stress",
-        is_restricted=True,
+        mode=Mode.RESTRICTED,
     )
     with checks.context.sandbox.start(spec) as started:
         for _ in started.events():

@@ -48,6 +48,21 @@ class Environment:
     libraries: tuple[str, ...] = ()  # their names
 
 
+class Mode(StrEnum):
+    """What a run does with the package. Without a call, in/data.json holds the question and the result its answer."""
+
+    CALL = "python"  # of the handler, or of the entry point
+    RESTRICTED = "restricted"  # the same, under the guards that lie in in/policy
+    DESCRIBE = "describe"  # {name: "module:function"} are imported and answered with {name: signature}
+    IMPORTS = "imports"  # where names would be imported from, without importing the package: guest/look.py
+    SCAN = "scan"  # by scanners, which the environment brings: guest/look.py
+    BYTECODE = "bytecode"  # compile the package: guest/bytecode.py
+
+    @property
+    def is_call(self) -> bool:
+        return self in {Mode.CALL, Mode.RESTRICTED}
+
+
 @dataclass(frozen=True)
 class SandboxSpec:
     """One attempt to run.
@@ -78,12 +93,7 @@ class SandboxSpec:
     image: str | None = None  # modes B and C: the image, by digest, that backends of containers run
     inputs_text: str | None = None
     write_inputs: Callable[[], None] | None = None
-    # read handlers instead of calling one: in/data.json is {name: "module:function"}, the result {name: signature}
-    describe: bool = False
-    # with `describe`: look without importing the package, see guest/look.py; the environment of `scan` is a scanner's;
-    look: str = ""
-    # or `bytecode`: compile it, see guest/bytecode.py
-    is_restricted: bool = False  # the handler runs under the guards that lie in in/policy
+    mode: Mode = Mode.CALL
 
 
 class StopReason(StrEnum):

@@ -9,5 +9,4 @@ def guest_order(spec: SandboxSpec) -> str:
     """What guest/runner.py is told."""
     has_site = spec.environment is not None and spec.environment.site_packages is not None
     files = {"required": list(spec.required_files), "optional": list(spec.optional_files)}
-    mode = spec.look or ("describe" if spec.describe else "restricted" if spec.is_restricted else "python")
-    return json.dumps({"mode": mode, "handler": spec.handler, "site": has_site, "files": files})
+    return json.dumps({"mode": spec.mode, "handler": spec.handler, "site": has_site, "files": files})

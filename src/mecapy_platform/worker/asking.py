@@ -11,7 +11,17 @@ from typing import Any
 from uuid import uuid4
 
 from mecapy_platform.core.errors import OutageError, SandboxError
-from mecapy_platform.sandbox.base import Collected, Ended, EndReason, Environment, Limits, Run, Sandbox, SandboxSpec
+from mecapy_platform.sandbox.base import (
+    Collected,
+    Ended,
+    EndReason,
+    Environment,
+    Limits,
+    Mode,
+    Run,
+    Sandbox,
+    SandboxSpec,
+)
 from mecapy_platform.services.builds import Build
 from mecapy_platform.worker.context import WorkerContext
 
@@ -27,11 +37,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Question:
-    """`look`: empty to import the handlers and read their signatures, else one of guest/look.py."""
+    """`body` is what the mode asks for as in/data.json."""
 
     body: Any
     limits: Limits
-    look: str = ""
+    mode: Mode = Mode.DESCRIBE
 
 
 def ask_sandbox(
@@ -51,8 +61,7 @@ def ask_sandbox(
         inputs=inputs,
         limits=question.limits,
         environment=environment,
-        describe=True,
-        look=question.look,
+        mode=question.mode,
     )
     try:
         with started(context, context.sandbox, spec) as run:

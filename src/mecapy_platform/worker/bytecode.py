@@ -15,7 +15,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from mecapy_platform.core.errors import MecapyError
-from mecapy_platform.sandbox.base import Environment, Limits, Run, Sandbox, SandboxSpec
+from mecapy_platform.sandbox.base import Environment, Limits, Mode, Run, Sandbox, SandboxSpec
 
 log = logging.getLogger(__name__)
 LIMITS = Limits(cpu=1, memory_mb=1024, timeout_seconds=60, disk_bytes=256 << 20, output_bytes=200 << 20)
@@ -55,7 +55,7 @@ def _compile(compiler: Compiler, package: Path, interpreter: Path) -> None:
     for path in (directory, inputs, inputs / "files"):
         path.chmod(0o755)
     (inputs / "data.json").chmod(0o644)
-    spec = SandboxSpec("bytecode", 1, package, inputs, LIMITS, Environment(interpreter), describe=True, look="bytecode")
+    spec = SandboxSpec("bytecode", 1, package, inputs, LIMITS, Environment(interpreter), mode=Mode.BYTECODE)
     try:
         with compiler.sandbox.start(spec) as run:
             for _event in run.events():

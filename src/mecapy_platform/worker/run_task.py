@@ -29,7 +29,7 @@ from mecapy_platform.services.claims import Claim
 from mecapy_platform.services.finish import Outcome
 from mecapy_platform.worker import outputs
 from mecapy_platform.worker.asking import started
-from mecapy_platform.worker.checks.formulas import is_restricted
+from mecapy_platform.worker.checks.formulas import is_restricted, mode_of
 from mecapy_platform.worker.context import WorkerContext
 from mecapy_platform.worker.live import LiveAttempt
 from mecapy_platform.worker.materials import Materials, prepare
@@ -173,7 +173,7 @@ def spec_of(context: WorkerContext, claim: Claim, materials: Materials) -> Sandb
         is_warm=bool(claim.options.get("warm", True))
         and not is_restricted(claim.options),  # its guards are laid for each call
         reuse=int(claim.options.get("reuse", 0)),
-        is_restricted=is_restricted(claim.options),
+        mode=mode_of(claim.options),
         handler=claim.handler,
         entrypoint=tuple(claim.entrypoint or ()),
         needs=tuple(claim.options.get("needs") or ()),

@@ -18,7 +18,7 @@ from mecapy_platform.db.tables import Function
 from mecapy_platform.sandbox.base import Environment, Limits, SandboxSpec
 from mecapy_platform.services.builds import Build, Ports
 from mecapy_platform.worker.asking import ended_by_itself, started
-from mecapy_platform.worker.checks.formulas import is_restricted, lay_guards
+from mecapy_platform.worker.checks.formulas import is_restricted, lay_guards, mode_of
 from mecapy_platform.worker.context import WorkerContext
 from mecapy_platform.worker.judging import Judged
 
@@ -125,7 +125,7 @@ def _run(bench: Bench, function: Function, case: TestCase) -> tuple[Judged | Non
             entrypoint=tuple(function.entrypoint or ()),
             handler=function.handler,
             needs=tuple(function.options.get("needs") or ()),
-            is_restricted=is_restricted(function.options),
+            mode=mode_of(function.options),
         )
         context = bench.context
         sandbox = context.containers if bench.image and context.containers else context.sandbox

@@ -29,7 +29,7 @@ class WarmAlone:
         return self.inner.self_test()
 
     def start(self, spec: SandboxSpec) -> Run:
-        spec = replace(spec, organization="first", is_warm=not spec.describe)
+        spec = replace(spec, organization="first", is_warm=spec.mode.is_call)
         if spec.is_warm:
             assert self.inner.warm is not None
             self.inner.warm.make_ready(spec, ())

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mecapy_platform.core.errors import OutageError, SandboxError
-from mecapy_platform.sandbox.base import NOTHING_SEEN, Check, Run, SandboxSpec, Seen, SelfTest
+from mecapy_platform.sandbox.base import NOTHING_SEEN, Check, Mode, Run, SandboxSpec, Seen, SelfTest
 from mecapy_platform.sandbox.bubblewrap.channel import SpawnerChannel
 from mecapy_platform.sandbox.bubblewrap.local_spawner import LocalSpawner
 from mecapy_platform.sandbox.bubblewrap.run import BubblewrapRun
@@ -60,13 +60,13 @@ class BubblewrapSandbox:
         return SelfTest((*cold.checks, *checks), is_whole=warm.holds)
 
     def start(self, spec: SandboxSpec) -> Run:
-        if spec.environment is None or (spec.handler is None and not spec.describe):
+        if spec.environment is None or (spec.handler is None and spec.mode.is_call):
             raise SandboxError(
                 "kind_not_supported",
                 "The bubblewrap sandbox runs managed Python only; Dockerfile and image packages need Docker.",
             )
         tools = allow_root_tools(spec.needs)
-        can_be_warm = spec.is_warm and not spec.describe and not spec.is_restricted
+        can_be_warm = spec.is_warm and spec.mode is Mode.CALL
         if self.warm is not None and can_be_warm and (run := self.warm.start(spec, tools)) is not None:
             return run
         if spec.write_inputs is not None:

@@ -53,7 +53,7 @@ def may_wait(spec: SandboxSpec) -> bool:
         and bool(spec.organization)
         and spec.image is None
         and spec.handler is not None
-        and not spec.describe
+        and spec.mode.is_call
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mecapy_platform.core.checks.modules import FORMULA
+from mecapy_platform.sandbox.base import Mode
 from mecapy_platform.worker.checks.tools import restricted_sources
 
 SKIPPED = shutil.ignore_patterns("tests", "*.pyi")
@@ -18,6 +19,11 @@ SKIPPED = shutil.ignore_patterns("tests", "*.pyi")
 def is_restricted(options: Mapping[str, Any]) -> bool:
     """Whether the manifest asks for it: `checks: {restricted_python: true}`."""
     return bool((options.get("checks") or {}).get("restricted_python"))
+
+
+def mode_of(options: Mapping[str, Any]) -> Mode:
+    """How a function with these options is called."""
+    return Mode.RESTRICTED if is_restricted(options) else Mode.CALL
 
 
 def lay_guards(inputs: Path) -> None:

@@ -18,7 +18,7 @@ from mecapy_platform.core.checks.policy import Libraries, Policy
 from mecapy_platform.core.checks.report import Report
 from mecapy_platform.core.errors import InvalidInputError, Problem
 from mecapy_platform.embedded.interpreters import Interpreter
-from mecapy_platform.sandbox.base import Environment, Limits
+from mecapy_platform.sandbox.base import Environment, Limits, Mode
 from mecapy_platform.services.builds import Build
 from mecapy_platform.worker.asking import Question, ask_sandbox
 from mecapy_platform.worker.checks.audit import Audited, Auditor
@@ -128,7 +128,7 @@ class Review:
         }
         limits = Limits(1, settings.scan_memory_mb, settings.scan_seconds + 20, 64 << 20, processes=64)
         answer = ask_sandbox(
-            context, self.build, Question(body, limits, "scan"), self.package, Environment(scanner.executable, tools)
+            context, self.build, Question(body, limits, Mode.SCAN), self.package, Environment(scanner.executable, tools)
         )
         found = self._read(answer.collected.result)
         if found is None:
@@ -172,7 +172,7 @@ class Review:
         names = sorted({one.module.partition(".")[0] for one in self.imports})
         limits = Limits(1, 512, 30, 16 << 20, processes=16)
         answer = ask_sandbox(
-            self.context, self.build, Question({"names": names}, limits, "imports"), self.package, environment
+            self.context, self.build, Question({"names": names}, limits, Mode.IMPORTS), self.package, environment
         )
         try:
             told = json.loads(answer.collected.result or b"")

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from mecapy_platform.core.errors import SandboxError
-from mecapy_platform.sandbox.base import Environment, Limits, SandboxSpec
+from mecapy_platform.sandbox.base import Environment, Limits, Mode, SandboxSpec
 from mecapy_platform.sandbox.docker.options import ImagePolicy
 
 CONTAINER = re.compile("[0-9a-f]{64}")
 LARGEST = 1 << 50
-TEXTS = ("task_id", "organization", "version", "look")
+TEXTS = ("task_id", "organization", "version")
 OPTIONAL_TEXTS = ("handler", "image")
 LISTS = ("entrypoint", "needs", "required_files", "optional_files")
-FLAGS = ("keep", "describe", "is_restricted")
+FLAGS = ("keep",)
 PATHS = ("package", "inputs")
 
 
@@ -123,6 +123,7 @@ def read_spec(value: object, config: BrokerConfig) -> SandboxSpec:
         given |= {name: flag(left.pop(name), name) for name in FLAGS}
         given |= {name: config.path(left.pop(name)) for name in PATHS}
         given |= {"attempt": number(left.pop("attempt"), "attempt"), "limits": read_limits(left.pop("limits"))}
+        given["mode"] = _mode(left.pop("mode"))
         interpreter, site = left.pop("interpreter"), left.pop("site_packages")
     except KeyError as error:
         raise refused(f"the run lacks {error}") from error
@@ -138,13 +139,19 @@ def spec_as_request(spec: SandboxSpec) -> Mapping[str, object]:
     environment = spec.environment
     site = None if environment is None else environment.site_packages
     return {
-        **{name: getattr(spec, name) for name in (*TEXTS, *OPTIONAL_TEXTS, *FLAGS, "attempt")},
+        **{name: getattr(spec, name) for name in (*TEXTS, *OPTIONAL_TEXTS, *FLAGS, "mode", "attempt")},
         **{name: list(getattr(spec, name)) for name in LISTS},
         **{name: str(getattr(spec, name).absolute()) for name in PATHS},
         "limits": asdict(spec.limits),
         "interpreter": None if environment is None else os.path.realpath(environment.interpreter),
         "site_packages": None if site is None else str(site.absolute()),
     }
+
+
+def _mode(value: object) -> Mode:
+    if value not in set(Mode):
+        raise refused(f"{value!r} is no mode of a run")
+    return Mode(str(value))
 
 
 def _optional_text(value: object, name: str) -> str | None:

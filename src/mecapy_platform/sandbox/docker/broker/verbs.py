@@ -208,7 +208,7 @@ class Verbs:
     def _program(self, spec: SandboxSpec, folder: Path) -> ContainerProgram:
         if spec.image is not None:
             return image_program(spec, folder, self._images.runnable(_image_id(spec.image), spec.organization))
-        if spec.environment is None or (spec.handler is None and not spec.describe):
+        if spec.environment is None or (spec.handler is None and spec.mode.is_call):
             raise SandboxError("kind_not_supported", "A package without an image needs an interpreter and a handler.")
         return managed_program(spec, folder, folder.parent / "etc", self._root_image())
 
