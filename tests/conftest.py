@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from support import division, run_seed
+from support import division, run_seed, timings
 from support.platform.services import KEPT_TO_THE_END
 
 GROUPS = pytest.StashKey[Path]()
@@ -21,6 +21,9 @@ def pytest_configure(config: pytest.Config) -> None:
         number, name = tempfile.mkstemp(prefix="mecapy-groups-")
         os.close(number)
         config.stash[GROUPS] = Path(name)
+        config.pluginmanager.register(timings.Told(Path(name)))
+    else:
+        config.pluginmanager.register(timings.Counted())
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

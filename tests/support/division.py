@@ -26,8 +26,7 @@ class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has n
 
     @cached_property
     def _groups(self) -> Mapping[str, str]:
-        groups: dict[str, str] = json.loads(self._written.read_text("utf-8"))
-        return groups
+        return written_groups(self._written)
 
     def _split_scope(self, nodeid: str) -> str:
         return self._groups[nodeid]
@@ -39,6 +38,12 @@ def write_groups(config: pytest.Config, items: list[pytest.Item]) -> None:
     if given is not None and given["workerid"] == "gw0":
         groups = {item.nodeid: group_of(item, config.rootpath) for item in items}
         Path(given[INPUT]).write_text(json.dumps(groups), "utf-8")
+
+
+def written_groups(written: Path) -> Mapping[str, str]:
+    """Each case's group, as the first process wrote it."""
+    groups: dict[str, str] = json.loads(written.read_text("utf-8"))
+    return groups
 
 
 def group_of(item: pytest.Item, root: Path) -> str:
