@@ -59,7 +59,7 @@ def migrate(settings: Settings) -> None:
 def run_api(settings: Settings, listener: socket.socket) -> None:
     """Serve HTTP on a socket that is already bound, until SIGTERM."""
     configure_logging()
-    effective(settings, {})  # a policy that cannot be read is said now
+    effective(settings.checks, {})  # a policy that cannot be read is said now
     database = Database(make_engine(settings.database_url, pool_size=20))
     sender = HintSender(settings.broker_url, hint_seconds=settings.hint_seconds)
     doorbell = Doorbell(settings.database_url)
@@ -118,7 +118,7 @@ def make_worker_context(
     settings: Settings, lanes: Sequence[Lane], kinds: Mapping[str, BackendKind] = DECLARED
 ) -> WorkerContext:
     backends = chosen(settings, kinds)
-    effective(settings, {})  # as above
+    effective(settings.checks, {})  # as above
     slots = sum(settings.slots.values())
     node = _node_name(settings, backends, lanes)
     sandboxes = {kind.name: kind.make(given(settings, kind, node)) for kind in backends.used(lanes)}

@@ -1,11 +1,14 @@
 """All settings, read once by bootstrap from MECAPY_* variables. No module reads the environment by itself."""
 
 import os
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from mecapy_platform.core.queue_rules import QueueRules
 
 MIB = 1 << 20
 
@@ -112,6 +115,11 @@ class Settings(BaseSettings):
     environment_bytes: int = 8192 * MIB
     build_attempts: int = 3
     organization_max_builds: int = 2  # under way at once; other organizations' builds are not held up by it
+
+    @property
+    def queue_rules(self) -> QueueRules:
+        """What services are told."""
+        return QueueRules(**{field.name: getattr(self, field.name) for field in fields(QueueRules)})
 
     def options_of(self, backend: str) -> dict[str, Any]:
         """The operator's words for one backend, see its options record."""

@@ -59,7 +59,7 @@ def claimed(database: Database) -> Claim:
             )
         )  # fmt: skip
     with database.transaction() as session:
-        (made,) = claims.claim(session, Worker("node", "old", "docker"), Lane.DEFAULT, 1, SETTINGS)
+        (made,) = claims.claim(session, Worker("node", "old", "docker"), Lane.DEFAULT, 1, SETTINGS.queue_rules)
     return made
 
 
@@ -80,17 +80,17 @@ def take_over(
     database: Database, *, node: str = "node", lane: Lane = Lane.DEFAULT, dead: tuple[str, ...] = ()
 ) -> list[Adopted]:
     with database.transaction() as session:
-        return adopt.take_over(session, Worker(node, "new", "docker"), [lane], dead, SETTINGS)
+        return adopt.take_over(session, Worker(node, "new", "docker"), [lane], dead, SETTINGS.queue_rules)
 
 
 def take_back(database: Database) -> int:
     with database.transaction() as session:
-        return take_back_lost(session, AT_ONCE)
+        return take_back_lost(session, AT_ONCE.queue_rules)
 
 
 def end(database: Database, claim: Claim) -> TaskState | None:
     with database.transaction() as session:
-        return finish(session, claim.token, DONE, SETTINGS)
+        return finish(session, claim.token, DONE, SETTINGS.queue_rules)
 
 
 def test_a_named_run_whose_lease_ran_out_goes_on_under_a_new_token(database: Database, claimed: Claim) -> None:
@@ -111,7 +111,7 @@ def test_a_late_old_worker_changes_nothing(database: Database, claimed: Claim) -
     with database.transaction() as session:
         logs.append(session, claimed.task_id, claimed.token, [Line(0, "stdout", "late\n")])
         assert not adopt.note_reference(session, claimed.token, "container-2", "docker")
-        assert claims.renew(session, [claimed.token], SETTINGS) == set()
+        assert claims.renew(session, [claimed.token], SETTINGS.queue_rules) == set()
     assert end(database, claimed) is None
     with database.transaction() as session:
         assert session.scalar(text("SELECT count(*) FROM task_logs")) == 0

@@ -64,7 +64,7 @@ def deploy(database: Database, organization_id: UUID, count: int = 1) -> None:
 
 def claim(database: Database) -> Build | None:
     with database.transaction() as session:
-        return builds.claim_build(session, SETTINGS)
+        return builds.claim_build(session, SETTINGS.queue_rules)
 
 
 def end(database: Database, build: Build) -> None:
@@ -154,14 +154,14 @@ def test_a_version_is_left_to_the_worker_that_has_its_interpreter(database: Data
     with database.transaction() as session:
         session.execute(queue.SEE_NODE, {**node, "tools": '["python3.11"]'})
     with database.transaction() as session:
-        assert builds.claim_build(session, SETTINGS, lacking) is None
+        assert builds.claim_build(session, SETTINGS.queue_rules, lacking) is None
     with database.transaction() as session:
         session.execute(text("UPDATE package_versions SET build_lease_until = NULL"))
-        assert builds.claim_build(session, SETTINGS, having) is not None
+        assert builds.claim_build(session, SETTINGS.queue_rules, having) is not None
 
 
 def test_a_version_that_no_worker_can_build_gets_its_verdict_at_once(database: Database) -> None:
     deploy(database, organization(database))
     with database.transaction() as session:
         session.execute(text("DELETE FROM nodes"))
-        assert builds.claim_build(session, SETTINGS, Place(0, 0, frozenset({"python3.12"}))) is not None
+        assert builds.claim_build(session, SETTINGS.queue_rules, Place(0, 0, frozenset({"python3.12"}))) is not None

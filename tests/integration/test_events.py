@@ -67,7 +67,7 @@ def test_numbers_go_on_after_what_had_them_is_purged(database: Database) -> None
         session.query(Event).where(Event.data["lane"].as_string().like("old%")).update(
             {"created_at": func.now() - timedelta(days=31)}, synchronize_session=False
         )
-    assert events.purge(database, Settings()) == 2
+    assert events.purge(database, Settings().queue_rules) == 2
     assert numbered(database) == {"young": 3}
     events.number(database)
     assert numbered(database) == {"young": 3, "old without a number": 4}

@@ -39,7 +39,7 @@ def short(server: Postgres, database: Database) -> Iterator[Short]:
     wire = Wire(server.worker_url, WORKER_STATEMENTS)
 
     def claim(lane: Lane, slots: int) -> Sequence[Claim] | None:
-        with FastClaim(wire, database, WORKER, SETTINGS, lane).claim(slots) as claimed:
+        with FastClaim(wire, database, WORKER, SETTINGS.queue_rules, lane).claim(slots) as claimed:
             return claimed
 
     yield claim
@@ -106,7 +106,7 @@ def chosen(database: Database, lane: Lane, slots: int) -> tuple[list[UUID], dict
     taken: list[UUID] = []
     after: dict[UUID, float] = {}
     with suppress(UndoneError), database.transaction() as session:
-        taken += [one.task_id for one in claims.claim(session, WORKER, lane, slots, SETTINGS)]
+        taken += [one.task_id for one in claims.claim(session, WORKER, lane, slots, SETTINGS.queue_rules)]
         session.flush()
         after |= {one.organization_id: one.stride_pass for one in session.query(LaneShare)}
         raise UndoneError
@@ -123,7 +123,7 @@ def test_the_short_way_takes_what_the_long_way_takes_in_its_order(database: Data
     claimed = short(lane, slots)
     if claimed is None:
         with database.transaction() as session:
-            claims.claim(session, WORKER, lane, slots, SETTINGS)
+            claims.claim(session, WORKER, lane, slots, SETTINGS.queue_rules)
         return
     assert [one.task_id for one in claimed] == expected
     assert passes(database) == passes_after
@@ -145,7 +145,7 @@ def test_a_claim_of_the_short_way_has_all_that_the_long_way_s_has(database: Data
     with database.transaction() as session:
         session.execute(text("UPDATE nodes SET cpu = 100, memory_mb = 100000"))
     with suppress(UndoneError), database.transaction() as session:
-        long = {one.task_id: one for one in claims.claim(session, WORKER, Lane.DEFAULT, 5, SETTINGS)}
+        long = {one.task_id: one for one in claims.claim(session, WORKER, Lane.DEFAULT, 5, SETTINGS.queue_rules)}
         raise UndoneError
     claimed = short(Lane.DEFAULT, 5)
     assert claimed
@@ -174,7 +174,7 @@ def test_a_claim_can_be_begun_before_others_see_it_and_is_there_when_the_block_i
         )
         blocker.execute("SELECT pg_advisory_lock(77)")
         try:
-            with FastClaim(wire, database, WORKER, SETTINGS, Lane.DEFAULT).claim(1) as claimed:
+            with FastClaim(wire, database, WORKER, SETTINGS.queue_rules, Lane.DEFAULT).claim(1) as claimed:
                 assert claimed, "the rows come before the commit"
                 with database.transaction() as session:
                     assert session.scalar(count, {"token": claimed[0].token}) == 0

@@ -100,7 +100,7 @@ def claimed(database: Database, count: int) -> list[Claim]:
                 )
             )  # fmt: skip
     with database.transaction() as session:
-        return claims.claim(session, Worker("node", "node-1", "fake"), Lane.DEFAULT, count, SETTINGS)
+        return claims.claim(session, Worker("node", "node-1", "fake"), Lane.DEFAULT, count, SETTINGS.queue_rules)
 
 
 def done(number: int = 1, **changes: Any) -> Outcome:
@@ -183,7 +183,7 @@ def test_a_token_that_no_longer_counts_changes_nothing_among_ones_that_do(databa
             text("UPDATE attempts SET lease_until = now() - interval '1 s' WHERE token = :token"), {"token": late.token}
         )
     with database.transaction() as session:
-        assert take_back_lost(session, Settings(lease_seconds=0)) == 1
+        assert take_back_lost(session, Settings(lease_seconds=0).queue_rules) == 1
     finished = ended_now(
         wire, [EndedAttempt(late.token, done(1)), EndedAttempt(good.token, done(2)), EndedAttempt(uuid4(), done(3))]
     )
@@ -240,7 +240,9 @@ class SomeSlots:
     """An engine's slots, of which so many are free."""
 
     def __init__(self, wire: Wire, database: Database, free: int) -> None:
-        self.fast_claim = FastClaim(wire, database, Worker("node", "node-1", "fake"), SETTINGS, Lane.DEFAULT)
+        self.fast_claim = FastClaim(
+            wire, database, Worker("node", "node-1", "fake"), SETTINGS.queue_rules, Lane.DEFAULT
+        )
         self.free, self.begun = free, list[LiveAttempt]()
 
     def reserve(self, wanted: int) -> int:

@@ -101,7 +101,7 @@ def accepted(database: Database) -> dict[str, Accepted]:
 
 def take(database: Database, process: str) -> Claim:
     with database.transaction() as session:
-        (claimed,) = claims.claim(session, Worker("node", process, "fake"), Lane.DEFAULT, 1, SETTINGS)
+        (claimed,) = claims.claim(session, Worker("node", process, "fake"), Lane.DEFAULT, 1, SETTINGS.queue_rules)
     return claimed
 
 
@@ -113,7 +113,7 @@ def lose(database: Database, claimed: Claim) -> None:
             {"token": claimed.token},
         )
     with database.transaction() as session:
-        assert take_back_lost(session, AT_ONCE) == 1
+        assert take_back_lost(session, AT_ONCE.queue_rules) == 1
 
 
 def complete(
@@ -123,7 +123,7 @@ def complete(
     outcome = Outcome(None, Usage(1.0, 1.0, 10.0), result={"value": expected(NONCE)})
     with database.transaction() as session:
         logs.append(session, claimed.task_id, claimed.token, [Line(0, "stdout", f"nonce {NONCE}\n")])
-        state = finish(session, claimed.token, outcome, SETTINGS, guard=guard)
+        state = finish(session, claimed.token, outcome, SETTINGS.queue_rules, guard=guard)
     entry = {"point": "finished", "task": str(claimed.task_id), "attempt": claimed.number, "token": str(claimed.token)}
     return state, entry if state is not None else {"point": "claimed"}
 
@@ -216,7 +216,7 @@ def test_a_lease_renewed_while_the_sweep_looks_is_not_taken_back(
 
     def sweep() -> None:
         with database.transaction() as session:
-            swept.append(take_back_lost(session, AT_ONCE))
+            swept.append(take_back_lost(session, AT_ONCE.queue_rules))
 
     sweeping = threading.Thread(target=sweep)
     with database.transaction() as session:

@@ -117,12 +117,12 @@ def claim(
     settings: Settings = SETTINGS,
 ) -> list[Claim]:
     with server.transaction() as session:
-        return claims.claim(session, worker, lane, count, settings)
+        return claims.claim(session, worker, lane, count, settings.queue_rules)
 
 
 def end(server: Database, token: UUID, outcome: Outcome = DONE) -> TaskState | None:
     with server.transaction() as session:
-        return finish(session, token, outcome, SETTINGS)
+        return finish(session, token, outcome, SETTINGS.queue_rules)
 
 
 def task_of(server: Database, task_id: UUID) -> Task:
@@ -144,7 +144,7 @@ def expire(server: Database, token: UUID) -> None:
 
 
 def sweep(server: Database) -> int:
-    return sweeps.sweep(server, replace_lease(SETTINGS))
+    return sweeps.sweep(server, replace_lease(SETTINGS).queue_rules)
 
 
 def replace_lease(settings: Settings) -> Settings:
@@ -181,7 +181,7 @@ def test_a_late_worker_changes_nothing(database: Database) -> None:
     (second,) = claim(database)
     with database.transaction() as session:
         logs.append(session, task_id, late.token, [Line(0, "stdout", "late")])
-        assert claims.renew(session, [late.token], SETTINGS) == set()
+        assert claims.renew(session, [late.token], SETTINGS.queue_rules) == set()
     assert end(database, late.token, replace(DONE, result={"stress": -1.0})) is None
     assert end(database, second.token) is TaskState.COMPLETED
     task = task_of(database, task_id)
@@ -195,7 +195,7 @@ def test_leases_that_are_renewed_are_not_taken_back(database: Database) -> None:
     (claimed,) = claim(database)
     expire(database, claimed.token)
     with database.transaction() as session:
-        assert claims.renew(session, [claimed.token], SETTINGS) == {claimed.token}
+        assert claims.renew(session, [claimed.token], SETTINGS.queue_rules) == {claimed.token}
     assert sweep(database) == 0
 
 
@@ -203,7 +203,7 @@ def test_nobody_is_called_lost_right_after_the_database_restarted(database: Data
     add_tasks(database, organization(database), 1)
     (claimed,) = claim(database)
     expire(database, claimed.token)
-    assert sweeps.sweep(database, SETTINGS.model_copy(update={"lease_seconds": 86_400.0})) == 0
+    assert sweeps.sweep(database, SETTINGS.model_copy(update={"lease_seconds": 86_400.0}).queue_rules) == 0
 
 
 def test_a_task_that_keeps_losing_its_machine_is_parked_with_its_reason(database: Database) -> None:

@@ -127,7 +127,7 @@ def see(database: Database, name: str, *, cpu: float) -> None:
 def take(database: Database, bench: WorkerBench, node: str, _submitted: list[UUID]) -> list[Claim]:
     del bench
     with database.transaction() as session:
-        return claims.claim(session, claims.Worker(node, f"{node}-1", "fake"), Lane.DEFAULT, 4, Settings())
+        return claims.claim(session, claims.Worker(node, f"{node}-1", "fake"), Lane.DEFAULT, 4, Settings().queue_rules)
 
 
 def another_organizations(bench: WorkerBench, count: int) -> list[UUID]:

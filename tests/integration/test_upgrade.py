@@ -82,11 +82,11 @@ def test_a_database_of_the_version_before_goes_on(before: tuple[Postgres, dict[s
             session.execute(queue.SEE_NODE, {"name": "node-1", "tools": '["ccx"]', **NODE})
             assert due_lanes(session) == [Lane.DEFAULT]
         with database.transaction() as session:
-            claimed = claim(session, worker, Lane.DEFAULT, 5, SETTINGS)
+            claimed = claim(session, worker, Lane.DEFAULT, 5, SETTINGS.queue_rules)
         assert {one.task_id for one in claimed} == {ids["queued"], ids["backoff"]}
         with database.transaction() as session:
             for token in (RUNNING_TOKEN, *(one.token for one in claimed)):
-                assert finish(session, token, DONE, SETTINGS) is TaskState.COMPLETED
+                assert finish(session, token, DONE, SETTINGS.queue_rules) is TaskState.COMPLETED
         with database.transaction() as session:
             ends = session.execute(
                 text("SELECT task_id, count(*) AS ends FROM events WHERE kind = 'TaskFinished' GROUP BY task_id")

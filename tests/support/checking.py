@@ -67,7 +67,7 @@ class Reviewer:
         ]
         version = PackageVersion(id=VERSION_ID, manifest={"package": {"license": "MIT"}})
         build = Build(self.context.worker.node, version, functions, checks or {})  # type: ignore[arg-type]  # the token is not used
-        report = Report(effective(self.context.settings, build.checks))
+        report = Report(effective(self.context.settings.checks, build.checks))
         review = Review(self.context, build, package, report)
         environment = Environment(self.interpreter.executable, site_packages)
         try:

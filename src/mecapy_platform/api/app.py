@@ -59,7 +59,7 @@ def create_app(context: ApiContext, *, serves_large: bool = True) -> FastAPI:
     authenticator = Authenticator(context.settings, context.database)
     app.state.authenticator = authenticator
     problems.install(app)
-    app.state.fast_path = FastTasks(context.settings.database_url, context.settings)
+    app.state.fast_path = FastTasks(context.settings.database_url, context.settings.queue_rules)
     if serves_large:
         app.add_middleware(LargeBodies, context=context, authenticator=authenticator)
     app.add_middleware(BodyGuard, settings=context.settings, identify=authenticator.claims)

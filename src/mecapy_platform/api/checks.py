@@ -88,7 +88,7 @@ class VersionChecksAnswer(BaseModel):
 def get_organization_checks(slug: str, caller: PublishedCaller) -> ChecksAnswer:
     """The policy of checks of an organization of yours."""
     with caller.session() as session:
-        found = checks.get_policy(session, caller.actor, slug, caller.context.settings)
+        found = checks.get_policy(session, caller.actor, slug, caller.context.settings.checks)
     return _policy(found)
 
 
@@ -96,7 +96,7 @@ def get_organization_checks(slug: str, caller: PublishedCaller) -> ChecksAnswer:
 def set_organization_checks(slug: str, body: ChecksBody, caller: PublishedCaller) -> ChecksAnswer:
     """Change the policy; administrators only. It holds for what is deployed from now on."""
     with caller.session() as session:
-        found = checks.set_policy(session, caller.actor, slug, body.checks, caller.context.settings)
+        found = checks.set_policy(session, caller.actor, slug, body.checks, caller.context.settings.checks)
     return _policy(found)
 
 

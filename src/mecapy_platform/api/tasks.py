@@ -146,7 +146,7 @@ def cancel_task(task_id: UUID, caller: OwnCaller) -> TaskAnswer:
 def retry_task(task_id: UUID, caller: OwnCaller) -> TaskAnswer:
     """A new task with the version and the inputs of an ended one."""
     with caller.accepting() as session:
-        task = submit.retry(session, caller.actor, task_id, settings=caller.context.settings)
+        task = submit.retry(session, caller.actor, task_id, rules=caller.context.settings.queue_rules)
         answer = render_task(read.get(session, caller.actor, task.id))
     caller.context.hints(task.lane)
     return answer
@@ -196,7 +196,7 @@ def _submit(caller: Caller, body: TaskBody, key: str | None) -> tuple[Submitted,
     with caller.accepting() as session:
         catalog = catalog_of(session, caller.actor)
         submitted = submit.submit(
-            session, caller.actor, body.request(), settings=caller.context.settings, idempotency_key=key
+            session, caller.actor, body.request(), rules=caller.context.settings.queue_rules, idempotency_key=key
         )
         answer = render_task(submitted.view or read.get(session, caller.actor, submitted.task.id), with_result=True)
     caller.context.hints(submitted.task.lane)
@@ -215,7 +215,7 @@ def _submit_bulk(caller: Caller, members: Sequence[object]) -> BulkAnswer:
             verdicts[index] = _refused(index, refused)
     with caller.accepting() as session:
         requests = [(body.request(), body.idempotency_key) for _, body in parsed]
-        outcomes = submit.submit_many(session, caller.actor, requests, settings=caller.context.settings)
+        outcomes = submit.submit_many(session, caller.actor, requests, rules=caller.context.settings.queue_rules)
         replayed = [one.task.id for one in outcomes if isinstance(one, Submitted) and one.view is None]
         views = {view.task.id: view for view in read.get_many(session, caller.actor, replayed)} if replayed else {}
     for (index, _), outcome in zip(parsed, outcomes, strict=True):

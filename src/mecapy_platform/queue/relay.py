@@ -35,11 +35,11 @@ class Relay:
     def __init__(self, database: Database, storage: Storage, send: Sender, settings: Settings) -> None:
         self.stop = threading.Event()
         self._duties = [
-            Periodic("sweep", settings.sweep_seconds, lambda: sweeps.sweep(database, settings)),
+            Periodic("sweep", settings.sweep_seconds, lambda: sweeps.sweep(database, settings.queue_rules)),
             Periodic("release", settings.sweep_seconds, lambda: release(database, send)),
             Periodic("count", settings.sweep_seconds, lambda: sweeps.count_queued(database)),
             Periodic("number", NUMBER_EVERY_SECONDS, lambda: events.number(database)),
-            Periodic("purge", CLEAN_EVERY_SECONDS, lambda: events.purge(database, settings)),
+            Periodic("purge", CLEAN_EVERY_SECONDS, lambda: events.purge(database, settings.queue_rules)),
             Periodic("learn", LEARN_EVERY_SECONDS, lambda: sweeps.learn_durations(database)),
             Periodic("clean", CLEAN_EVERY_SECONDS, lambda: sweeps.delete_leftovers(database, storage)),
         ]

@@ -10,11 +10,11 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from mecapy_platform.core.lanes import Lane
+from mecapy_platform.core.queue_rules import QueueRules
 from mecapy_platform.db import adopt as statements
 from mecapy_platform.sandbox.base import Seen
 from mecapy_platform.services import logs
 from mecapy_platform.services.claims import Claim, Worker
-from mecapy_platform.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def other_workers(session: Session, worker: Worker) -> Sequence[str]:
 
 
 def take_over(
-    session: Session, worker: Worker, lanes: Collection[Lane], dead: Sequence[str], settings: Settings
+    session: Session, worker: Worker, lanes: Collection[Lane], dead: Sequence[str], rules: QueueRules
 ) -> list[Adopted]:
     """Take the node's durable runs whose lease has run out, or whose worker is among the `dead`.
 
@@ -55,7 +55,7 @@ def take_over(
         "worker": worker.process,
         "lanes": sorted(lanes),
         "dead": list(dead),
-        "lease_seconds": settings.lease_seconds,
+        "lease_seconds": rules.lease_seconds,
     }
     adopted = []
     for row in session.execute(statements.TAKE_OVER, values).mappings().all():

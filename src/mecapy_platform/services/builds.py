@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from mecapy_platform.core.errors import ConflictError, MecapyError
 from mecapy_platform.core.events import VersionBuilt
 from mecapy_platform.core.placement import Place, misfit, misfit_everywhere
+from mecapy_platform.core.queue_rules import QueueRules
 from mecapy_platform.core.states import TaskState, VersionStatus
 from mecapy_platform.core.stored_text import storable, storable_json
 from mecapy_platform.core.units import UnitSystem
@@ -24,7 +25,6 @@ from mecapy_platform.services.events import record
 from mecapy_platform.services.places import build_needs, known_places
 from mecapy_platform.services.tasks.ending import end_task
 from mecapy_platform.services.tasks.requests import digest_of
-from mecapy_platform.settings import Settings
 
 LOG_CHARACTERS = 1_000_000
 LEFT_SECONDS = 2.0  # how long a build is left to a worker that can do it, before this one looks again
@@ -63,14 +63,14 @@ class Built:
     error_message: str | None = None
 
 
-def claim_build(session: Session, settings: Settings, place: Place | None = None) -> Build | None:
+def claim_build(session: Session, rules: QueueRules, place: Place | None = None) -> Build | None:
     """Take a version that waits, or one whose builder is gone, by turns between organizations.
 
     What `place` lacks and another worker has is left to that one. After too many tries a version is broken.
     """
-    while (found := _claim_next(session, settings)) is not None:
+    while (found := _claim_next(session, rules)) is not None:
         if place is None or not _is_for_another(session, found, place):
-            return _unless_lost(session, found, settings)
+            return _unless_lost(session, found, rules)
         give_back(session, found.token, LEFT_SECONDS, is_counted=False)
     return None
 
@@ -80,24 +80,24 @@ def _is_for_another(session: Session, build: Build, place: Place) -> bool:
     return misfit(needs, place) is not None and misfit_everywhere(needs, [place, *known_places(session)]) is None
 
 
-def _unless_lost(session: Session, build: Build, settings: Settings) -> Build | None:
+def _unless_lost(session: Session, build: Build, rules: QueueRules) -> Build | None:
     version = build.version
-    if version.build_attempts <= settings.build_attempts:
+    if version.build_attempts <= rules.build_attempts:
         return build
-    message = f"The build was started {settings.build_attempts} times and its machine was lost each time."
+    message = f"The build was started {rules.build_attempts} times and its machine was lost each time."
     finish_build(session, build.token, Built(log=version.build_log, error_code="build_lost", error_message=message))
     return None
 
 
-def _claim_next(session: Session, settings: Settings) -> Build | None:
+def _claim_next(session: Session, rules: QueueRules) -> Build | None:
     token = uuid4()
     session.execute(queue.LOCK_BUILDS)
     version_id = session.scalar(
         queue.CLAIM_BUILD,
         {
             "token": token,
-            "lease_seconds": settings.lease_seconds,
-            "organization_max": settings.organization_max_builds,
+            "lease_seconds": rules.lease_seconds,
+            "organization_max": rules.organization_max_builds,
         },
     )
     if version_id is None:
@@ -121,12 +121,12 @@ def give_back(session: Session, token: UUID, delay_seconds: float, *, is_counted
 
 
 def organization_limits(session: Session, organization_id: UUID) -> Mapping[str, Any]:
-    """What the organization's row says beyond the settings."""
+    """What the organization's row says beyond the rules."""
     return session.get_one(Organization, organization_id).limits
 
 
-def renew_build(session: Session, token: UUID, settings: Settings) -> bool:
-    return session.scalar(queue.RENEW_BUILD, {"token": token, "lease_seconds": settings.lease_seconds}) is not None
+def renew_build(session: Session, token: UUID, rules: QueueRules) -> bool:
+    return session.scalar(queue.RENEW_BUILD, {"token": token, "lease_seconds": rules.lease_seconds}) is not None
 
 
 def finish_build(session: Session, token: UUID, built: Built) -> bool:

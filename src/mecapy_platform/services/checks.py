@@ -13,7 +13,6 @@ from mecapy_platform.core.checks.policy import DEFAULT_POLICY, Policy, policy_ov
 from mecapy_platform.core.errors import NotFoundError
 from mecapy_platform.db.tables import Organization, PackageVersion
 from mecapy_platform.services.packages import read
-from mecapy_platform.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -33,18 +32,18 @@ class VersionChecks:
     report: Mapping[str, Any] | None
 
 
-def effective(settings: Settings, changes: Mapping[str, Any]) -> Policy:
+def effective(default: Mapping[str, Any], changes: Mapping[str, Any]) -> Policy:
     """The platform's policy, with what the organization changed of it."""
-    return policy_over(policy_over(DEFAULT_POLICY, settings.checks, "MECAPY_CHECKS"), changes)
+    return policy_over(policy_over(DEFAULT_POLICY, default, "MECAPY_CHECKS"), changes)
 
 
-def get_policy(session: Session, actor: Actor, slug: str, settings: Settings) -> OrganizationChecks:
+def get_policy(session: Session, actor: Actor, slug: str, default: Mapping[str, Any]) -> OrganizationChecks:
     organization = _organization(session, actor, slug)
-    return OrganizationChecks(organization.slug, effective(settings, organization.checks), organization.checks)
+    return OrganizationChecks(organization.slug, effective(default, organization.checks), organization.checks)
 
 
 def set_policy(
-    session: Session, actor: Actor, slug: str, changes: Mapping[str, Any], settings: Settings
+    session: Session, actor: Actor, slug: str, changes: Mapping[str, Any], default: Mapping[str, Any]
 ) -> OrganizationChecks:
     """Replace what the organization says; what it leaves out is as the platform has it.
 
@@ -52,7 +51,7 @@ def set_policy(
     """
     organization = _organization(session, actor, slug)
     require_admin(actor, organization.id)
-    policy = effective(settings, changes)
+    policy = effective(default, changes)
     organization.checks = dict(changes)
     session.flush()
     return OrganizationChecks(organization.slug, policy, organization.checks)

@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session
 
 from mecapy_platform.core.lanes import LANE_LIMIT_SECONDS, Lane
 from mecapy_platform.core.placement import Place
+from mecapy_platform.core.queue_rules import QueueRules
 from mecapy_platform.core.quotas import Candidate, Picked, Room, Share, pick
 from mecapy_platform.db import queue
-from mecapy_platform.settings import Settings
 
 UNLIMITED = 1_000_000
 RESERVED_FOR_HIGH_PRIORITY_MB = 2048
@@ -65,7 +65,7 @@ class Claim:
     limits: Mapping[str, Any]
 
 
-def claim(session: Session, worker: Worker, lane: Lane, slots: int, settings: Settings) -> list[Claim]:
+def claim(session: Session, worker: Worker, lane: Lane, slots: int, rules: QueueRules) -> list[Claim]:
     """Up to `slots` tasks that fit the node now.
 
     Claims of one lane follow each other, so shares and order hold across workers.
@@ -83,7 +83,7 @@ def claim(session: Session, worker: Worker, lane: Lane, slots: int, settings: Se
     room = session.execute(queue.NODE_ROOM, {"node": worker.node}).first()
     if room is None or not room.accepts_work:
         return []
-    picked = _pick(session, lane, rows, room, slots, virtual_time, settings)
+    picked = _pick(session, lane, rows, room, slots, virtual_time, rules)
     session.execute(queue.KEEP_ROOM, {"node": worker.node, "task": picked.kept_for, "seconds": KEPT_SECONDS})
     if not picked.task_ids:
         return []
@@ -97,7 +97,7 @@ def claim(session: Session, worker: Worker, lane: Lane, slots: int, settings: Se
             "node": worker.node,
             "worker": worker.process,
             "backend": worker.backend,
-            "lease_seconds": settings.lease_seconds,
+            "lease_seconds": rules.lease_seconds,
         },
     )
     return [Claim(**row) for row in claimed.mappings()]
@@ -127,12 +127,12 @@ def _pick(
     node: Row[Any],
     slots: int,
     virtual_time: float,
-    settings: Settings,
+    rules: QueueRules,
 ) -> Picked:
     running = session.execute(queue.RUNNING, {"default_limit": LANE_LIMIT_SECONDS[Lane.DEFAULT]}).all()
     by_organization = {row.organization_id: row.running for row in running}
     if lane is Lane.LONG_RUNNING:
-        throttle = settings.long_running_max_running - sum(row.long_running for row in running)
+        throttle = rules.long_running_max_running - sum(row.long_running for row in running)
         slots = max(0, min(slots, throttle))
     queues: dict[UUID, list[Candidate]] = {}
     shares: dict[UUID, Share] = {}
@@ -140,7 +140,7 @@ def _pick(
         queues.setdefault(row.organization_id, []).append(
             Candidate(row.task_id, row.cpu, row.memory_mb, row.waited_seconds)
         )
-        allowed = int(row.limits.get("max_running", settings.organization_max_running))
+        allowed = int(row.limits.get("max_running", rules.organization_max_running))
         shares[row.organization_id] = Share(
             row.weight, row.stride_pass, allowed - by_organization.get(row.organization_id, 0)
         )
@@ -162,9 +162,9 @@ def _pick(
     return picked
 
 
-def renew(session: Session, tokens: Sequence[UUID], settings: Settings) -> set[UUID]:
+def renew(session: Session, tokens: Sequence[UUID], rules: QueueRules) -> set[UUID]:
     """The tokens that are still ours; their leases now end `lease_seconds` from now."""
-    rows = session.execute(queue.RENEW, {"tokens": list(tokens), "lease_seconds": settings.lease_seconds})
+    rows = session.execute(queue.RENEW, {"tokens": list(tokens), "lease_seconds": rules.lease_seconds})
     return {row.token for row in rows}
 
 

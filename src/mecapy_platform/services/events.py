@@ -11,9 +11,9 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from mecapy_platform.core.events import EventRecord, data_of, kind_of
+from mecapy_platform.core.queue_rules import QueueRules
 from mecapy_platform.db.session import Database
 from mecapy_platform.db.tables import Event
-from mecapy_platform.settings import Settings
 
 NUMBER = text("SELECT mecapy_number_events(:most)")
 PURGE = text("SELECT mecapy_purge_events(:kept, :most)")
@@ -37,12 +37,12 @@ def number(database: Database) -> int:
             return numbered
 
 
-def purge(database: Database, settings: Settings) -> int:
+def purge(database: Database, rules: QueueRules) -> int:
     """Delete numbered events that are older than `events_kept_days`. Returns how many."""
     purged = 0
     while True:
         with database.transaction() as session:
-            values = {"kept": timedelta(days=settings.events_kept_days), "most": PURGED_AT_ONCE}
+            values = {"kept": timedelta(days=rules.events_kept_days), "most": PURGED_AT_ONCE}
             gone = int(session.execute(PURGE, values).scalar_one())
         purged += gone
         if gone < PURGED_AT_ONCE:

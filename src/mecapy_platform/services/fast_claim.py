@@ -12,11 +12,11 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from mecapy_platform.core.lanes import Lane
+from mecapy_platform.core.queue_rules import QueueRules
 from mecapy_platform.db import queue
 from mecapy_platform.db.session import Database
 from mecapy_platform.db.wire import Wire
 from mecapy_platform.services.claims import RESERVED_FOR_HIGH_PRIORITY_MB, Claim, Worker
-from mecapy_platform.settings import Settings
 
 KNOWN_FUNCTIONS = 500
 
@@ -27,8 +27,8 @@ class FastClaim:
     Remembers what it has read of functions, which no longer change once a task of theirs can be claimed.
     """
 
-    def __init__(self, wire: Wire, database: Database, worker: Worker, settings: Settings, lane: Lane) -> None:
-        self._wire, self._database, self._worker, self._settings, self._lane = wire, database, worker, settings, lane
+    def __init__(self, wire: Wire, database: Database, worker: Worker, rules: QueueRules, lane: Lane) -> None:
+        self._wire, self._database, self._worker, self._rules, self._lane = wire, database, worker, rules, lane
         self._facts: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._lock = threading.Lock()
         self.is_possible = lane is not Lane.LONG_RUNNING  # its throttle looks at all nodes
@@ -49,7 +49,7 @@ class FastClaim:
 
     def asked(self, slots: int) -> tuple[bytes, ...]:
         """The parameters of a claim of up to `slots` tasks."""
-        settings, worker = self._settings, self._worker
+        rules, worker = self._rules, self._worker
         return (
             self._lane.encode(),
             str(slots).encode(),
@@ -57,10 +57,10 @@ class FastClaim:
             worker.node.encode(),
             worker.process.encode(),
             worker.backend.encode(),
-            str(settings.lease_seconds).encode(),
+            str(rules.lease_seconds).encode(),
             str(RESERVED_FOR_HIGH_PRIORITY_MB).encode(),
             b"t" if self._lane is Lane.HIGH_PRIORITY else b"f",
-            str(settings.organization_max_running).encode(),
+            str(rules.organization_max_running).encode(),
         )
 
     def read(self, claims: bytes | None) -> list[Claim]:

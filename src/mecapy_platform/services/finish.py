@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from mecapy_platform.core.events import TaskRetried
+from mecapy_platform.core.queue_rules import QueueRules
 from mecapy_platform.core.retries import (
     OUTAGES_MAX,
     End,
@@ -29,7 +30,6 @@ from mecapy_platform.db.errors import RowConflictError, translated
 from mecapy_platform.db.tables import Artifact, Attempt, Task
 from mecapy_platform.services.events import record
 from mecapy_platform.services.tasks.ending import end_task
-from mecapy_platform.settings import Settings
 
 log = logging.getLogger(__name__)
 Guard = Callable[[Session, UUID], Attempt | None]
@@ -89,7 +89,7 @@ def lost_attempt(session: Session, token: UUID, *, absence_seconds: float) -> At
 
 
 def finish(
-    session: Session, token: UUID, outcome: Outcome, settings: Settings, *, guard: Guard = live_attempt
+    session: Session, token: UUID, outcome: Outcome, rules: QueueRules, *, guard: Guard = live_attempt
 ) -> TaskState | None:
     """Record the end of an attempt.
 
@@ -108,7 +108,7 @@ def finish(
     if outcome.failure is None:
         _complete(task, outcome)
         return _end_task(session, task, attempt, TaskState.COMPLETED, outcome)
-    decision = _decide(task, outcome, settings)
+    decision = _decide(task, outcome, rules)
     _keep_files(session, task, attempt, outcome)
     if isinstance(decision, Retry):
         return _queue_again(session, task, outcome, decision)
@@ -118,25 +118,25 @@ def finish(
     return _end_task(session, task, attempt, decision.state, outcome)
 
 
-def take_back_lost(session: Session, settings: Settings) -> int:
+def take_back_lost(session: Session, rules: QueueRules) -> int:
     """End every attempt whose lease has run out as a lost machine. Returns how many."""
     tokens = session.scalars(
-        queue.LOST, {"lease_seconds": settings.lease_seconds, "absence_seconds": settings.durable_absence_seconds}
+        queue.LOST, {"lease_seconds": rules.lease_seconds, "absence_seconds": rules.durable_absence_seconds}
     ).all()
     message = "The machine or process that ran it was lost; its lease ran out."
-    guard = partial(lost_attempt, absence_seconds=settings.durable_absence_seconds)
+    guard = partial(lost_attempt, absence_seconds=rules.durable_absence_seconds)
     taken = 0
     for token in tokens:
         try:
             with translated(), session.begin_nested():
                 outcome = Outcome(FailureKind.LOST_MACHINE, Usage(0.0, None, None), "lost_machine", message)
-                taken += finish(session, token, outcome, settings, guard=guard) is not None
+                taken += finish(session, token, outcome, rules, guard=guard) is not None
         except RowConflictError:
             log.exception("attempt with token %s could not be taken back; the others go on", token)
     return taken
 
 
-def _decide(task: Task, outcome: Outcome, settings: Settings) -> Retry | End:
+def _decide(task: Task, outcome: Outcome, rules: QueueRules) -> Retry | End:
     assert outcome.failure is not None
     if task.cancel_requested_at is not None:
         return End(TaskState.CANCELLED)
@@ -157,9 +157,9 @@ def _decide(task: Task, outcome: Outcome, settings: Settings) -> Retry | End:
         machine_failures=task.machine_failures,
         own_failures=task.own_failures,
         policy=Policy.read(task.retries),
-        max_machine_failures=settings.max_attempts,
+        max_machine_failures=rules.max_attempts,
         jitter=jitter,
-        cap_seconds=settings.retry_backoff_max_seconds,
+        cap_seconds=rules.retry_backoff_max_seconds,
         is_outage=is_outage and task.outages <= OUTAGES_MAX,
     )
 

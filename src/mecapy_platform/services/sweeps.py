@@ -6,11 +6,11 @@ from datetime import timedelta
 from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.orm import Session
 
+from mecapy_platform.core.queue_rules import QueueRules
 from mecapy_platform.db import queue
 from mecapy_platform.db.session import Database
 from mecapy_platform.db.tables import Attempt, IdempotencyKey, Upload
 from mecapy_platform.services.finish import take_back_lost
-from mecapy_platform.settings import Settings
 from mecapy_platform.storage.base import Storage
 from mecapy_platform.storage.keys import attempt_prefix
 
@@ -19,12 +19,12 @@ KEPT_UPLOADS = timedelta(days=7)
 LEFTOVERS_AFTER = timedelta(hours=1)  # a late worker may still be writing for a while
 
 
-def sweep(database: Database, settings: Settings) -> int:
+def sweep(database: Database, rules: QueueRules) -> int:
     """The frequent one. Returns how many attempts were taken back."""
     with database.transaction() as session:
         if not session.scalar(text("SELECT pg_try_advisory_xact_lock(hashtextextended('mecapy-sweep', 0))")):
             return 0
-        return take_back_lost(session, settings)
+        return take_back_lost(session, rules)
 
 
 def count_queued(database: Database) -> None:

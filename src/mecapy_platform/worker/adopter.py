@@ -64,7 +64,7 @@ class Adopter(LivingThread):
         context = self._context
         with context.database.transaction() as session:
             dead = [name for name in adopt.other_workers(session, context.worker) if is_dead(name)]
-            found = adopt.take_over(session, context.worker, self._lanes, dead, context.settings)
+            found = adopt.take_over(session, context.worker, self._lanes, dead, context.settings.queue_rules)
         for adopted in found:
             log.info(
                 "going on with attempt %s of task %s in %s",

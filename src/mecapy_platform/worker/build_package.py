@@ -75,7 +75,9 @@ class BuildLog:
 def build_next(context: WorkerContext) -> bool:
     """Claim and build one version; False when none waits."""
     with context.database.transaction() as session:
-        build = builds.claim_build(session, context.settings, Place(0.0, 0, frozenset(abilities_of(context))))
+        build = builds.claim_build(
+            session, context.settings.queue_rules, Place(0.0, 0, frozenset(abilities_of(context)))
+        )
     if build is None:
         return False
     keeper = _LeaseKeeper(context, build)
@@ -164,7 +166,7 @@ def _build_image(context: WorkerContext, build: Build, package: Path, said: Buil
 @contextmanager
 def _reviewed(context: WorkerContext, build: Build, package: Path, said: BuildLog) -> Iterator[Review]:
     """A review whose report is kept, however the block ends."""
-    review = Review(context, build, package, Report(effective(context.settings, build.checks)))
+    review = Review(context, build, package, Report(effective(context.settings.checks, build.checks)))
     try:
         yield review
     finally:
@@ -335,7 +337,7 @@ class _LeaseKeeper(LivingThread):
         while not self._ended.wait(self._context.settings.heartbeat_seconds):
             try:
                 with self._context.database.transaction() as session:
-                    builds.renew_build(session, self._build.token, self._context.settings)
+                    builds.renew_build(session, self._build.token, self._context.settings.queue_rules)
             except DatabaseError as error:
                 log.warning("build lease not renewed: %s", error.detail)
 

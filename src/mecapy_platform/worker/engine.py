@@ -68,7 +68,7 @@ class Engine(LivingThread):
         self._slots = max(1, context.settings.slots.get(lane, 1))
         self._pool = ThreadPoolExecutor(max_workers=self._slots * 4, thread_name_prefix=f"slot-{lane}")
         self._wire = Wire(context.settings.database_worker_url, WORKER_STATEMENTS)
-        self.fast_claim = FastClaim(self._wire, context.database, context.worker, context.settings, lane)
+        self.fast_claim = FastClaim(self._wire, context.database, context.worker, context.settings.queue_rules, lane)
         self._hinted = True  # a hint may have come before we were there
         self._draining = threading.Event()
         self._started_at: dict[int, float] = {}
@@ -222,7 +222,7 @@ class Engine(LivingThread):
             with self._context.database.transaction() as session:
                 abilities, _away = abilities_now(self._context)
                 worker = replace(self._context.worker, abilities=frozenset(abilities))
-                claimed = claims.claim(session, worker, self.lane, free, self._context.settings)
+                claimed = claims.claim(session, worker, self.lane, free, self._context.settings.queue_rules)
             reserved, free = free, 0
             return len(self.begin(claimed, reserved))
         finally:

@@ -82,7 +82,7 @@ class Heartbeat(LivingThread):
         with (
             self._context.database.transaction() as session
         ):  # apart: an end locks its attempt first and its claim the node then
-            kept: set[UUID] = claims.renew(session, ours, self._context.settings) if ours else set()
+            kept: set[UUID] = claims.renew(session, ours, self._context.settings.queue_rules) if ours else set()
         still = {live.claim.token for live in self._live.all()}
         self._live.stop((set(ours) - kept) & still, StopReason.LEASE_LOST)
 

@@ -38,7 +38,7 @@ def report_alone(context: WorkerContext, report: Report) -> None:
         try:
             with context.database.transaction() as session:
                 report.pump.write(session)
-                state = finish.finish(session, claim.token, report.outcome, context.settings)
+                state = finish.finish(session, claim.token, report.outcome, context.settings.queue_rules)
         except ValueNotStorableError as error:
             log.warning("the end of task %s cannot be stored: %s", claim.task_id, error.detail)
             report = Report(

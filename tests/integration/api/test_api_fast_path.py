@@ -122,7 +122,7 @@ def test_who_waits_with_the_submit_is_told_what_a_look_would_show(
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(client.post, "/tasks", json=BODY, params={"wait": 30})
         fast_claim = FastClaim(
-            wire, platform.worker_database, Worker("hot", "hot-1", "fake"), platform.settings, Lane.DEFAULT
+            wire, platform.worker_database, Worker("hot", "hot-1", "fake"), platform.settings.queue_rules, Lane.DEFAULT
         )
         claimed: list[Claim] = []
         while not claimed:
@@ -130,7 +130,9 @@ def test_who_waits_with_the_submit_is_told_what_a_look_would_show(
                 claimed += found or ()
             if found is None:  # the first of its lane
                 with platform.worker_database.transaction() as session:
-                    claimed += claims.claim(session, Worker("hot", "hot-1", "fake"), Lane.DEFAULT, 1, platform.settings)
+                    claimed += claims.claim(
+                        session, Worker("hot", "hot-1", "fake"), Lane.DEFAULT, 1, platform.settings.queue_rules
+                    )
         with fast_finish(
             wire, [EndedAttempt(claimed[0].token, Outcome(None, Usage(0.25, 0.125, 32.5), result=result))]
         ):

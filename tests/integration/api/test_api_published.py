@@ -42,7 +42,7 @@ def deploy(client: httpx2.Client, content: bytes, path: str = "/packages/from-zi
 def build(platform: ApiPlatform, **changes: Any) -> None:
     """Do what a worker does with every version that waits."""
     with platform.worker_database.transaction() as session:
-        claimed = builds.claim_build(session, platform.settings)
+        claimed = builds.claim_build(session, platform.settings.queue_rules)
         assert claimed is not None
         while claimed is not None:
             ports = {
@@ -52,7 +52,7 @@ def build(platform: ApiPlatform, **changes: Any) -> None:
             }
             values: dict[str, Any] = {"log": "Python 3.11", "interpreter": "3.11.15", "ports": ports, **changes}
             builds.finish_build(session, claimed.token, Built(**values))
-            claimed = builds.claim_build(session, platform.settings)
+            claimed = builds.claim_build(session, platform.settings.queue_rules)
 
 
 def test_every_published_route_of_this_issue_exists(platform: ApiPlatform) -> None:

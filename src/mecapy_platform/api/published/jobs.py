@@ -53,7 +53,7 @@ def execute_function(
         files=_upload_ids(body.file_inputs or {}),
     )
     with caller.accepting() as session:
-        task = submit.submit(session, caller.actor, request, settings=caller.context.settings).task
+        task = submit.submit(session, caller.actor, request, rules=caller.context.settings.queue_rules).task
     caller.context.hints(task.lane)
     return JobSubmitResponse(job_id=str(task.id), function_id=str(task.function_id), status=JobStatus.PENDING)
 

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 
 from mecapy_platform.core.access import Actor, require_submit
 from mecapy_platform.core.ids import new_id
+from mecapy_platform.core.queue_rules import QueueRules
 from mecapy_platform.core.states import VersionStatus
 from mecapy_platform.db.fast_path import APP_STATEMENTS
 from mecapy_platform.db.statement_batcher import StatementBatcher
@@ -29,7 +30,6 @@ from mecapy_platform.db.wire import AsyncWire, Row
 from mecapy_platform.services.tasks.read import TaskView
 from mecapy_platform.services.tasks.requests import TaskRequest
 from mecapy_platform.services.tasks.submit import columns_of
-from mecapy_platform.settings import Settings
 
 KNOWN_SECONDS = 10.0
 KNOWN_MOST = 5000
@@ -60,9 +60,9 @@ class Draft:
 class FastTasks:
     """One for an API process, used inside its event loop."""
 
-    def __init__(self, database_url: str, settings: Settings) -> None:
+    def __init__(self, database_url: str, rules: QueueRules) -> None:
         self._known: OrderedDict[object, Known] = OrderedDict()
-        limit = str(settings.organization_max_queued).encode()
+        limit = str(rules.organization_max_queued).encode()
         self._submits = StatementBatcher[datetime](
             AsyncWire(database_url, APP_STATEMENTS), "submit", write=_groups, read=_created, parameters=(limit,)
         )

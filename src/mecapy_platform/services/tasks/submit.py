@@ -16,6 +16,7 @@ from mecapy_platform.core.errors import ConflictError, InvalidInputError, Mecapy
 from mecapy_platform.core.events import TaskQueued
 from mecapy_platform.core.ids import uuid7
 from mecapy_platform.core.lanes import Lane, lane_for
+from mecapy_platform.core.queue_rules import QueueRules
 from mecapy_platform.core.states import TaskState, VersionStatus
 from mecapy_platform.core.types import file_extensions
 from mecapy_platform.core.units import UnitSystem
@@ -33,7 +34,6 @@ from mecapy_platform.services.places import check_fits, needs_of
 from mecapy_platform.services.tasks.read import TaskView, get_task
 from mecapy_platform.services.tasks.requests import Submitted, TaskRequest, digest_of
 from mecapy_platform.services.tasks.resolve import Resolved, resolve, resolve_again
-from mecapy_platform.settings import Settings
 
 UNTRIED: dict[str, Any] = {"attempts": 0, "machine_failures": 0, "own_failures": 0, "parked": False}
 
@@ -53,7 +53,7 @@ def submit(
     actor: Actor,
     request: TaskRequest,
     *,
-    settings: Settings,
+    rules: QueueRules,
     idempotency_key: str | None = None,
     looked: _Looked | None = None,
 ) -> Submitted:
@@ -72,7 +72,7 @@ def submit(
         if existing is not None:
             return Submitted(existing, replayed=True)
     if organization_id not in looked.with_room:
-        _check_queue(session, organization_id, settings)
+        _check_queue(session, organization_id, rules)
         looked.with_room.add(organization_id)
     if resolved[0].id not in looked.fitting:
         check_fits(session, resolved[0], resolved[1])
@@ -88,7 +88,7 @@ def submit(
 
 
 def submit_many(
-    session: Session, actor: Actor, requests: Sequence[tuple[TaskRequest, str | None]], *, settings: Settings
+    session: Session, actor: Actor, requests: Sequence[tuple[TaskRequest, str | None]], *, rules: QueueRules
 ) -> list[Submitted | MecapyError]:
     """Each request with its own verdict: one refused leaves the others as they are."""
     verdicts: list[Submitted | MecapyError] = []
@@ -96,21 +96,21 @@ def submit_many(
     for request, key in requests:
         try:
             with session.begin_nested() if key is not None or request.files else nullcontext():
-                verdicts.append(submit(session, actor, request, settings=settings, idempotency_key=key, looked=looked))
+                verdicts.append(submit(session, actor, request, rules=rules, idempotency_key=key, looked=looked))
         except MecapyError as error:
             verdicts.append(error)
     session.flush()
     return verdicts
 
 
-def retry(session: Session, actor: Actor, task_id: UUID, *, settings: Settings) -> Task:
+def retry(session: Session, actor: Actor, task_id: UUID, *, rules: QueueRules) -> Task:
     """A new task with the version and inputs of an ended one, through the same gate as any other request."""
     old = get_task(session, actor, task_id)
     require_submit(actor, old.organization_id)
     if not TaskState(old.state).is_final:
         raise ConflictError("task_not_finished", "The task has not ended; cancel it first, or wait.")
     resolved = resolve_again(session, actor, old)
-    _check_queue(session, old.organization_id, settings)
+    _check_queue(session, old.organization_id, rules)
     check_fits(session, resolved[0], resolved[1])
     again = TaskRequest(
         resolved[0].name,
@@ -206,16 +206,16 @@ def _claim_key(
     return get_task(session, actor, found.task_id)
 
 
-def _check_queue(session: Session, organization_id: UUID, settings: Settings) -> None:
+def _check_queue(session: Session, organization_id: UUID, rules: QueueRules) -> None:
     """Refuse above the limit on queued tasks.
 
     The count is the sweep's, a few seconds old, so a burst may pass it a little.
     """
     queued = session.scalar(select(func.sum(LaneShare.queued)).where(LaneShare.organization_id == organization_id)) or 0
-    if queued >= settings.organization_max_queued:
+    if queued >= rules.organization_max_queued:
         raise QuotaExceededError(
             "queue_full",
-            f"{queued} tasks of your organization are waiting, the limit is {settings.organization_max_queued}; wait "
+            f"{queued} tasks of your organization are waiting, the limit is {rules.organization_max_queued}; wait "
             f"or cancel some.",
         )
 
