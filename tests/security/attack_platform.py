@@ -100,6 +100,7 @@ class Attacked:
     client: httpx2.Client
     rival: httpx2.Client
     host: "Host"
+    engine: str = ""  # the address of the Docker daemon, where there is one
     told: dict[str, Told] = field(default_factory=dict)
     parts: dict[str, list[int]] = field(default_factory=dict)
     before: set[str] = field(default_factory=set)
@@ -277,7 +278,7 @@ def attacked(backend: Backend, chosen: Sequence[Case]) -> Iterator[Attacked]:
         rival = stack.enter_context(running.client(running.token("root", "rivals"), "rivals"))
         deploy(client, content, organization="demo")
         deploy(rival, content, organization="rivals")
-        one = Attacked(running, backend, client, rival, made)
+        one = Attacked(running, backend, client, rival, made, settings.get("MECAPY_DOCKER_HOST", ""))
         first = one.run("many", "descriptors:standard_streams")
         assert first.end == ("completed", ""), (first.sentence, first.log)
         one.parts, one.before = running.parts, traces(running)

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from support.backends.docker_daemon import daemon
+from support.backends.docker_images import FOR_TESTS_VARIABLES
 
 Settings = Mapping[str, str]
 NAMESPACES = ("mnt", "net", "pid", "ipc", "uts")
@@ -20,7 +21,7 @@ def _bubblewrap() -> Iterator[Settings]:
 def _docker() -> Iterator[Settings]:
     with daemon() as engine:
         engine.directory.chmod(0o711)  # the worker, an ordinary user, passes through to the socket
-        yield {"MECAPY_SANDBOX_BACKEND": "docker", "MECAPY_DOCKER_HOST": engine.address}
+        yield {"MECAPY_SANDBOX_BACKEND": "docker", "MECAPY_DOCKER_HOST": engine.address, **FOR_TESTS_VARIABLES}
 
 
 @contextmanager

@@ -6,6 +6,7 @@ One with a static busybox and a shell, one with a single program.
 import io
 import os
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,15 +58,17 @@ def load_shell_image(daemon: Daemon, name: str = "test/shell", **config: Any) ->
     return _load(daemon, layer, name, {"Env": ["PATH=/bin"], **config})
 
 
-def load_hostile_image(daemon: Daemon, files: dict[str, bytes], name: str = "test/hostile") -> str:
-    """busybox with a shell, and files where something of ours might look for its own."""
+def load_hostile_image(
+    daemon: Daemon, files: dict[str, bytes], name: str = "test/hostile", environment: Sequence[str] = ()
+) -> str:
+    """busybox with a shell, and files and variables where something of ours might look for its own."""
     folders = sorted({str(parent) for path in files for parent in Path(path).parents} - {"."})
     layer = _layer(
         {"bin/busybox": BUSYBOX.read_bytes(), **files},
         {f"bin/{one}": "busybox" for one in SHELL},
         tuple(dict.fromkeys(("bin", "tmp", "workspace", *folders))),
     )
-    return _load(daemon, layer, name, {"Env": ["PATH=/bin"]})
+    return _load(daemon, layer, name, {"Env": ["PATH=/bin", *environment]})
 
 
 def load_bare_image(daemon: Daemon, name: str = "test/bare") -> str:

@@ -75,8 +75,10 @@ class Faulty:
 
     @property
     def is_durable(self) -> bool:
-        """Runs outlive their worker, and another one goes on with them."""
-        return self.extra.get("MECAPY_SANDBOX_BACKEND") == "docker"
+        """Runs of some lane outlive their worker, and another one goes on with them."""
+        return any(
+            "docker" in self.extra.get(name, "") for name in ("MECAPY_SANDBOX_BACKEND", "MECAPY_SANDBOX_BACKENDS")
+        )
 
     def settings(self) -> Settings:
         """What the platform's own parts were given, read back from its data directory."""
