@@ -4,7 +4,8 @@ Nothing is claimed where it cannot run, nothing stalls behind what fits nowhere.
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,20 @@ from mecapy_platform.db import queue
 from mecapy_platform.db.session import Database
 from mecapy_platform.db.tables import Node, Organization, Worker
 from mecapy_platform.embedded.postgres import Postgres
+from mecapy_platform.sandbox.base import Sandbox
+from mecapy_platform.sandbox.docker.backend import DockerSandbox
+from mecapy_platform.sandbox.docker.options import DockerOptions
 from mecapy_platform.services import claims
 from mecapy_platform.services.claims import Claim
 from mecapy_platform.settings import Settings
 from support import factories
+from support.backends.docker_daemon import daemon
 from support.fakes import FakeSandbox, Misbehaviour
 from support.platform.embedded_process import wait_for
 from support.platform.worker_bench import WorkerBench, worker_bench
 
+SMALL_WITH_TOOL: dict[str, Any] = {"node": "small", "worker_cpu": 1, "worker_memory_mb": 2048, "tools": ("ccx",)}
+LARGE_WITHOUT: dict[str, Any] = {"node": "without", "worker_cpu": 8, "cpu_overcommit": 4.0, "worker_memory_mb": 16384}
 SMALL: dict[str, Any] = {"node": "small", "worker_cpu": 1, "cpu_overcommit": 4.0, "worker_memory_mb": 2048}
 LARGE: dict[str, Any] = {
     "node": "large",
@@ -64,6 +71,46 @@ def test_nothing_is_claimed_where_it_cannot_run_and_nothing_waits_behind_it(benc
     assert ran_on(bench, [*meshes, *large]) == {"large"}
     assert bench.states() == {"completed": 16, "queued": 2}
     assert {attempt.number for attempt in bench.attempts()} == {1}, "no attempt was wasted"
+
+
+@pytest.fixture(params=["fake", "docker"])
+def node_sandbox(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Sandbox]]:
+    """A backend for each node; of containers each has its own broker, as on a machine of its own."""
+    if request.param == "fake":
+        yield lambda _node: FakeSandbox()
+        return
+    with ExitStack() as stack:
+        engine = stack.enter_context(daemon())
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mecapy-runs-")))
+        home.chmod(0o755)
+
+        def made(node: str) -> Sandbox:
+            sandbox = DockerSandbox(DockerOptions(home / node, engine.address, node=node))
+            stack.callback(sandbox.close)
+            return sandbox
+
+        yield made
+
+
+def test_of_a_node_that_lacks_a_tool_and_a_small_one_each_takes_what_it_can_run(
+    bench: WorkerBench, node_sandbox: Callable[[str], Sandbox]
+) -> None:
+    """What neither can run is the oldest and waits; nothing waits behind it, nor is it ever claimed."""
+    nowhere = bench.submit(2, cpu=200) + bench.submit(2, memory_mb=4096, needs=["ccx", "python3.11"])
+    meshes = bench.submit(4, needs=["ccx", "python3.11"])
+    large = bench.submit(2, memory_mb=4096)
+    plain = bench.submit(4)
+    with (
+        bench.working(node_sandbox("small"), **SMALL_WITH_TOOL) as small,
+        bench.working(node_sandbox("without"), **LARGE_WITHOUT) as without,
+    ):
+        bench.wait_for_all(len(meshes) + len(large) + len(plain), without)
+        bench.wait_for_all(len(nowhere), small, state="queued")
+    assert ran_on(bench, meshes) == {"small"}
+    assert ran_on(bench, large) == {"without"}
+    assert ran_on(bench, plain) <= {"small", "without"}
+    assert ran_on(bench, nowhere) == set()
+    assert [attempt.number for attempt in bench.attempts()] == [1] * 10, "no attempt was wasted"
 
 
 def test_a_process_tells_of_itself_alone(bench: WorkerBench) -> None:

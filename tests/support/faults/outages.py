@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -64,12 +65,7 @@ class Engine:
 
     def kill(self, platform: Faulty) -> int:
         del platform
-        pid = self.daemon.pid
-        if not is_alive(pid):
-            return 0
-        os.kill(pid, signal.SIGKILL)
-        wait_for(lambda: not is_alive(pid), "the daemon died")
-        return 1
+        return self.daemon.kill()
 
     def bring_back(self) -> None:
         self.daemon.start()
@@ -99,16 +95,15 @@ def kill_during_start(platform: Faulty, victims: Mapping[str, Victim], seed: int
         running.started = launch(
             running.data, running.started.ready_file, settings_of(platform.faults) | platform.extra
         )
-        back = [
-            threading.Timer(moment + pause, victims[name].bring_back) for moment, name in moments if name not in PARTS
-        ]
-        for timer in back:
-            timer.start()
-        for moment, name in moments:
-            wait_for(lambda moment=moment: time.monotonic() - began >= moment, "the moment of a kill")  # type: ignore[misc]
-            victims[name].kill(platform)
-        for timer in back:
-            timer.join()
+        with ThreadPoolExecutor() as pool:
+            back = []
+            for moment, name in moments:
+                wait_for(lambda moment=moment: time.monotonic() - began >= moment, "the moment of a kill")  # type: ignore[misc]
+                victims[name].kill(platform)
+                if name not in PARTS:
+                    back.append(pool.submit(_bring_back, victims[name], pause))
+            for one in back:
+                one.result()
 
 
 def keep_away(platform: Faulty, victims: Mapping[str, Victim], seconds: float) -> Mapping[str, int]:
@@ -143,6 +138,11 @@ def durable_backends_used(platform: Faulty) -> set[str]:
     """Where attempts of so far ran that outlive their worker."""
     with platform.database.transaction() as session:
         return set(session.execute(text("SELECT DISTINCT backend FROM attempts WHERE reference IS NOT NULL")).scalars())
+
+
+def _bring_back(victim: Victim, after_seconds: float) -> None:
+    threading.Event().wait(after_seconds)
+    victim.bring_back()
 
 
 def _children(launcher: int, part_of_command: str) -> Iterator[int]:
