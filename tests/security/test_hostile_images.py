@@ -26,7 +26,7 @@ package: {{name: {name}, version: 1.0.0}}
 runtime: {{kind: image, image: "test/{name}:latest"}}
 functions:
   look:
-    entrypoint: {entrypoint}
+    entrypoint: [sh, /look.sh]
     inputs: {{load: Float}}
     outputs: {{load: Float}}
     resources: {{tier: nano, timeout: 60}}
@@ -40,24 +40,19 @@ LOOKS = {
 SAYS = "TRY " + json.dumps({"what": "WHAT", "answer": "ANSWER", "escaped": False})
 
 
-def script() -> str:
+def script() -> bytes:
     """It computes honestly, and prints each look as the other attacks do. Its programs need no loader."""
     lines = ["cp /workspace/in/data.json /workspace/out/data.json"]
     for what, test in LOOKS.items():
         said = SAYS.replace("WHAT", what)
         found, nothing = said.replace("false", "true").replace("ANSWER", "found"), said.replace("ANSWER", "nothing")
         lines.append(f"if {test}; then echo '{found}'; else echo '{nothing}'; fi")
-    return "\n".join(lines)
+    return "\n".join(lines).encode()
 
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return marking_library(tmp_path_factory.mktemp("library"))
-
-
-def package(kind: str) -> bytes:
-    name = f"hostile-{kind.replace('_', '-')}"
-    return archive(MANIFEST.format(name=name, entrypoint=json.dumps(["sh", "-c", script()])), {})
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -66,17 +61,20 @@ def test_nothing_of_an_image_is_loaded_into_our_first_process(
 ) -> None:
     """Where no backend runs images, such a package does not come in at all."""
     name, case = f"hostile-{kind.replace('_', '-')}", f"images:{kind}"
+    package = archive(MANIFEST.format(name=name), {})
     if not under_attack.engine:
-        files = {"file": ("package.zip", package(kind), "application/zip")}
-        answer = under_attack.client.post("/packages/from-zip", files=files)
+        answer = under_attack.client.post(
+            "/packages/from-zip", files={"file": ("package.zip", package, "application/zip")}
+        )
         table.add(case, [{"what": "deploys it", "answer": str(answer.status_code), "escaped": False}], ("refused", ""))
         assert answer.status_code == 422, answer.text
         assert "runtime_unsupported" in answer.text
         return
     need_busybox()
     variables = VARIABLES if kind == "environment" else ()
-    load_hostile_image(Daemon(under_attack.engine), dict(kinds(library)[kind]), f"test/{name}", variables)
-    deploy(under_attack.client, package(kind), organization="demo")
+    files = {**kinds(library)[kind], "look.sh": script()}
+    load_hostile_image(Daemon(under_attack.engine), files, f"test/{name}", variables)
+    deploy(under_attack.client, package, organization="demo")
     (task_id,) = under_attack.submit([{"package": name, "function": "look", "inputs": {"load": 3.0}, "name": case}])
     told = under_attack.ended(task_id)
     tries = told.reports[case]
