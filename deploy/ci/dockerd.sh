@@ -15,8 +15,21 @@ directory=$2
 socket=$directory/docker.sock
 pidfile=$directory/pid
 
+# Not so of one that is dead and that nobody has asked about yet.
+is_alive() {
+	state=$(sed 's/.*) //; s/ .*//' "/proc/$1/stat" 2>/dev/null) && [ -n "$state" ] && [ "$state" != Z ]
+}
+
 is_running() {
-	[ -s "$pidfile" ] && kill -0 "$(cat "$pidfile")" 2>/dev/null
+	[ -s "$pidfile" ] && is_alive "$(cat "$pidfile")"
+}
+
+launch() {
+	rm -f "$socket" "$pidfile"
+	# shellcheck disable=SC2086 # a list of arguments
+	setsid dockerd --host "unix://$socket" --data-root "$directory/data" --exec-root "$directory/exec" --pidfile "$pidfile" \
+		--bridge=none --iptables=false --live-restore ${DOCKERD_OPTIONS:-} >"$directory/log" 2>&1 </dev/null &
+	daemon=$!
 }
 
 answers() {
@@ -34,17 +47,13 @@ start() {
 	command -v dockerd >/dev/null || { echo "dockerd is not installed: deploy/ci/install-debian.sh" >&2; exit 3; }
 	[ "$(id -u)" -eq 0 ] || { echo "a Docker daemon needs root" >&2; exit 3; }
 	mkdir -p "$directory"
-	if ! is_running; then
-		rm -f "$socket" "$pidfile"
-		# shellcheck disable=SC2086 # a list of arguments
-		setsid dockerd --host "unix://$socket" --data-root "$directory/data" --exec-root "$directory/exec" --pidfile "$pidfile" \
-			--bridge=none --iptables=false --live-restore ${DOCKERD_OPTIONS:-} >"$directory/log" 2>&1 </dev/null &
-	fi
+	if is_running; then daemon=$(cat "$pidfile"); else launch; fi
 	for _ in $(seq 300); do
 		if answers 2>/dev/null; then
 			echo "unix://$socket"
 			return
 		fi
+		is_alive "$daemon" || launch # it may meet its predecessor's containerd as that dies, and give up
 		sleep 0.1
 	done
 	echo "dockerd did not answer:" >&2

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from mecapy_platform.sandbox.syscalls.docker_profile import profile_json
+from support.platform.embedded_process import wait_for
 
 SCRIPT = Path(__file__).parents[3] / "deploy" / "ci" / "dockerd.sh"
 
@@ -36,9 +37,11 @@ class TestDaemon:
         """At once, as when it crashes; its containers go on. Returns how many there were: one, or none."""
         if not self._pid_file.exists():
             return 0
+        ended = [self.pid, int((self.directory / "exec" / "containerd" / "containerd.pid").read_text())]
         with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
-        self._pid_file.unlink()  # who is dead and not yet buried would look alive
+        self._pid_file.unlink()
+        wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in ended), "it died, and its containerd with it")
         return 1
 
     @property
