@@ -37,12 +37,16 @@ class TestDaemon:
         """At once, as when it crashes; its containers go on. Returns how many there were: one, or none."""
         if not self._pid_file.exists():
             return 0
-        ended = [self.pid, int((self.directory / "exec" / "containerd" / "containerd.pid").read_text())]
+        ended = [self.pid, *self._containerd()]
         with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
         self._pid_file.unlink()
         wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in ended), "it died, and its containerd with it")
         return 1
+
+    def _containerd(self) -> list[int]:
+        file = self.directory / "exec" / "containerd" / "containerd.pid"
+        return [int(file.read_text())] if file.exists() else []
 
     @property
     def _pid_file(self) -> Path:
