@@ -39,15 +39,13 @@ class Attacked:
 @pytest.fixture(scope="module")
 def attacked() -> Iterator[Attacked]:
     """A lane on each backend; as many lost machines allowed as usual, so that an outage that counts would park."""
-    with daemon() as engine:
-        engine.directory.chmod(0o711)
-        backends = {
-            "MECAPY_SANDBOX_BACKENDS": '{"default": "docker"}',
-            "MECAPY_DOCKER_HOST": engine.address,
-            "MECAPY_MAX_ATTEMPTS": "5",
-        }
-        with faulty_platform(backends) as platform:
-            yield Attacked(platform, victims_with(engine))
+    settings = {
+        "MECAPY_SANDBOX_BACKENDS": '{"default": "docker"}',
+        "MECAPY_DOCKER_WARM": "2",
+        "MECAPY_MAX_ATTEMPTS": "5",
+    }
+    with daemon() as engine, faulty_platform(settings, engine) as platform:
+        yield Attacked(platform, victims_with(engine))
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from mecapy_platform.embedded.postgres import Postgres, PostgresPlace
 from mecapy_platform.embedded.program import embedded_settings
 from mecapy_platform.embedded.valkey import Valkey, ValkeyPlace
 from mecapy_platform.settings import Settings
+from support.backends.docker_daemon import TestDaemon
 from support.faults.checker import Record, read_ledger, read_records
 from support.faults.client import CODE, Ledger, Submitter, in_background, manifest
 from support.platform.embedded_process import is_alive, wait_for
@@ -64,6 +65,7 @@ class Faulty:
     kills: list[Kill] = field(default_factory=list)
     submitters: list[Submitter] = field(default_factory=list)
     extra: dict[str, str] = field(default_factory=dict)  # settings beyond those of every fault test
+    daemon: TestDaemon | None = None  # that its containers run under
     _database: Database | None = None
 
     @property
@@ -135,6 +137,13 @@ class Faulty:
                 RECOVER_SECONDS,
             )
 
+    def kill_daemon(self) -> None:
+        """Its containers go on; the machine starts it again."""
+        assert self.daemon is not None
+        with self.recovering("dockerd"):
+            self.daemon.kill()
+            self.daemon.start()
+
     def flush_broker(self) -> None:
         with self.recovering("FLUSHALL"), Redis.from_url(self.settings().broker_url) as broker:
             broker.flushall()
@@ -180,15 +189,18 @@ def settings_of(faults: Path) -> dict[str, str]:
 
 
 @contextmanager
-def faulty_platform(extra: dict[str, str] | None = None) -> Iterator[Faulty]:
+def faulty_platform(extra: dict[str, str] | None = None, daemon: TestDaemon | None = None) -> Iterator[Faulty]:
     """With the package deployed for two organizations and a submitter for each. `extra`: more settings."""
     folder = Path(tempfile.mkdtemp(prefix="mecapy-faults-"))
     folder.chmod(0o755)
     data = folder / "data"
     faults = data / "files" / "faults"  # where workers may write
-    more = extra or {}
+    more = dict(extra or {})
+    if daemon is not None:
+        daemon.directory.chmod(0o711)  # a worker, an ordinary user, passes through to the socket
+        more["MECAPY_DOCKER_HOST"] = daemon.address
     running = Running(launch(data, folder / "ready.json", settings_of(faults) | more), data)
-    platform = Faulty(running, faults, extra=more)
+    platform = Faulty(running, faults, extra=more, daemon=daemon)
     try:
         running.started.ready()
         content = archive(manifest(), {"faults.py": CODE})

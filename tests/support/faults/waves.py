@@ -22,6 +22,8 @@ KILLS: dict[str, Callable[[Faulty], None]] = {
     "API": lambda platform: platform.kill_parts("api"),
     "relay": lambda platform: platform.kill_parts("relay"),
     "spawner": lambda platform: platform.kill_parts("spawner"),
+    "broker": lambda platform: platform.kill_parts("broker"),
+    "dockerd": lambda platform: platform.kill_daemon(),
     "PostgreSQL": lambda platform: platform.kill_parts("postgresql"),
     "Valkey": lambda platform: platform.kill_parts("valkey"),
     "FLUSHALL": lambda platform: platform.flush_broker(),
