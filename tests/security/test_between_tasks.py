@@ -14,7 +14,8 @@ from mecapy_platform.sandbox.bubblewrap.zygote_pool import WarmLimits
 from security.attack_platform import Attacked, Told
 from security.attack_table import Table
 
-SECONDS = 3.0
+SECONDS = 2.0
+SAYS_LONGER_SECONDS = 2.5  # for it may begin as much earlier
 PAIRS = (("speaker", "listener"), ("reader_of_shared_files", "watcher_of_shared_files"))
 LOOKS = [
     f"residue:{name}"
@@ -41,7 +42,9 @@ def test_two_that_run_at_once_have_no_channel(
     under_attack: Attacked, table: Table, says: str, looks: str, is_rival: bool
 ) -> None:
     client, rival = under_attack.client, under_attack.rival if is_rival else under_attack.client
-    (said,) = under_attack.submit([under_attack.request("roomy", [f"channels:{says}"], seconds=2 * SECONDS)], rival)
+    (said,) = under_attack.submit(
+        [under_attack.request("roomy", [f"channels:{says}"], seconds=SECONDS + SAYS_LONGER_SECONDS)], rival
+    )
     (looked,) = under_attack.submit([under_attack.request("roomy", [f"channels:{looks}"], seconds=SECONDS)], client)
     told, other = under_attack.ended(looked, client), under_attack.ended(said, rival)
     tries = told.reports[f"channels:{looks}"]

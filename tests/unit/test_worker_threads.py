@@ -170,7 +170,7 @@ def test_no_process_of_ours_waits_by_select_which_fails_above_1023_descriptors()
     found = [
         str(path.relative_to(SOURCE))
         for path in SOURCE.rglob("*.py")
-        if not SMALL & set(path.parts)
+        if not SMALL & set(path.parts) and "select" in path.read_text("utf-8")
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Attribute) and node.attr in {"select", "SelectSelector"}
         and isinstance(node.value, ast.Name) and node.value.id in {"select", "selectors"}

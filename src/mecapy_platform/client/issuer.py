@@ -29,7 +29,7 @@ def find_issuer(url: str) -> str:
 
 def _read(address: str) -> dict[str, object]:
     try:
-        answer = httpx2.get(address, timeout=TIMEOUT_SECONDS)
+        answer = httpx2.get(address, timeout=TIMEOUT_SECONDS, verify=not address.startswith("http:"))
         data = answer.json() if answer.status_code == 200 else {}
     except (httpx2.TransportError, httpx2.InvalidURL) as error:
         raise UnavailableError(

@@ -170,7 +170,7 @@ def _refused(data: Mapping[str, Any]) -> LoginError:
 
 def _send(method: str, url: str, form: Mapping[str, str] | None = None) -> httpx2.Response:
     try:
-        return httpx2.request(method, url, data=form, timeout=TIMEOUT_SECONDS)
+        return httpx2.request(method, url, data=form, timeout=TIMEOUT_SECONDS, verify=not url.startswith("http:"))
     except (httpx2.TransportError, httpx2.InvalidURL) as error:
         raise UnavailableError(
             "issuer_unreachable", f"Cannot reach the login service at {url} ({error}). Check the address."
