@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from support import division, run_seed, timings
-from support.platform.services import KEPT_TO_THE_END
+from support.platform.kept import KEPT_TO_THE_END
 
 GROUPS = pytest.StashKey[Path]()
 
@@ -21,7 +21,7 @@ def pytest_configure(config: pytest.Config) -> None:
         number, name = tempfile.mkstemp(prefix="mecapy-groups-")
         os.close(number)
         config.stash[GROUPS] = Path(name)
-        config.pluginmanager.register(timings.Told(Path(name)))
+        config.pluginmanager.register(timings.Told(Path(name), config.rootpath / "build" / "groups.txt"))
     else:
         config.pluginmanager.register(timings.Counted())
 
@@ -51,8 +51,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if division.is_left_to_the_long_run(item):
             item.add_marker(pytest.mark.long)
     result = yield
-    items.sort(key=division.rank_of)  # the order within a group stays
-    division.write_groups(config, items)
+    division.put_in_order(config, items)
     return result
 
 

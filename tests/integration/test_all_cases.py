@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from support.cases import collected, functions, known
+from support.division import MACHINE, seconds_of_groups
 
 MAKEFILE = (Path(__file__).parents[2] / "Makefile").read_text("utf-8")
 
@@ -32,3 +33,10 @@ def test_every_case_that_was_known_is_there(cases: list[str]) -> None:
     found = functions(cases)
     fewer = {name: (count, found[name]) for name, count in known().items() if found[name] < count}
     assert not fewer, f"known and found: {fewer}"
+
+
+def test_every_group_whose_time_is_known_is_there(cases: list[str]) -> None:
+    """After a rename: the name changes in tests/groups.txt too, or a long group would go last."""
+    modules = {name.partition("::")[0] for name in cases}
+    named = {group.partition(" ")[0] for group in seconds_of_groups()} - {MACHINE}
+    assert {name for name in named if not any(module.startswith(name) for module in modules)} == set()

@@ -5,7 +5,7 @@ The process that gives out the work collects nothing itself, so the first of the
 
 import json
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,8 @@ from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
 MACHINE = "machine"
-LONGEST_FIRST = ("e2e", "security", "integration", "unit")
+MEASURED = Path(__file__).parents[1] / "groups.txt"
+UNMEASURED_SECONDS = {"e2e": 30.0, "security": 30.0, "integration": 10.0, "unit": 0.3}  # of a group, by its folder
 INPUT = "groups"  # where a process of the run finds the name of the file
 
 
@@ -40,11 +41,12 @@ class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has n
         return self._groups[nodeid]
 
 
-def write_groups(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """In the first process alone: all of them collect the same."""
+def put_in_order(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The longest groups first. The first process of a run writes down each case's group: all collect the same."""
+    groups = {item.nodeid: group_of(item, config.rootpath) for item in items}
+    items.sort(key=lambda item: rank_of(item, groups[item.nodeid]))  # the order within a group stays
     given = getattr(config, "workerinput", None)
     if given is not None and given["workerid"] == "gw0":
-        groups = {item.nodeid: group_of(item, config.rootpath) for item in items}
         Path(given[INPUT]).write_text(json.dumps(groups), "utf-8")
 
 
@@ -58,8 +60,6 @@ def group_of(item: pytest.Item, root: Path) -> str:
     """Of a case: its module, or the backend that several modules share, or all that need the machine to themselves."""
     if item.get_closest_marker(MACHINE) is not None:
         return MACHINE
-    if "unit" in item.path.relative_to(root).parts:
-        return item.nodeid  # shares nothing that costs
     spec = getattr(item, "callspec", None)
     shared = {} if spec is None else {name: scope.value for name, scope in spec._arg2scope.items()}
     kept = [f"{name}{spec.indices[name]}" for name, scope in shared.items() if spec and scope != "function"]
@@ -67,10 +67,17 @@ def group_of(item: pytest.Item, root: Path) -> str:
     return " ".join([str(home.relative_to(root)), *kept])
 
 
-def rank_of(item: pytest.Item) -> tuple[bool, int]:
-    """The long groups go first, so that the short ones fill what is left."""
-    folder = next((place for place, name in enumerate(LONGEST_FIRST) if name in item.path.parts), 0)
-    return item.get_closest_marker(MACHINE) is None, folder
+def rank_of(item: pytest.Item, group: str) -> tuple[bool, float]:
+    """The long groups go first, so that the short ones fill what is left and all processes end together."""
+    guess = next((seconds for name, seconds in UNMEASURED_SECONDS.items() if name in item.path.parts), 0.0)
+    return group != MACHINE, -seconds_of_groups().get(group, guess)
+
+
+@cache
+def seconds_of_groups() -> Mapping[str, float]:
+    """As a whole run measured them and wrote them to build/groups.txt; a copy of that file is kept here."""
+    rows = (line.split(maxsplit=1) for line in MEASURED.read_text("utf-8").splitlines())
+    return {group: float(seconds) for seconds, group in rows}
 
 
 def is_left_to_the_long_run(item: pytest.Item) -> bool:

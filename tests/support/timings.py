@@ -60,6 +60,11 @@ class Timings:
         ]
         return [*rows, *_tail(self.groups)]
 
+    def table(self) -> str:
+        """The seconds of each group, the dearest first, as `division` reads them."""
+        rows = sorted(((took.seconds, name) for name, took in self.groups.items()), reverse=True)
+        return "".join(f"{seconds:.1f} {name}\n" for seconds, name in rows)
+
 
 def _tail(groups: Mapping[str, GroupTime]) -> list[str]:
     last: dict[str, tuple[float, str]] = {}
@@ -85,10 +90,10 @@ class Counted:
 
 
 class Told:
-    """In the process that gives out the work: adds up, and tells it at the end."""
+    """In the process that gives out the work: adds up, tells it at the end, and leaves it in build/groups.txt."""
 
-    def __init__(self, groups: Path) -> None:
-        self._written, self._timings = groups, Timings()
+    def __init__(self, groups: Path, measured: Path) -> None:
+        self._written, self._measured, self._timings = groups, measured, Timings()
 
     @cached_property
     def _groups(self) -> Mapping[str, str]:
@@ -101,6 +106,8 @@ class Told:
         terminalreporter.section("where the time went", sep="-")
         for line in self._timings.lines():
             terminalreporter.write_line(line)
+        self._measured.parent.mkdir(exist_ok=True)
+        self._measured.write_text(self._timings.table(), "utf-8")
 
 
 def _cpu_seconds() -> float:

@@ -32,6 +32,15 @@ def item(path: str, *, scopes: dict[str, str] | None = None, marks: tuple[str, .
     )
 
 
+def rank(case: Any) -> tuple[bool, float]:
+    return division.rank_of(case, division.group_of(case, ROOT))
+
+
+def measured() -> list[str]:
+    """Groups that are a module, as they stand in the file."""
+    return [name for name in division.seconds_of_groups() if name.endswith(".py")]
+
+
 def test_cases_of_a_module_stay_together_and_those_of_another_do_not() -> None:
     one, other = (division.group_of(item(f"tests/integration/test_{name}.py"), ROOT) for name in "ab")
     assert (one, other) == ("tests/integration/test_a.py", "tests/integration/test_b.py")
@@ -48,8 +57,14 @@ def test_cases_of_one_backend_stay_together_across_modules() -> None:
 def test_cases_that_need_the_machine_to_themselves_are_one_group_and_go_first() -> None:
     full, faults = (item(f"tests/e2e/test_{name}.py", marks=("machine",)) for name in ("full", "faults"))
     assert {division.group_of(full, ROOT), division.group_of(faults, ROOT)} == {"machine"}
-    assert division.rank_of(full) < division.rank_of(item("tests/e2e/test_up.py"))
-    assert division.rank_of(item("tests/e2e/test_up.py")) < division.rank_of(item("tests/unit/test_semver.py"))
+    assert rank(full) < min(rank(item(name)) for name in measured())
+
+
+def test_the_longest_groups_go_first_and_a_new_one_before_the_short_ones() -> None:
+    ranks = [rank(item(name)) for name in measured()]
+    assert ranks == sorted(ranks)
+    assert ranks[0] < rank(item("tests/e2e/test_new.py")) < rank(item("tests/integration/test_new.py"))
+    assert rank(item("tests/integration/test_new.py")) < rank(item("tests/unit/test_new.py"))
 
 
 def test_a_sampled_backend_leaves_to_the_long_run_what_is_not_in_the_sample() -> None:

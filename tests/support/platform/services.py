@@ -9,7 +9,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -21,10 +21,10 @@ from mecapy_platform.db.schema import migrate
 from mecapy_platform.embedded.postgres import DATABASE, ROLES, Postgres, PostgresPlace
 from mecapy_platform.embedded.users import User
 from mecapy_platform.embedded.valkey import Valkey, ValkeyPlace
+from support.platform.kept import KEPT_TO_THE_END
 
 NOBODY = User("nobody", 65534)
 TEMPLATE = "mecapy_migrated"
-KEPT_TO_THE_END = ExitStack()  # conftest.py closes it after the last test of this process
 _numbers = count(1)
 
 
