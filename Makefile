@@ -37,8 +37,9 @@ test-unit: $(STAMP) ## run the tests that need no service (15 seconds)
 	@$(PYTEST) -q tests/unit -m "not long"
 
 test-long: $(STAMP) ## run the rest: all seeds, all backends in full; writes docs/reference/long-tests.md
-	@$(PYTEST) --junitxml build/long-tests.xml -m long
-	@$(BIN)/python tests/support/cases.py ended build/long-tests.xml
+	@export MECAPY_TEST_SEED=$${MECAPY_TEST_SEED:-$$(date +%s)}; report=build/long-$$(git rev-parse --short=12 HEAD).xml; \
+	$(PYTEST) --junitxml $$report -m long; ended=$$?; \
+	$(BIN)/python tests/support/cases.py ended $$report && exit $$ended
 
 check: $(STAMP) ## lint, types, import rules, dependencies, locks
 	@$(BIN)/ruff format --check .
