@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from support.faults.platform import Faulty, faulty_platform
-from support.faults.waves import IN_FLIGHT, assert_ended_well, fill, kill, outstanding
+from support.faults.waves import USUAL, assert_ended_well, fill, kill, outstanding
 from support.platform.embedded_process import wait_for
 from support.run_seed import seeds
 
@@ -44,7 +44,7 @@ def wait_seconds(platform: Faulty) -> float:
     fill(platform, UNDISTURBED)
     began = time.monotonic()
     wait_for(lambda: outstanding(platform) == 0, "undisturbed tasks end", 240)
-    return max(WAIT_SECONDS, 2 * (time.monotonic() - began) * IN_FLIGHT / UNDISTURBED)
+    return max(WAIT_SECONDS, 2 * (time.monotonic() - began) * USUAL.in_flight / UNDISTURBED)
 
 
 @pytest.mark.slow

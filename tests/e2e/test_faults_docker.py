@@ -9,7 +9,7 @@ import pytest
 
 from support.backends.docker_daemon import daemon
 from support.faults.platform import Faulty, faulty_platform
-from support.faults.waves import assert_ended_well, kill
+from support.faults.waves import Load, assert_ended_well, kill
 
 KILLS = (
     "all workers",
@@ -21,8 +21,8 @@ KILLS = (
     "PostgreSQL",
     "mecapy up",
 )
-IN_FLIGHT = 60
-WAIT_SECONDS = 180.0  # a container costs what ten warm calls do
+LOAD = Load(in_flight=30, during=10, progress=8)  # a container costs what ten warm calls do
+WAIT_SECONDS = 60.0
 
 pytestmark = [pytest.mark.machine, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -39,5 +39,5 @@ def test_after_kills_every_accepted_task_ends_exactly_once(
     platform: Faulty, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for what in KILLS:
-        kill(platform, what, WAIT_SECONDS, in_flight=IN_FLIGHT)
+        kill(platform, what, WAIT_SECONDS, load=LOAD)
     assert_ended_well(platform, platform.kills, WAIT_SECONDS, capsys)

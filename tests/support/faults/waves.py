@@ -4,6 +4,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import pytest
 
@@ -11,10 +12,22 @@ from support.faults.checker import Record, problems
 from support.faults.platform import WORKERS, Faulty, Kill
 from support.platform.embedded_process import wait_for
 
-IN_FLIGHT = 300  # accepted and not ended when a kill comes
-DURING = 40  # of them, submitted while it comes
 FILL_ROUNDS = 5
-PROGRESS = 20  # tasks that end after a recovery before the next kill
+
+
+@dataclass(frozen=True)
+class Load:
+    """`in_flight`: accepted and not ended when a kill comes; `during` of them are submitted while it comes.
+
+    `progress`: tasks that end after a recovery before the next kill.
+    """
+
+    in_flight: int = 300
+    during: int = 40
+    progress: int = 20
+
+
+USUAL = Load()
 
 KILLS: dict[str, Callable[[Faulty], None]] = {
     "a worker": lambda platform: platform.kill_parts("worker-default"),
@@ -35,14 +48,14 @@ KILLS: dict[str, Callable[[Faulty], None]] = {
 }
 
 
-def kill(platform: Faulty, what: str, wait_seconds: float, *, delay: float = 0.0, in_flight: int = IN_FLIGHT) -> None:
+def kill(platform: Faulty, what: str, wait_seconds: float, *, delay: float = 0.0, load: Load = USUAL) -> None:
     """One fault among tasks on their way; afterwards tasks end again, none of them twice or wrongly."""
-    fill(platform, in_flight - DURING)
-    with platform.submitting(DURING):
+    fill(platform, load.in_flight - load.during)
+    with platform.submitting(load.during):
         threading.Event().wait(delay)
         KILLS[what](platform)
-    enough = ended(platform) + PROGRESS
-    fill(platform, 2 * PROGRESS)  # a platform that was whole again soon may have ended all of them by now
+    enough = ended(platform) + load.progress
+    fill(platform, 2 * load.progress)  # a platform that was whole again soon may have ended all of them by now
     wait_for(lambda: ended(platform) >= enough, f"tasks end after the recovery from {what}", wait_seconds)
     seen = platform.watched()
     found = problems(
