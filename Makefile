@@ -36,10 +36,11 @@ test: $(STAMP) ## run everything that a change can break, against real services 
 test-unit: $(STAMP) ## run the tests that need no service (15 seconds)
 	@$(PYTEST) -q tests/unit -m "not long"
 
+test-long: export MECAPY_TEST_SEED ?= $(shell date +%s)
+test-long: REPORT = build/long-$(shell git rev-parse --short=12 HEAD).xml
 test-long: $(STAMP) ## run the rest: all seeds, all backends in full; writes docs/reference/long-tests.md
-	@export MECAPY_TEST_SEED=$${MECAPY_TEST_SEED:-$$(date +%s)}; report=build/long-$$(git rev-parse --short=12 HEAD).xml; \
-	$(PYTEST) --junitxml $$report -m long; ended=$$?; \
-	$(BIN)/python tests/support/cases.py ended $$report && exit $$ended
+	@$(PYTEST) --junitxml $(REPORT) -m long; ended=$$?; \
+	$(BIN)/python tests/support/cases.py ended $(REPORT) && exit $$ended
 
 check: $(STAMP) ## lint, types, import rules, dependencies, locks
 	@$(BIN)/ruff format --check .
