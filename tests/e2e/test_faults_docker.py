@@ -24,7 +24,7 @@ KILLS = (
 LOAD = Load(in_flight=30, during=10, progress=8)  # a container costs what ten warm calls do
 WAIT_SECONDS = 60.0
 
-pytestmark = [pytest.mark.machine, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.machine("beside"), pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module", params=["0", pytest.param("4", marks=pytest.mark.long)], ids=["cold", "warm"])

@@ -21,7 +21,7 @@ NONCE = 4242
 RUNS_SECONDS = 4.0
 TAKEN_OVER_SECONDS = 60.0
 
-pytestmark = pytest.mark.machine
+pytestmark = pytest.mark.machine("beside")
 
 
 @pytest.fixture(scope="module")

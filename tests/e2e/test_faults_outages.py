@@ -27,7 +27,7 @@ OUTAGE_SECONDS = 30.0
 IN_FLIGHT = 40
 SAMPLED, ALL = 3, 30
 
-pytestmark = [pytest.mark.slow, pytest.mark.machine, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.machine("beside"), pytest.mark.timeout(600)]
 
 
 @dataclass(frozen=True)

@@ -57,9 +57,13 @@ def written_groups(written: Path) -> Mapping[str, str]:
 
 
 def group_of(item: pytest.Item, root: Path) -> str:
-    """Of a case: its module, or the backend that several modules share, or all that need the machine to themselves."""
-    if item.get_closest_marker(MACHINE) is not None:
-        return MACHINE
+    """Of a case: its module, or the backend that several modules share, or all that need much of the machine.
+
+    `machine("beside")` is a second group of these: its cases go one after another too, beside those of the first.
+    """
+    machine = item.get_closest_marker(MACHINE)
+    if machine is not None:
+        return " ".join([MACHINE, *machine.args])
     spec = getattr(item, "callspec", None)
     shared = {} if spec is None else {name: scope.value for name, scope in spec._arg2scope.items()}
     kept = [f"{name}{spec.indices[name]}" for name, scope in shared.items() if spec and scope != "function"]
@@ -70,7 +74,7 @@ def group_of(item: pytest.Item, root: Path) -> str:
 def rank_of(item: pytest.Item, group: str) -> tuple[bool, float]:
     """The long groups go first, so that the short ones fill what is left and all processes end together."""
     guess = next((seconds for name, seconds in UNMEASURED_SECONDS.items() if name in item.path.parts), 0.0)
-    return group != MACHINE, -seconds_of_groups().get(group, guess)
+    return not group.startswith(MACHINE), -seconds_of_groups().get(group, guess)
 
 
 @cache

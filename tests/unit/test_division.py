@@ -28,7 +28,7 @@ def item(path: str, *, scopes: dict[str, str] | None = None, marks: tuple[str, .
         nodeid=f"{path}::test_x",
         callspec=spec,
         module=SimpleNamespace(SAMPLE={"case": ["kept"]}),
-        get_closest_marker=lambda name: name if name in marks else None,
+        get_closest_marker=lambda name: SimpleNamespace(args=marks[1:]) if name in marks else None,
     )
 
 
@@ -58,6 +58,12 @@ def test_cases_that_need_the_machine_to_themselves_are_one_group_and_go_first() 
     full, faults = (item(f"tests/e2e/test_{name}.py", marks=("machine",)) for name in ("full", "faults"))
     assert {division.group_of(full, ROOT), division.group_of(faults, ROOT)} == {"machine"}
     assert rank(full) < min(rank(item(name)) for name in measured())
+
+
+def test_a_second_group_of_these_runs_beside_the_first() -> None:
+    beside = item("tests/e2e/test_faults_docker.py", marks=("machine", "beside"))
+    assert division.group_of(beside, ROOT) == "machine beside"
+    assert rank(beside) < min(rank(item(name)) for name in measured())
 
 
 def test_the_longest_groups_go_first_and_a_new_one_before_the_short_ones() -> None:
