@@ -4,47 +4,94 @@ import inspect
 import re
 from dataclasses import fields
 
-from mecapy_platform.db import adopt, queue
+from mecapy_platform.core.states import Usage
+from mecapy_platform.db import adopt
 from mecapy_platform.db.functions import FOLDER
 from mecapy_platform.db.tables import Task
 from mecapy_platform.services.claims import Claim
 from mecapy_platform.services.tasks import submit
+from mecapy_platform.services.tasks.ending import PLAIN, Failures
+from mecapy_platform.services.tasks.inserting import OWN, SHARED
 
 COLUMNS = set(Task.__table__.columns.keys())
-MADE_LATER = {  # not written by a submit: given by the database, or by what happens to the task
-    *("id", "sequence", "created_at", "not_before", "attempts", "machine_failures", "own_failures", "outages"),
-    *("attempt_token", "node", "cancel_requested_at", "progress", "started_at", "completed_at", "runtime_seconds"),
-    *("cpu_seconds", "peak_memory_mb", "result", "result_s3_key", "error_code", "error_message", "parked"),
-    *("retry_of", "run_id", "node_id", "study_id", "point", "batch_id", "inputs_ref", "result_ref"),
+GIVEN_BY_THE_DATABASE = {"sequence", "created_at"}
+WRITTEN_MEANWHILE = {"cancel_requested_at"}
+NOT_TOLD = {  # of a task, to those who ask for it
+    *(
+        "sequence",
+        "rank",
+        "claimable",
+        "hold_reason",
+        "not_before",
+        "needs",
+        "retries",
+        "attempt_token",
+        "node",
+        "result_s3_key",
+    ),
+    *("machine_failures", "own_failures", "outages", "run_id", "node_id", "study_id", "point", "batch_id"),
+    *("inputs_ref", "result_ref", "attempts"),
 }
+TOLD_AS = {"package_version_id": "version_id", "runtime_seconds": "wall_seconds"}
+OF_OTHERS = {"package", "function", "attempts"}  # in an answer, from other tables
 
 
 def sql(name: str) -> str:
     return (FOLDER / f"{name}.sql").read_text("utf-8")
 
 
-def submitted() -> set[str]:
-    """The columns that the long submit writes."""
-    return set(re.findall(r'^        "(\w+)":', inspect.getsource(submit.columns_of), re.MULTILINE))
+def names_of(listed: str) -> set[str]:
+    """The first word of each part of a list."""
+    return {part.split()[0] for part in listed.split(",")}
 
 
-def test_every_column_is_written_by_a_submit_or_known_to_be_made_later() -> None:
-    assert submitted() | MADE_LATER == COLUMNS
-    assert submitted() & MADE_LATER == set()
+def inserted() -> set[str]:
+    (listed,) = re.findall(r"INSERT INTO tasks \((.*?)\)", sql("mecapy_insert_tasks"), re.DOTALL)
+    return names_of(listed)
 
 
-def test_the_fast_submit_writes_the_columns_of_the_long_one() -> None:
-    (listed,) = re.findall(r"INSERT INTO tasks \((.*?)\)", sql("mecapy_submit"), re.DOTALL)
-    # it takes only what can be claimed at once, so it writes no reason to hold
-    assert {name.strip() for name in listed.split(",")} == (submitted() - {"hold_reason"}) | {"id"}
+def set_by(function: str) -> set[str]:
+    """The columns of tasks that a function's UPDATE writes."""
+    (assigned,) = re.findall(r"UPDATE tasks t SET (.*?)\n\s+FROM ", sql(function), re.DOTALL)
+    return set(
+        re.findall(r"(?:^|[\s,])(\w+) = (?!'queued'|'completed')", re.sub(r"\([^()]*\)|WHEN .*? THEN", "", assigned))
+    )
+
+
+def test_every_column_is_written_by_the_insert_the_take_or_the_end() -> None:
+    later = set_by("mecapy_take") | set_by("mecapy_end") | GIVEN_BY_THE_DATABASE | WRITTEN_MEANWHILE
+    assert inserted() | later == COLUMNS
+    assert not inserted() & (GIVEN_BY_THE_DATABASE | WRITTEN_MEANWHILE)
+
+
+def test_both_submits_hand_over_what_the_insert_reads() -> None:
+    made = set(re.findall(r'^        "(\w+)":', inspect.getsource(submit.columns_of), re.MULTILINE))
+    assert made == {*SHARED, *OWN}
+    of_all, of_each = re.findall(r"AS [gt] \((.*?)\)", sql("mecapy_insert_tasks"), re.DOTALL)
+    parents = {"run_id", "node_id", "study_id", "point", "batch_id"}
+    assert names_of(of_all) - parents == {*SHARED, "tasks"}
+    assert names_of(of_each) - parents == {*OWN, "id", "inputs_ref"}
+    assert inserted() == (names_of(of_all) | names_of(of_each)) - {"tasks"} | {"state", "claimable"}
 
 
 def test_every_claim_hands_out_the_same_fields() -> None:
-    wanted = {field.name for field in fields(Claim)}
-    (heads,) = re.findall(r"json_agg\(json_build_object\((.*?)\) ORDER BY", sql("mecapy_fast_claim"), re.DOTALL)
-    facts = set(re.findall(r"'(\w+)',", str(queue.FACTS)))
-    assert (set(re.findall(r"'(\w+)',", heads)) | facts) - {"function_id"} == wanted
-    for statement in (queue.CLAIM, adopt.TAKE_OVER):
-        selected = str(statement).rsplit("SELECT ", 1)[1].split("FROM ")[0]
-        names = {part.split()[-1].rsplit(".", 1)[-1] for part in selected.split(",")}
-        assert names - {"reference"} == wanted
+    wanted = {field.name for field in fields(Claim)} | {"function_id"}
+    (taken,) = re.findall(r"RETURNS TABLE \((.*?)\) LANGUAGE", sql("mecapy_take"), re.DOTALL)
+    (selected,) = re.findall(r"SELECT (.*?)\nFROM", sql("runnable_functions"), re.DOTALL)
+    runnable = {part.split()[-1].rsplit(".", 1)[-1] for part in selected.split(",")}
+    assert names_of(taken) | runnable == wanted
+    (again,) = re.findall(r"SELECT taken.reference,(.*?), runnable", str(adopt.TAKE_OVER), re.DOTALL)
+    assert {part.split()[-1].rsplit(".", 1)[-1] for part in again.split(",")} == names_of(taken) - {"function_id"}
+
+
+def test_an_end_is_read_as_it_is_written() -> None:
+    (read,) = re.findall(r"AS g \((.*?)\)", sql("mecapy_end"), re.DOTALL)
+    parts = {field.name for part in (Usage, Failures) for field in fields(part)}
+    assert names_of(read) == {*PLAIN, *parts}
+
+
+def test_every_column_is_told_or_known_not_to_be() -> None:
+    (selected,) = re.findall(r"SELECT (t\.id.*?)\nFROM tasks", sql("task_answers"), re.DOTALL)
+    flat = re.sub(r"\((?:[^()]|\([^()]*\)|\((?:[^()]|\([^()]*\))*\))*\)", "", selected)
+    told = {part.split()[-1].rsplit(".", 1)[-1] for part in flat.split(",")}
+    assert {TOLD_AS.get(name, name) for name in COLUMNS - NOT_TOLD} == told - OF_OTHERS

@@ -28,8 +28,9 @@ def _task(draft: Draft, created_at: datetime) -> dict[str, Any]:
     return {
         **{
             name: columns[name]
-            for name in ("name", "state", "lane", "priority", "inputs", "cpu", "memory_mb", "timeout_seconds")
+            for name in ("name", "lane", "priority", "inputs", "cpu", "memory_mb", "timeout_seconds")
         },
+        "state": "queued",
         **{name: columns[name] for name in ("package_digest", "environment_digest", "interpreter", "inputs_digest")},
         "id": str(draft.id),
         "package": {

@@ -36,14 +36,10 @@ WITH left_alone AS (
 ), told AS (
     UPDATE tasks t SET attempt_token = taken.token FROM taken WHERE t.id = taken.task_id RETURNING t.*
 )
-SELECT taken.reference, taken.number, taken.token, told.id AS task_id, told.organization_id, told.lane, told.cpu,
-    told.memory_mb,
-       told.timeout_seconds, told.inputs, told.files, f.name AS function, f.handler, f.entrypoint,
-           f.inputs AS input_ports,
-       f.outputs AS output_ports, f.options, v.id AS version_id, v.archive_key, v.archive_sha256, v.environment_digest,
-       v.requirements_lock, v.interpreter, v.runtime, o.limits
-FROM taken JOIN told ON told.id = taken.task_id JOIN functions f ON f.id = told.function_id
-JOIN package_versions v ON v.id = told.package_version_id JOIN organizations o ON o.id = told.organization_id
+SELECT taken.reference, told.id AS task_id, told.organization_id, taken.number, taken.token, told.lane, told.cpu,
+    told.memory_mb, told.timeout_seconds, told.inputs, told.files, o.limits, runnable.*
+FROM taken JOIN told ON told.id = taken.task_id JOIN organizations o ON o.id = told.organization_id
+JOIN runnable_functions runnable ON runnable.function_id = told.function_id
 """)
 
 SEEN = text("""

@@ -63,37 +63,17 @@ FROM turn JOIN nodes node ON node.name = :node CROSS JOIN LATERAL (
 ORDER BY turn.stride_pass, turn.id, head.rank, head.sequence
 """)
 
-CLAIM = text("""
-WITH wanted AS (
-    SELECT w.task_id, w.token, w.position
-    FROM unnest(cast(:task_ids AS uuid[]), cast(:tokens AS uuid[])) WITH ORDINALITY AS w (task_id, token, position)
-), claimed AS (
-    UPDATE tasks t SET state = 'running', claimable = false, hold_reason = NULL, not_before = NULL,
-        attempts = t.attempts + 1, attempt_token = w.token, node = :node,
-        started_at = coalesce(t.started_at, clock_timestamp()), progress = NULL
-    FROM wanted w WHERE t.id = w.task_id AND t.claimable AND t.state = 'queued'
-    RETURNING t.*, w.position
-), attempt AS (
-    INSERT INTO attempts (organization_id, task_id, number, token, node, worker, backend, cpu, memory_mb, lane,
-        lease_until)
-    SELECT organization_id, id, attempts, attempt_token, :node, :worker, :backend, cpu, memory_mb, lane,
-           clock_timestamp() + make_interval(secs => :lease_seconds)
-    FROM claimed
-), started AS (
-    INSERT INTO events (organization_id, task_id, kind, data)
-    SELECT organization_id, id, 'TaskStarted', json_build_object('attempt', attempts, 'node', cast(:node AS text))
-        FROM claimed
-)
-SELECT c.id AS task_id, c.organization_id, c.attempts AS number, c.attempt_token AS token, c.lane, c.cpu, c.memory_mb,
-    c.timeout_seconds,
-       c.inputs, c.files, f.name AS function, f.handler, f.entrypoint, f.inputs AS input_ports,
-           f.outputs AS output_ports, f.options,
-       v.id AS version_id, v.archive_key, v.archive_sha256, v.environment_digest, v.requirements_lock, v.interpreter,
-           v.runtime, o.limits
-FROM claimed c JOIN functions f ON f.id = c.function_id JOIN package_versions v ON v.id = c.package_version_id
-JOIN organizations o ON o.id = c.organization_id
-ORDER BY c.position
+# Take what was chosen: see db/functions/mecapy_take and runnable_functions, which have the columns of a claim.
+TAKE = text("""
+SELECT * FROM mecapy_take(
+    cast(:task_ids AS uuid[]), cast(:tokens AS uuid[]), :node, :worker, :backend, :lease_seconds
+) WITH ORDINALITY JOIN runnable_functions USING (function_id) ORDER BY ordinality
 """)
+
+INSERT_TASKS = text("SELECT task_id FROM mecapy_insert_tasks(cast(:submitted AS json))")
+
+# Ends of attempts and of tasks that wait; the answer names those that were ended.
+END = text("SELECT mecapy_end(cast(:ends AS json))")
 
 TAKE_TURN = text("""
 INSERT INTO lane_shares (lane, organization_id, stride_pass) VALUES (:lane, :organization_id, :stride_pass)
@@ -169,17 +149,7 @@ CROSS JOIN LATERAL (
 WHERE f.id = used.function_id AND h.runs > 0
 """)
 
-# A version to build, oldest first; one whose builder is gone is built again.
-# What a worker must know of a function to run it, beyond the task. A version that can be claimed does not change any
-# more.
-FACTS = text("""
-SELECT json_build_object('function', f.name, 'handler', f.handler, 'entrypoint', f.entrypoint, 'input_ports', f.inputs,
-    'output_ports', f.outputs, 'options', f.options, 'version_id', v.id, 'archive_key', v.archive_key,
-        'archive_sha256', v.archive_sha256,
-    'environment_digest', v.environment_digest, 'requirements_lock', v.requirements_lock, 'interpreter', v.interpreter,
-    'runtime', v.runtime)
-FROM functions f JOIN package_versions v ON v.id = f.package_version_id WHERE f.id = :function_id
-""")
+FACTS = text("SELECT row_to_json(f) FROM runnable_functions f WHERE f.function_id = :function_id")
 
 # Claims of builds follow each other, so that each sees whose builds the one before it has begun.
 LOCK_BUILDS = text("SELECT pg_advisory_xact_lock(hashtextextended('mecapy-build', 0))")

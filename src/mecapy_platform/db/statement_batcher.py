@@ -73,7 +73,7 @@ class StatementBatcher(Generic[Answer]):
         try:
             await self._wire.connect()
             questions = [asked.question for asked in batch]
-            text = json.dumps(self._write(questions), separators=(",", ":")).encode()
+            text = json.dumps(self._write(questions), separators=(",", ":"), default=str).encode()
             rows = await self._wire.call(self._statement, (text, *self._parameters))
             for asked, answer in zip(batch, self._read(questions, rows), strict=True):
                 if not asked.answer.done():

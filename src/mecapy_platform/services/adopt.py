@@ -59,9 +59,7 @@ def take_over(
     }
     adopted = []
     for row in session.execute(statements.TAKE_OVER, values).mappings().all():
-        columns = dict(row)
-        reference = columns.pop("reference")
-        claim = Claim(**columns)
+        claim, reference = Claim.read(row), row["reference"]
         seen = session.execute(statements.SEEN, {"task_id": claim.task_id, "number": claim.number}).mappings().one()
         adopted.append(Adopted(claim, reference, Seen(**seen), logs.next_index(session, claim.task_id)))
     return adopted

@@ -23,7 +23,7 @@ from mecapy_platform.db import queue
 from mecapy_platform.db.tables import Function, Organization, PackageVersion, Task
 from mecapy_platform.services.events import record
 from mecapy_platform.services.places import build_needs, known_places
-from mecapy_platform.services.tasks.ending import end_task
+from mecapy_platform.services.tasks.ending import Ending, end
 from mecapy_platform.services.tasks.requests import digest_of
 
 LOG_CHARACTERS = 1_000_000
@@ -171,17 +171,19 @@ def _let_go(session: Session, version: PackageVersion) -> None:
     }
     for function in functions.values():
         session.refresh(function)
+    ends = []
     for task in waiting:
         try:
             task.inputs = _checked_inputs(version, functions[task.function_id], task)
         except MecapyError as error:
-            _end(session, task, error)
+            ends.append(Ending(TaskState.FAILED, task_id=task.id, code=error.code, message=storable(error.sentence())))
             continue
         task.inputs_digest = digest_of(
             {"inputs": task.inputs, "files": {port: file["sha256"] for port, file in task.files.items()}}
         )
         task.claimable, task.hold_reason = True, None
         task.interpreter, task.environment_digest = version.interpreter, version.environment_digest
+    end(session, ends)
 
 
 def _checked_inputs(version: PackageVersion, function: Function, task: Task) -> dict[str, Any]:
@@ -194,8 +196,3 @@ def _checked_inputs(version: PackageVersion, function: Function, task: Task) -> 
         free=function.free_inputs,
         units=function.options.get("units") or UnitSystem.SI,
     )
-
-
-def _end(session: Session, task: Task, error: MecapyError) -> None:
-    task.error_code, task.error_message = error.code, storable(error.sentence())
-    end_task(session, task, TaskState.FAILED)

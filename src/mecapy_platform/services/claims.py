@@ -4,8 +4,8 @@ Tokens and leases, by database time.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, Self
 from uuid import UUID, uuid4
 
 from sqlalchemy import Row
@@ -64,6 +64,14 @@ class Claim:
     runtime: str
     limits: Mapping[str, Any]
 
+    @classmethod
+    def read(cls, row: Mapping[Any, Any]) -> Self:
+        """From a row that has at least these columns."""
+        return cls(**{name: row[name] for name in CLAIMED})
+
+
+CLAIMED = tuple(field.name for field in fields(Claim))
+
 
 def claim(session: Session, worker: Worker, lane: Lane, slots: int, rules: QueueRules) -> list[Claim]:
     """Up to `slots` tasks that fit the node now.
@@ -90,7 +98,7 @@ def claim(session: Session, worker: Worker, lane: Lane, slots: int, rules: Queue
     for organization_id, stride_pass in [*picked.passes.items(), (UUID(int=0), picked.virtual_time)]:
         session.execute(queue.TAKE_TURN, {"lane": lane, "organization_id": organization_id, "stride_pass": stride_pass})
     claimed = session.execute(
-        queue.CLAIM,
+        queue.TAKE,
         {
             "task_ids": list(picked.task_ids),
             "tokens": [uuid4() for _ in picked.task_ids],
@@ -100,7 +108,7 @@ def claim(session: Session, worker: Worker, lane: Lane, slots: int, rules: Queue
             "lease_seconds": rules.lease_seconds,
         },
     )
-    return [Claim(**row) for row in claimed.mappings()]
+    return [Claim.read(row) for row in claimed.mappings()]
 
 
 def _rooms_for(lane: Lane, node: Row[Any], slots: int) -> list[Room]:

@@ -68,11 +68,11 @@ class FastClaim:
         return [self._read(claimed) for claimed in json.loads(claims or b"[]")]
 
     def _read(self, claimed: dict[str, Any]) -> Claim:
-        facts = self._facts_of(claimed.pop("function_id"))
+        facts = self._facts_of(claimed["function_id"])
         for name in ("task_id", "organization_id", "token"):
             claimed[name] = UUID(claimed[name])
         claimed["timeout_seconds"] = float(claimed["timeout_seconds"])
-        return Claim(**claimed, **facts)
+        return Claim.read({**claimed, **facts})
 
     def _facts_of(self, function_id: str) -> dict[str, Any]:
         with self._lock:

@@ -5,11 +5,9 @@ All others end in services/finish.
 The statement also claims for the places that become free: one transaction and one flush of the log less for each task.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from mecapy_platform.core.lanes import Lane
@@ -18,8 +16,9 @@ from mecapy_platform.db.fast_path import FINISH_MOST
 from mecapy_platform.db.wire import Wire
 from mecapy_platform.services.claims import Claim
 from mecapy_platform.services.fast_claim import FastClaim
-from mecapy_platform.services.finish import Outcome
+from mecapy_platform.services.finish import Outcome, completed
 from mecapy_platform.services.logs import Line
+from mecapy_platform.services.tasks.ending import Ending, as_text
 
 __all__ = ["FINISH_MOST", "EndedAttempt", "Finished", "fast_finish", "is_common"]
 NOTHING_ASKED = (b"default", b"0", b"{}", b"", b"", b"", b"0", b"0", b"f", b"0")
@@ -48,7 +47,7 @@ class Finished:
 
 def is_common(outcome: Outcome) -> bool:
     """Completed, with nothing but a result."""
-    return outcome.failure is None and not outcome.files and not outcome.provenance
+    return outcome.failure is None and not outcome.files
 
 
 @contextmanager
@@ -60,7 +59,7 @@ def fast_finish(
     All of it is committed when the block is left. Raises DatabaseError: at the block's begin nothing was ended, at its
     end nobody knows.
     """
-    text = json.dumps([_record(one) for one in ended], separators=(",", ":"))
+    text = as_text([_ending(attempt) for attempt in ended])
     asked = NOTHING_ASKED if fast_claim is None or not slots else fast_claim.asked(slots)
     with wire.rows_before_commit("fast_finish", text.encode(), *asked) as ((tokens, lanes, claims),):
         yield Finished(
@@ -70,17 +69,8 @@ def fast_finish(
         )
 
 
-def _record(one: EndedAttempt) -> dict[str, Any]:
-    usage = one.outcome.usage
+def _ending(attempt: EndedAttempt) -> Ending:
     lines = [
-        {"index": line.index, "kind": line.kind, "text": storable(line.text, len(line.text))} for line in one.lines
+        {"index": line.index, "kind": line.kind, "text": storable(line.text, len(line.text))} for line in attempt.lines
     ]
-    return {
-        "token": str(one.token),
-        "result": one.outcome.result,
-        "result_key": one.outcome.result_key,
-        "wall_seconds": usage.wall_seconds,
-        "cpu_seconds": usage.cpu_seconds,
-        "peak_memory_mb": usage.peak_memory_mb,
-        "lines": lines or None,
-    }
+    return completed(attempt.token, attempt.outcome, lines=lines, is_told=True)

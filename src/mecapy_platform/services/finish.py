@@ -3,16 +3,14 @@
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from mecapy_platform.core.events import TaskRetried
 from mecapy_platform.core.queue_rules import QueueRules
 from mecapy_platform.core.retries import (
     OUTAGES_MAX,
@@ -28,8 +26,7 @@ from mecapy_platform.core.stored_text import storable
 from mecapy_platform.db import queue
 from mecapy_platform.db.errors import RowConflictError, translated
 from mecapy_platform.db.tables import Artifact, Attempt, Task
-from mecapy_platform.services.events import record
-from mecapy_platform.services.tasks.ending import end_task
+from mecapy_platform.services.tasks.ending import COMPLETED, Ending, Failures, end
 
 log = logging.getLogger(__name__)
 Guard = Callable[[Session, UUID], Attempt | None]
@@ -61,7 +58,6 @@ class Outcome:
     files: Sequence[StoredFile] = ()
     interruption: Interruption | None = None
     is_outage: bool = False  # it was running when the part of its node that had started it went away
-    provenance: Mapping[str, str] = field(default_factory=dict)
 
 
 def live_attempt(session: Session, token: UUID) -> Attempt | None:
@@ -101,21 +97,28 @@ def finish(
     task = session.scalars(select(Task).where(Task.id == attempt.task_id)).one()
     if outcome.message is not None:
         outcome = replace(outcome, message=storable(outcome.message))
-    _end_attempt(attempt, outcome)
-    task.attempt_token = None
-    for name, value in outcome.provenance.items():
-        setattr(task, name, value)
-    if outcome.failure is None:
-        _complete(task, outcome)
-        return _end_task(session, task, attempt, TaskState.COMPLETED, outcome)
-    decision = _decide(task, outcome, rules)
     _keep_files(session, task, attempt, outcome)
-    if isinstance(decision, Retry):
-        return _queue_again(session, task, outcome, decision)
-    task.error_code, task.error_message, task.parked = outcome.code, outcome.message, decision.is_parked
-    if decision.is_parked:
-        task.error_message = f"Given up after {task.machine_failures} lost attempts. Last: {outcome.message}"
-    return _end_task(session, task, attempt, decision.state, outcome)
+    ending = completed(token, outcome) if outcome.failure is None else _failed(task, token, outcome, rules)
+    end(session, [ending])
+    session.expire(task)
+    session.expire(attempt)
+    return ending.state
+
+
+def completed(
+    token: UUID, outcome: Outcome, *, lines: Sequence[Mapping[str, Any]] = (), is_told: bool = False
+) -> Ending:
+    """The end of an attempt that did what was asked."""
+    return Ending(
+        TaskState.COMPLETED,
+        token,
+        attempt_state=COMPLETED,
+        result=outcome.result,
+        result_key=outcome.result_key,
+        usage=outcome.usage,
+        lines=lines or None,
+        is_told=is_told and outcome.result_key is None,
+    )
 
 
 def take_back_lost(session: Session, rules: QueueRules) -> int:
@@ -136,48 +139,55 @@ def take_back_lost(session: Session, rules: QueueRules) -> int:
     return taken
 
 
-def _decide(task: Task, outcome: Outcome, rules: QueueRules) -> Retry | End:
+def _failed(task: Task, token: UUID, outcome: Outcome, rules: QueueRules) -> Ending:
+    """The end of an attempt that failed: the task's too, or it is queued again."""
+    decision, failures = _decide(task, outcome, rules)
+    ending = Ending(
+        TaskState.QUEUED if isinstance(decision, Retry) else decision.state,
+        token,
+        attempt_state=outcome.failure,
+        code=outcome.code,
+        message=outcome.message,
+        leftovers_removed=bool(outcome.files),
+        usage=outcome.usage,
+        failures=failures,
+    )
+    if isinstance(decision, Retry):
+        return replace(ending, delay_seconds=round(max(0.0, decision.delay_seconds), 3))
+    if decision.is_parked and failures is not None:
+        message = f"Given up after {failures.machine_failures} lost attempts. Last: {outcome.message}"
+        return replace(ending, parked=True, task_message=message)
+    return ending
+
+
+def _decide(task: Task, outcome: Outcome, rules: QueueRules) -> tuple[Retry | End, Failures | None]:
+    """What comes of the task, and how often what has happened by now."""
     assert outcome.failure is not None
     if task.cancel_requested_at is not None:
-        return End(TaskState.CANCELLED)
+        return End(TaskState.CANCELLED), None
     jitter = random.random()  # noqa: S311 - spreads retries, no secret
     is_outage = outcome.is_outage or outcome.interruption is Interruption.OUTAGE
-    if is_outage:
-        task.outages += 1
+    outages = task.outages + is_outage
+    machine_failures, own_failures = task.machine_failures, task.own_failures
     if outcome.interruption is not None:
-        again = after_interruption(outcome.interruption, outages=task.outages, jitter=jitter)
+        again = after_interruption(outcome.interruption, outages=outages, jitter=jitter)
         if again is not None:
-            return again
+            return again, Failures(machine_failures, own_failures, outages)
     if outcome.failure is FailureKind.LOST_MACHINE:
-        task.machine_failures += 1
+        machine_failures += 1
     else:
-        task.own_failures += 1
-    return after_failure(
+        own_failures += 1
+    decision = after_failure(
         outcome.failure,
-        machine_failures=task.machine_failures,
-        own_failures=task.own_failures,
+        machine_failures=machine_failures,
+        own_failures=own_failures,
         policy=Policy.read(task.retries),
         max_machine_failures=rules.max_attempts,
         jitter=jitter,
         cap_seconds=rules.retry_backoff_max_seconds,
-        is_outage=is_outage and task.outages <= OUTAGES_MAX,
+        is_outage=is_outage and outages <= OUTAGES_MAX,
     )
-
-
-def _end_attempt(attempt: Attempt, outcome: Outcome) -> None:
-    attempt.ended_at = func.clock_timestamp()
-    attempt.state = outcome.failure or "completed"
-    attempt.error_code, attempt.error_message = outcome.code, outcome.message
-    attempt.wall_seconds = outcome.usage.wall_seconds
-    attempt.cpu_seconds = outcome.usage.cpu_seconds
-    attempt.peak_memory_mb = outcome.usage.peak_memory_mb
-    attempt.leftovers_removed = outcome.failure is None or bool(outcome.files)
-
-
-def _complete(task: Task, outcome: Outcome) -> None:
-    task.result = dict(outcome.result) if outcome.result is not None else None
-    task.result_s3_key = outcome.result_key
-    task.error_code = task.error_message = None
+    return decision, Failures(machine_failures, own_failures, outages)
 
 
 def _keep_files(session: Session, task: Task, attempt: Attempt, outcome: Outcome) -> None:
@@ -196,24 +206,3 @@ def _keep_files(session: Session, task: Task, attempt: Attempt, outcome: Outcome
                 is_partial=file.is_partial,
             )
         )
-
-
-def _end_task(session: Session, task: Task, attempt: Attempt, state: TaskState, outcome: Outcome) -> TaskState:
-    if outcome.failure is None:
-        _keep_files(session, task, attempt, outcome)
-    end_task(session, task, state, outcome.usage)
-    return state
-
-
-def _queue_again(session: Session, task: Task, outcome: Outcome, decision: Retry) -> TaskState:
-    task.state, task.node = TaskState.QUEUED, None
-    task.error_code, task.error_message = outcome.code, outcome.message
-    if decision.delay_seconds > 0:
-        task.hold_reason = "backoff"
-        task.not_before = func.clock_timestamp() + timedelta(seconds=decision.delay_seconds)
-    else:
-        task.claimable = True
-    event = TaskRetried(outcome.code, round(decision.delay_seconds, 3))
-    record(session, event, task.organization_id, task.id)
-    session.flush()
-    return TaskState.QUEUED

@@ -65,30 +65,12 @@ BEGIN
         RETURN QUERY SELECT 'pick', NULL::json;
         RETURN;
     END IF;
-    RETURN QUERY WITH passes AS (
-        INSERT INTO lane_shares (lane, organization_id, stride_pass)
+    INSERT INTO lane_shares (lane, organization_id, stride_pass)
         SELECT lane_, p.organization_id, p.passed FROM unnest(wanted.organizations, wanted.passes) AS p (organization_id, passed)
         UNION ALL SELECT lane_, nobody, wanted.passed WHERE wanted.passed > lane_passed
-        ON CONFLICT (lane, organization_id) DO UPDATE SET stride_pass = excluded.stride_pass
-    ), claimed AS (
-        UPDATE tasks t SET state = 'running', claimable = false, hold_reason = NULL, not_before = NULL, attempts = t.attempts + 1,
-            attempt_token = tokens_[w.place], node = node_, started_at = coalesce(t.started_at, clock_timestamp()), progress = NULL
-        FROM unnest(wanted.ids) WITH ORDINALITY AS w (id, place) WHERE t.id = w.id AND t.claimable AND t.state = 'queued'
-        RETURNING t.*, w.place
-    ), attempt AS (
-        INSERT INTO attempts (organization_id, task_id, number, token, node, worker, backend, cpu, memory_mb, lane, lease_until)
-        SELECT organization_id, id, attempts, attempt_token, node_, worker_, backend_, cpu, memory_mb, lane,
-            clock_timestamp() + make_interval(secs => lease_seconds_)
-        FROM claimed
-    ), started AS (
-        INSERT INTO events (organization_id, task_id, kind, data)
-        SELECT organization_id, id, 'TaskStarted', json_build_object('attempt', attempts, 'node', node_) FROM claimed
-    )
-    SELECT 'all', json_agg(json_build_object(
-        'task_id', c.id, 'organization_id', c.organization_id, 'number', c.attempts, 'token', c.attempt_token, 'lane', c.lane,
-        'cpu', c.cpu, 'memory_mb', c.memory_mb, 'timeout_seconds', c.timeout_seconds, 'inputs', c.inputs, 'files', c.files,
-        'limits', o.limits, 'function_id', c.function_id) ORDER BY c.place)
-    FROM claimed c JOIN organizations o ON o.id = c.organization_id;
+        ON CONFLICT (lane, organization_id) DO UPDATE SET stride_pass = excluded.stride_pass;
+    RETURN QUERY SELECT 'all', json_agg(row_to_json(taken)) FROM mecapy_take(
+        wanted.ids, tokens_, node_, worker_, backend_, lease_seconds_) AS taken;
 END
 $$;
 

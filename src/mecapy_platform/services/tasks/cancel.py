@@ -9,7 +9,7 @@ from mecapy_platform.core.access import Actor, require_submit
 from mecapy_platform.core.errors import NotFoundError
 from mecapy_platform.core.states import TaskState
 from mecapy_platform.db.tables import Task
-from mecapy_platform.services.tasks.ending import end_task
+from mecapy_platform.services.tasks.ending import Ending, end
 
 MESSAGE = "Cancelled before it started."
 
@@ -27,8 +27,7 @@ def cancel(session: Session, actor: Actor, task_id: UUID) -> Task:
     if task.cancel_requested_at is None:
         task.cancel_requested_at = func.now()
     if task.state == TaskState.QUEUED:
-        task.error_code, task.error_message = "cancelled", MESSAGE
-        end_task(session, task, TaskState.CANCELLED)
+        end(session, [Ending(TaskState.CANCELLED, task_id=task.id, code="cancelled", message=MESSAGE)])
     session.flush()
     session.refresh(task)
     return task

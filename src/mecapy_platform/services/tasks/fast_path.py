@@ -27,15 +27,13 @@ from mecapy_platform.db.fast_path import APP_STATEMENTS
 from mecapy_platform.db.statement_batcher import StatementBatcher
 from mecapy_platform.db.tables import Organization
 from mecapy_platform.db.wire import AsyncWire, Row
+from mecapy_platform.services.tasks.inserting import own, shared
 from mecapy_platform.services.tasks.read import TaskView
 from mecapy_platform.services.tasks.requests import TaskRequest
 from mecapy_platform.services.tasks.submit import columns_of
 
 KNOWN_SECONDS = 10.0
 KNOWN_MOST = 5000
-GROUP = ("organization_id", "user_id", "function_id", "package_version_id", "cpu", "memory_mb", "needs", "retries")
-GROUP_TEXTS = ("package_digest", "environment_digest", "interpreter")
-TASK = ("name", "lane", "priority", "rank", "inputs", "inputs_digest", "timeout_seconds")
 Scope = tuple[UUID, ...]
 
 
@@ -136,16 +134,14 @@ def _groups(questions: Sequence[Mapping[str, Any]]) -> object:
         key = (actor, scope, columns["function_id"], draft.known.catalog)
         group = groups.get(key)
         if group is None:
-            group = {name: _plain(columns[name]) for name in (*GROUP, *GROUP_TEXTS)}
-            visible = [str(one) for one in actor.organization_ids]
-            group |= {
-                "scope": ",".join(str(one) for one in scope),
-                "visible": visible,
+            group = groups[key] = {
+                **shared(columns),
+                "scope": ",".join(str(organization_id) for organization_id in scope),
+                "visible": actor.organization_ids,
                 "catalog": draft.known.catalog,
                 "tasks": [],
             }
-            groups[key] = group
-        group["tasks"].append({"id": str(draft.id), **{name: columns[name] for name in TASK}})
+        group["tasks"].append(own(draft.id, columns))
     return list(groups.values())
 
 
@@ -173,7 +169,3 @@ def _questions(questions: Sequence[Mapping[str, Any]]) -> object:
 def _found(questions: Sequence[Mapping[str, Any]], rows: Sequence[Row]) -> list[dict[str, Any] | None]:
     found: dict[int, dict[str, Any]] = {int(place or b"-1"): json.loads(task or b"{}") for place, task in rows}
     return [found.get(place) for place in range(len(questions))]
-
-
-def _plain(value: object) -> object:
-    return str(value) if isinstance(value, UUID) else value

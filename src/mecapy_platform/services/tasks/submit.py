@@ -1,4 +1,4 @@
-"""Accepts tasks: checks the request, writes the row and its event. What may go when is decided in services/release."""
+"""Accepts tasks: checks requests, hands what they make to the one insert. services/release decides what may go when."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -8,12 +8,11 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import insert as insert_row
 from sqlalchemy.orm import Session
 
 from mecapy_platform.core.access import Actor, require_submit
 from mecapy_platform.core.errors import ConflictError, InvalidInputError, MecapyError, Problem, QuotaExceededError
-from mecapy_platform.core.events import TaskQueued
 from mecapy_platform.core.ids import uuid7
 from mecapy_platform.core.lanes import Lane, lane_for
 from mecapy_platform.core.queue_rules import QueueRules
@@ -29,78 +28,71 @@ from mecapy_platform.db.tables import (
     Task,
     Upload,
 )
-from mecapy_platform.services.events import record
 from mecapy_platform.services.places import check_fits, needs_of
+from mecapy_platform.services.tasks.inserting import insert
 from mecapy_platform.services.tasks.read import TaskView, get_task
 from mecapy_platform.services.tasks.requests import Submitted, TaskRequest, digest_of
 from mecapy_platform.services.tasks.resolve import Resolved, resolve, resolve_again
 
-UNTRIED: dict[str, Any] = {"attempts": 0, "machine_failures": 0, "own_failures": 0, "parked": False}
-
 
 @dataclass(frozen=True)
 class _Looked:
-    """What one bulk call has looked up already: most of its requests name the same function."""
+    """What one call has looked up already: most requests of a bulk name the same function."""
 
     resolved: dict[tuple[object, ...], Resolved] = field(default_factory=dict)
     with_room: set[UUID] = field(default_factory=set)
     fitting: set[UUID] = field(default_factory=set)
-    is_bulk: bool = False
+
+
+@dataclass(frozen=True)
+class _Accepted:
+    """A task to insert."""
+
+    id: UUID
+    columns: Mapping[str, Any]
+    resolved: Resolved
 
 
 def submit(
-    session: Session,
-    actor: Actor,
-    request: TaskRequest,
-    *,
-    rules: QueueRules,
-    idempotency_key: str | None = None,
-    looked: _Looked | None = None,
+    session: Session, actor: Actor, request: TaskRequest, *, rules: QueueRules, idempotency_key: str | None = None
 ) -> Submitted:
     """Write one queued task.
 
     The same key with the same request answers the task that exists; with another one, ConflictError.
     """
-    looked = looked or _Looked()
-    named = (request.package, request.package_id, request.version, request.function)
-    resolved = looked.resolved.get(named) or looked.resolved.setdefault(named, resolve(session, actor, request))
-    organization_id = resolved[2].organization_id
-    require_submit(actor, organization_id)
-    task_id = uuid7(time.time_ns() // 1_000_000)
-    if idempotency_key is not None:
-        existing = _claim_key(session, actor, organization_id, idempotency_key, request.digest(), task_id)
-        if existing is not None:
-            return Submitted(existing, replayed=True)
-    if organization_id not in looked.with_room:
-        _check_queue(session, organization_id, rules)
-        looked.with_room.add(organization_id)
-    if resolved[0].id not in looked.fitting:
-        check_fits(session, resolved[0], resolved[1])
-        looked.fitting.add(resolved[0].id)
-    task = build_task(session, actor, request, resolved)
-    task.id = task_id
-    if looked.is_bulk:
-        session.add(task)  # many rows go in one statement, at the end
-        record(session, TaskQueued(task.lane), task.organization_id, task.id)
-    else:
-        add_task(session, task)
-    return Submitted(task, view=_view(session, actor, task, resolved))
+    accepted = _accept(session, actor, request, idempotency_key, _Looked(), rules)
+    return accepted if isinstance(accepted, Submitted) else _write(session, actor, [accepted])[0]
 
 
 def submit_many(
     session: Session, actor: Actor, requests: Sequence[tuple[TaskRequest, str | None]], *, rules: QueueRules
 ) -> list[Submitted | MecapyError]:
     """Each request with its own verdict: one refused leaves the others as they are."""
-    verdicts: list[Submitted | MecapyError] = []
-    looked = _Looked(is_bulk=True)
-    for request, key in requests:
+    verdicts: dict[int, Submitted | MecapyError] = {}
+    waiting: dict[int, _Accepted] = {}  # many rows go in one statement
+    looked = _Looked()
+
+    def write() -> None:
+        verdicts.update(zip(waiting, _write(session, actor, list(waiting.values())), strict=True))
+        waiting.clear()
+
+    for place, (request, key) in enumerate(requests):
+        if key is not None:
+            write()  # in the order of the call, and before a later one that has the same key looks for it
         try:
             with session.begin_nested() if key is not None or request.files else nullcontext():
-                verdicts.append(submit(session, actor, request, rules=rules, idempotency_key=key, looked=looked))
+                accepted = _accept(session, actor, request, key, looked, rules)
         except MecapyError as error:
-            verdicts.append(error)
-    session.flush()
-    return verdicts
+            verdicts[place] = error
+            continue
+        if isinstance(accepted, Submitted):
+            verdicts[place] = accepted
+            continue
+        waiting[place] = accepted
+        if key is not None:
+            write()
+    write()
+    return [verdicts[place] for place in range(len(requests))]
 
 
 def retry(session: Session, actor: Actor, task_id: UUID, *, rules: QueueRules) -> Task:
@@ -119,13 +111,45 @@ def retry(session: Session, actor: Actor, task_id: UUID, *, rules: QueueRules) -
         timeout_seconds=old.timeout_seconds,
         name=old.name,
     )
-    task = Task(**columns_of(actor, again, resolved, old.files), **UNTRIED, retry_of=old.id)
-    task.id = uuid7(time.time_ns() // 1_000_000)
-    return add_task(session, task)
+    columns = {**columns_of(actor, again, resolved, old.files), "retry_of": old.id}
+    return _write(session, actor, [_Accepted(_next_id(), columns, resolved)])[0].task
 
 
-def build_task(session: Session, actor: Actor, request: TaskRequest, resolved: Resolved) -> Task:
-    return Task(**columns_of(actor, request, resolved, _files(session, actor, resolved[0], request)), **UNTRIED)
+def _accept(
+    session: Session,
+    actor: Actor,
+    request: TaskRequest,
+    idempotency_key: str | None,
+    looked: _Looked,
+    rules: QueueRules,
+) -> _Accepted | Submitted:
+    """The task that a request makes, or the one that its key has made before."""
+    named = (request.package, request.package_id, request.version, request.function)
+    resolved = looked.resolved.get(named) or looked.resolved.setdefault(named, resolve(session, actor, request))
+    organization_id = resolved[2].organization_id
+    require_submit(actor, organization_id)
+    task_id = _next_id()
+    if idempotency_key is not None:
+        existing = _claim_key(session, actor, organization_id, idempotency_key, request.digest(), task_id)
+        if existing is not None:
+            return Submitted(existing, replayed=True)
+    if organization_id not in looked.with_room:
+        _check_queue(session, organization_id, rules)
+        looked.with_room.add(organization_id)
+    if resolved[0].id not in looked.fitting:
+        check_fits(session, resolved[0], resolved[1])
+        looked.fitting.add(resolved[0].id)
+    files = _files(session, actor, resolved[0], request)
+    return _Accepted(task_id, columns_of(actor, request, resolved, files), resolved)
+
+
+def _write(session: Session, actor: Actor, accepted: Sequence[_Accepted]) -> list[Submitted]:
+    rows = insert(session, [(task.id, task.columns) for task in accepted])
+    return [Submitted(rows[task.id], view=_view(session, actor, rows[task.id], task.resolved)) for task in accepted]
+
+
+def _next_id() -> UUID:
+    return uuid7(time.time_ns() // 1_000_000)
 
 
 def columns_of(actor: Actor, request: TaskRequest, resolved: Resolved, files: dict[str, Any]) -> dict[str, Any]:
@@ -150,11 +174,9 @@ def columns_of(actor: Actor, request: TaskRequest, resolved: Resolved, files: di
         "function_id": function.id,
         "package_version_id": version.id,
         "name": request.name or f"{package.name}:{function.name}",
-        "state": TaskState.QUEUED,
         "lane": lane,
         "priority": request.priority,
         "rank": 0 if lane is Lane.HIGH_PRIORITY else 9 - request.priority,
-        "claimable": is_ready,
         "hold_reason": None if is_ready else "building",
         "inputs": inputs,
         "files": files,
@@ -167,15 +189,8 @@ def columns_of(actor: Actor, request: TaskRequest, resolved: Resolved, files: di
         "package_digest": version.archive_sha256,
         "environment_digest": version.environment_digest,
         "interpreter": version.interpreter,
+        "retry_of": None,
     }
-
-
-def add_task(session: Session, task: Task) -> Task:
-    session.add(task)
-    session.flush()
-    record(session, TaskQueued(task.lane), task.organization_id, task.id)
-    session.flush()
-    return task
 
 
 def _view(session: Session, actor: Actor, task: Task, resolved: Resolved) -> TaskView:
@@ -191,7 +206,7 @@ def _claim_key(
 ) -> Task | None:
     """Take the key for a new task, or return the task that already has it."""
     taken = session.execute(
-        insert(IdempotencyKey)
+        insert_row(IdempotencyKey)
         .values(organization_id=organization_id, user_id=actor.user_id, key=key, body_digest=digest, task_id=task_id)
         .on_conflict_do_nothing()
         .returning(IdempotencyKey.task_id)

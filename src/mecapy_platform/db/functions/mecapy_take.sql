@@ -1,0 +1,32 @@
+-- The one take: chosen tasks become attempts of a worker, each under its own token, with their events. A task that is not claimable any
+-- more is passed over. What comes back, in the order asked for, is what differs from task to task; what it runs is in runnable_functions.
+CREATE OR REPLACE FUNCTION mecapy_take(
+    ids uuid[], tokens uuid[], node_ text, worker_ text, backend_ text, lease_seconds float8
+) RETURNS TABLE (
+    task_id uuid, organization_id uuid, number int, token uuid, lane text, cpu int, memory_mb int, timeout_seconds float8, inputs json,
+    files json, limits json, function_id uuid
+) LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY WITH claimed AS (
+        UPDATE tasks t SET state = 'running', claimable = false, hold_reason = NULL, not_before = NULL, attempts = t.attempts + 1,
+            attempt_token = tokens[w.place], node = node_, started_at = coalesce(t.started_at, clock_timestamp()), progress = NULL
+        FROM unnest(ids) WITH ORDINALITY AS w (id, place) WHERE t.id = w.id AND t.claimable AND t.state = 'queued'
+        RETURNING t.*, w.place
+    ), attempt AS (
+        INSERT INTO attempts (organization_id, task_id, number, token, node, worker, backend, cpu, memory_mb, lane, lease_until)
+        SELECT c.organization_id, c.id, c.attempts, c.attempt_token, node_, worker_, backend_, c.cpu, c.memory_mb, c.lane,
+            clock_timestamp() + make_interval(secs => lease_seconds)
+        FROM claimed c
+    ), noted AS (
+        INSERT INTO events (organization_id, task_id, kind, data)
+        SELECT c.organization_id, c.id, 'TaskStarted', json_build_object('attempt', c.attempts, 'node', node_) FROM claimed c
+    )
+    SELECT c.id, c.organization_id, c.attempts, c.attempt_token, c.lane, c.cpu, c.memory_mb, c.timeout_seconds, c.inputs, c.files,
+        o.limits, c.function_id
+    FROM claimed c JOIN organizations o ON o.id = c.organization_id ORDER BY c.place;
+END
+$$;
+
+REVOKE ALL ON FUNCTION mecapy_take FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION mecapy_take TO mecapy_worker;

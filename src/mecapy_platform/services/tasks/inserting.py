@@ -1,0 +1,48 @@
+"""How new tasks are handed to db's mecapy_insert_tasks: what one submit shares, and what each task has."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from mecapy_platform.db import queue
+from mecapy_platform.db.tables import Task
+
+SHARED = (
+    *("organization_id", "user_id", "function_id", "package_version_id", "hold_reason", "cpu", "memory_mb", "needs"),
+    *("retries", "package_digest", "environment_digest", "interpreter"),
+)
+OWN = ("name", "lane", "priority", "rank", "inputs", "files", "inputs_digest", "timeout_seconds", "retry_of")
+
+
+def shared(columns: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: columns[name] for name in SHARED}
+
+
+def own(task_id: UUID, columns: Mapping[str, Any]) -> dict[str, Any]:
+    return {"id": task_id, **{name: columns[name] for name in OWN}}
+
+
+def as_text(value: object) -> str:
+    """JSON, with ids as text."""
+    return json.dumps(value, separators=(",", ":"), default=str)
+
+
+def insert(session: Session, made: Sequence[tuple[UUID, Mapping[str, Any]]]) -> dict[UUID, Task]:
+    """Insert tasks with their events, in this order: their ids and columns. Returns the rows."""
+    if not made:
+        return {}
+    session.flush()
+    for group, tasks in groupby(made, key=lambda task: as_text(shared(task[1]))):
+        _insert(session, json.loads(group), tasks)
+    rows = session.scalars(select(Task).where(Task.id.in_([task_id for task_id, _ in made])))
+    return {task.id: task for task in rows}
+
+
+def _insert(session: Session, group: dict[str, Any], tasks: Iterable[tuple[UUID, Mapping[str, Any]]]) -> None:
+    submitted = {**group, "tasks": [own(task_id, columns) for task_id, columns in tasks]}
+    session.execute(queue.INSERT_TASKS, {"submitted": as_text(submitted)})
