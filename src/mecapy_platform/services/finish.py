@@ -97,9 +97,11 @@ def finish(
     task = session.scalars(select(Task).where(Task.id == attempt.task_id)).one()
     if outcome.message is not None:
         outcome = replace(outcome, message=storable(outcome.message))
-    _keep_files(session, task, attempt, outcome)
     ending = completed(token, outcome) if outcome.failure is None else _failed(task, token, outcome, rules)
-    end(session, [ending])
+    if end(session, [ending]) == 0:
+        return None
+    _keep_files(session, task, attempt, outcome)
+    session.flush()
     session.expire(task)
     session.expire(attempt)
     return ending.state
