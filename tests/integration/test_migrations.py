@@ -15,8 +15,8 @@ from support.platform.services import fresh_database
 
 COLUMNS = text("""
 SELECT table_name, column_name, data_type, is_nullable, column_default, identity_generation
-    FROM information_schema.columns
-WHERE table_schema = :schema AND table_name <> 'alembic_version'
+    FROM information_schema.columns JOIN information_schema.tables USING (table_schema, table_name)
+WHERE table_schema = :schema AND table_name <> 'alembic_version' AND table_type = 'BASE TABLE'
 """)
 
 
