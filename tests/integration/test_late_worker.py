@@ -46,7 +46,11 @@ def without_transitions(server: Postgres) -> Iterator[None]:
 @pytest.fixture
 def without_fence(server: Postgres) -> Iterator[None]:
     """The statement that ends an attempt looks at its token too; here it takes any that was ever given."""
-    fence = (" AND a.ended_at IS NULL", " AND t.attempt_token = g.token AND t.state = 'running'")
+    fence = (
+        " AND a.ended_at IS NULL",
+        " AND t.attempt_token = g.token AND t.state = 'running'",
+        " AND t.state = g.before",
+    )
     body = (FOLDER / "mecapy_end.sql").read_text("utf-8")
     open_to_all = body
     for condition in fence:
