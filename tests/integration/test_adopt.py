@@ -8,12 +8,10 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
-from mecapy_platform.core.ids import uuid7
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.core.states import FailureKind, TaskState, Usage
-from mecapy_platform.db import queue
 from mecapy_platform.db.session import Database
-from mecapy_platform.db.tables import Attempt, Organization, Task
+from mecapy_platform.db.tables import Attempt
 from mecapy_platform.sandbox.base import Seen
 from mecapy_platform.services import adopt, claims, logs
 from mecapy_platform.services.adopt import Adopted
@@ -34,30 +32,11 @@ def claimed(database: Database) -> Claim:
     with database.transaction() as session:
         for table in ("events", "tasks"):
             session.execute(text(f"DELETE FROM {table}"))
-        node = {
-            "name": "node",
-            "cpu": 8,
-            "memory_mb": 8192,
-            "disk_free_bytes": 1 << 40,
-            "accepts_work": True,
-            "refusal": None,
-        }
-        session.execute(queue.SEE_NODE, node)
-        organization = Organization(slug=factories.unique(), display_name="made", limits={})
-        session.add(organization)
-        session.flush()
-    package = factories.ready_package(database, organization.id, uuid4())
+        factories.see_node(session)
+        organization = factories.organization_of(session)
+    package = factories.ready_package(database, organization, uuid4())
     with database.transaction() as session:
-        session.add(
-            Task(
-                id=uuid7(1), organization_id=organization.id, user_id=uuid4(), name="t", lane="default", rank=4,
-                inputs={},
-                inputs_digest="d",
-                function_id=package.functions["size"], package_version_id=package.version_id, cpu=1, memory_mb=512,
-                timeout_seconds=60,
-                claimable=True,
-            )
-        )  # fmt: skip
+        session.add(factories.queued_task(organization, package.version_id, package.functions["size"]))
     with database.transaction() as session:
         (made,) = claims.claim(session, Worker("node", "old", "docker"), Lane.DEFAULT, 1, SETTINGS.queue_rules)
     return made

@@ -9,18 +9,17 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from mecapy_platform.core.ids import uuid7
 from mecapy_platform.core.lanes import Lane
-from mecapy_platform.db import queue
 from mecapy_platform.db.fast_path import WORKER_STATEMENTS
 from mecapy_platform.db.session import Database
-from mecapy_platform.db.tables import Function, LaneShare, Organization, Package, PackageVersion, Task
+from mecapy_platform.db.tables import Function, LaneShare, Package, PackageVersion
 from mecapy_platform.db.wire import Wire
 from mecapy_platform.embedded.postgres import Postgres
 from mecapy_platform.services import claims
 from mecapy_platform.services.claims import Claim, Worker
 from mecapy_platform.services.fast_claim import FastClaim
 from mecapy_platform.settings import Settings
+from support import factories
 
 SETTINGS = Settings(organization_max_running=6)
 WORKER = Worker("node-1", "node-1-1", "fake")
@@ -51,46 +50,33 @@ def fill(database: Database, rng: random.Random, lane: Lane) -> None:
     with database.transaction() as session:
         for table in ("events", "tasks", "lane_shares", "nodes"):
             session.execute(text(f"DELETE FROM {table}"))
-        node = {
-            "name": "node-1",
-            "cpu": rng.choice([4, 8, 100]),
-            "memory_mb": rng.choice([2048, 8192, 100_000]),
-            "disk_free_bytes": 1,
-        }
-        session.execute(queue.SEE_NODE, {**node, "accepts_work": True, "refusal": None})
+        cpu, memory_mb = rng.choice([4, 8, 100]), rng.choice([2048, 8192, 100_000])
+        factories.see_node(session, "node-1", cpu=cpu, memory_mb=memory_mb, disk_free_bytes=1)
         session.add(LaneShare(lane=lane, organization_id=NOBODY, stride_pass=rng.choice([0.0, 3.0])))
         for number in range(rng.randint(1, 4)):
-            made = Organization(
-                slug=f"o-{uuid4().hex[:10]}", display_name="made", weight=rng.choice([0.5, 1.0, 2.0]), limits={}
-            )
-            session.add(made)
-            session.flush()
-            session.add(LaneShare(lane=lane, organization_id=made.id, stride_pass=float(rng.randint(0, 5))))
-            package = Package(organization_id=made.id, owner_id=uuid4(), name="bolts")
+            made = factories.organization_of(session, weight=rng.choice([0.5, 1.0, 2.0]))
+            session.add(LaneShare(lane=lane, organization_id=made, stride_pass=float(rng.randint(0, 5))))
+            package = Package(organization_id=made, owner_id=uuid4(), name="bolts")
             session.add(package)
             session.flush()
             version = PackageVersion(
-                organization_id=made.id, package_id=package.id, version="1", manifest={}, archive_key="k",
+                organization_id=made, package_id=package.id, version="1", manifest={}, archive_key="k",
                 archive_sha256="s",
                 created_by=uuid4(), status="ready", runtime="3.11",
             )  # fmt: skip
             session.add(version)
             session.flush()
             function = Function(
-                organization_id=made.id, package_version_id=version.id, name="size", handler="b:s", cpu=1, memory_mb=1,
+                organization_id=made, package_version_id=version.id, name="size", handler="b:s", cpu=1, memory_mb=1,
                 timeout_seconds=60, options={}, checksum="c",
             )  # fmt: skip
             session.add(function)
             session.flush()
             for place in range(rng.randint(0, 8)):
                 session.add(
-                    Task(
-                        id=uuid7(number * 100 + place), organization_id=made.id, user_id=uuid4(),
-                        function_id=function.id,
-                        package_version_id=version.id, name="t", lane=lane, rank=rng.randint(0, 9), inputs={},
-                        files={}, inputs_digest="d",
-                        cpu=rng.choice([1, 1, 2]), memory_mb=rng.choice([256, 256, 1024]), timeout_seconds=60,
-                        claimable=True, retries={},
+                    factories.queued_task(
+                        made, version.id, function.id, number * 100 + place, lane=lane, rank=rng.randint(0, 9),
+                        cpu=rng.choice([1, 1, 2]), memory_mb=rng.choice([256, 256, 1024]),
                     )
                 )  # fmt: skip
                 session.flush()
@@ -198,17 +184,9 @@ def test_no_number_of_organizations_at_their_quota_hides_another(database: Datab
         for number in range(70):
             is_last = number == 69
             limits = {} if is_last else {"max_running": 0}
-            made = Organization(slug=f"q-{uuid4().hex[:10]}", display_name="made", weight=1.0, limits=limits)
-            session.add(made)
-            session.flush()
-            session.add(LaneShare(lane=Lane.DEFAULT, organization_id=made.id, stride_pass=1000.0 if is_last else 10.0))
-            session.add(
-                Task(
-                    id=uuid7(number), organization_id=made.id, user_id=uuid4(), function_id=function.id,
-                    package_version_id=version.id, name="t", lane=Lane.DEFAULT, rank=4, inputs={}, files={},
-                    inputs_digest="d", cpu=1, memory_mb=256, timeout_seconds=60, claimable=True, retries={},
-                )
-            )  # fmt: skip
+            made = factories.organization_of(session, limits=limits)
+            session.add(LaneShare(lane=Lane.DEFAULT, organization_id=made, stride_pass=1000.0 if is_last else 10.0))
+            session.add(factories.queued_task(made, version.id, function.id, number, memory_mb=256))
     assert short(Lane.DEFAULT, 4) is None
     assert chosen(database, Lane.DEFAULT, 4)[0] == [made_id(database)]
 

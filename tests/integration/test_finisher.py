@@ -17,14 +17,13 @@ import pytest
 from sqlalchemy import select, text
 
 from mecapy_platform.core.events import kind_of, read
-from mecapy_platform.core.ids import uuid7
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.core.states import FailureKind, Usage
 from mecapy_platform.db import queue
 from mecapy_platform.db.fast_path import WORKER_STATEMENTS
 from mecapy_platform.db.schema import migrate
 from mecapy_platform.db.session import Database, make_engine
-from mecapy_platform.db.tables import Attempt, Event, Organization, Task, TaskLog
+from mecapy_platform.db.tables import Attempt, Event, Task, TaskLog
 from mecapy_platform.db.wire import Wire
 from mecapy_platform.embedded.postgres import Postgres
 from mecapy_platform.sandbox.base import LogChunk
@@ -53,15 +52,7 @@ def database(server: Postgres) -> Iterator[Database]:
     with opened.transaction() as session:
         for table in ("events", "tasks", "lane_shares", "nodes"):
             session.execute(text(f"DELETE FROM {table}"))
-        node = {
-            "name": "node",
-            "cpu": 1000,
-            "memory_mb": 1 << 20,
-            "disk_free_bytes": 1 << 40,
-            "accepts_work": True,
-            "refusal": None,
-        }
-        session.execute(queue.SEE_NODE, node)
+        factories.see_node(session, cpu=1000, memory_mb=1 << 20)
     yield opened
     events_are_read_back(opened)
     opened.dispose()
@@ -84,21 +75,13 @@ def wire(server: Postgres) -> Iterator[Wire]:
 def claimed(database: Database, count: int) -> list[Claim]:
     """So many running tasks."""
     with database.transaction() as session:
-        organization = Organization(slug=factories.unique(), display_name="made", limits={})
-        session.add(organization)
-        session.flush()
-    package = factories.ready_package(database, organization.id, uuid4())
+        organization = factories.organization_of(session)
+    package = factories.ready_package(database, organization, uuid4())
     with database.transaction() as session:
         for number in range(count):
-            session.add(
-                Task(
-                    id=uuid7(number), organization_id=organization.id, user_id=uuid4(), name="t", lane="default",
-                    rank=4,
-                    function_id=package.functions["size"], package_version_id=package.version_id,
-                    inputs={"nonce": number},
-                    inputs_digest="d", cpu=1, memory_mb=512, timeout_seconds=60, claimable=True,
-                )
-            )  # fmt: skip
+            inputs = {"nonce": number}
+            where = organization, package.version_id, package.functions["size"]
+            session.add(factories.queued_task(*where, number, inputs=inputs))
     with database.transaction() as session:
         return claims.claim(session, Worker("node", "node-1", "fake"), Lane.DEFAULT, count, SETTINGS.queue_rules)
 

@@ -8,14 +8,12 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from mecapy_platform.core.ids import uuid7
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.core.states import TaskState, Usage
-from mecapy_platform.db import queue
 from mecapy_platform.db.errors import RowConflictError
 from mecapy_platform.db.functions import FOLDER
 from mecapy_platform.db.session import Database, make_engine
-from mecapy_platform.db.tables import Attempt, Organization, Task
+from mecapy_platform.db.tables import Attempt
 from mecapy_platform.embedded.postgres import Postgres
 from mecapy_platform.services import claims, logs
 from mecapy_platform.services.claims import Claim, Worker
@@ -91,39 +89,14 @@ def accepted(database: Database) -> dict[str, Accepted]:
     with database.transaction() as session:
         session.execute(text("DELETE FROM events"))
         session.execute(text("DELETE FROM tasks"))
-        node = {
-            "name": "node",
-            "cpu": 8,
-            "memory_mb": 8192,
-            "disk_free_bytes": 1 << 40,
-            "accepts_work": True,
-            "refusal": None,
-        }
-        session.execute(queue.SEE_NODE, node)
-        organization = Organization(slug=factories.unique(), display_name="made", limits={})
-        session.add(organization)
-        session.flush()
-    package = factories.ready_package(database, organization.id, uuid4())
-    task_id = uuid7(1)
+        factories.see_node(session)
+        organization = factories.organization_of(session)
+    package = factories.ready_package(database, organization, uuid4())
+    where = organization, package.version_id, package.functions["size"]
+    task = factories.queued_task(*where, inputs={"nonce": NONCE})
+    task_id = task.id
     with database.transaction() as session:
-        session.add(
-            Task(
-                id=task_id,
-                organization_id=organization.id,
-                user_id=uuid4(),
-                name="t",
-                lane="default",
-                rank=4,
-                function_id=package.functions["size"],
-                package_version_id=package.version_id,
-                inputs={"nonce": NONCE},
-                inputs_digest="d",
-                cpu=1,
-                memory_mb=512,
-                timeout_seconds=60,
-                claimable=True,
-            )
-        )
+        session.add(task)
     return {str(task_id): Accepted(str(task_id), NONCE, "quick", "alpha", 0.0)}
 
 

@@ -13,13 +13,25 @@ from uuid import UUID, uuid4
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from mecapy_platform.core.access import Actor
 from mecapy_platform.core.events import TaskFinished, data_of
+from mecapy_platform.core.ids import uuid7
 from mecapy_platform.core.states import TaskState
 from mecapy_platform.db import queue
 from mecapy_platform.db.session import Database
-from mecapy_platform.db.tables import Artifact, Event, Function, Package, PackageVersion, Task, TaskLog, User
+from mecapy_platform.db.tables import (
+    Artifact,
+    Event,
+    Function,
+    Organization,
+    Package,
+    PackageVersion,
+    Task,
+    TaskLog,
+    User,
+)
 from mecapy_platform.embedded.tokens import Person, issue
 from mecapy_platform.services.identity import TokenClaims, sign_in
 
@@ -128,6 +140,45 @@ def ready_package(
             session.flush()
             ids[function_name] = function.id
         return ReadyPackage(package.id, made.id, ids, name, organization_id)
+
+
+def organization_of(session: Session, **columns: Any) -> UUID:
+    """An organization with no limit of its own."""
+    made = Organization(**{"slug": unique(), "display_name": "made", "limits": {}, **columns})
+    session.add(made)
+    session.flush()
+    return made.id
+
+
+def see_node(session: Session, name: str = "node", **columns: Any) -> None:
+    """A node that takes work, as its heartbeat writes it."""
+    usual = {"cpu": 8, "memory_mb": 8192, "disk_free_bytes": 1 << 40, "accepts_work": True, "refusal": None}
+    session.execute(queue.SEE_NODE, {"name": name, **usual, **columns})
+
+
+def queued_task(
+    organization_id: UUID, package_version_id: UUID, function_id: UUID, number: int = 1, **columns: Any
+) -> Task:
+    """A task that a worker may claim, for a session of the caller's; tasks are ordered by `number`."""
+    usual = {
+        "id": uuid7(number),
+        "user_id": uuid4(),
+        "name": "t",
+        "lane": "default",
+        "rank": 4,
+        "inputs": {},
+        "inputs_digest": "d",
+        "cpu": 1,
+        "memory_mb": 512,
+        "timeout_seconds": 60,
+        "claimable": True,
+    }
+    where = {
+        "organization_id": organization_id,
+        "package_version_id": package_version_id,
+        "function_id": function_id,
+    }
+    return Task(**{**usual, **where, **columns})
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import select, text
 
-from mecapy_platform.core.ids import uuid7
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.db.session import Database, make_engine
 from mecapy_platform.db.tables import Attempt, Function, Organization, Task
@@ -96,18 +95,15 @@ class WorkerBench:
         """So many queued tasks that sleep so long."""
         package = self._ready_package()
         with self.database.transaction() as session:
-            made = [
-                Task(
-                    **{
-                        "id": uuid7(number), "organization_id": self.organization_id, "user_id": uuid4(), "name": "t",
-                        "lane": lane, "rank": 4, "function_id": package.functions["size"],
-                        "package_version_id": package.version_id, "inputs": {"diameter": seconds},
-                        "inputs_digest": "d", "cpu": 1, "memory_mb": 128, "timeout_seconds": 60, "claimable": True,
-                        **columns,
-                    }
-                )
-                for number in range(count)
-            ]  # fmt: skip
+            usual = {
+                "organization_id": self.organization_id,
+                "package_version_id": package.version_id,
+                "function_id": package.functions["size"],
+                "lane": lane,
+                "inputs": {"diameter": seconds},
+                "memory_mb": 128,
+            }
+            made = [factories.queued_task(**{**usual, "number": number, **columns}) for number in range(count)]
             session.add_all(made)
             session.flush()
             return [task.id for task in made]
