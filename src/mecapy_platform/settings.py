@@ -30,7 +30,7 @@ class Settings(BaseSettings):
     # identity
     issuers: tuple[str, ...] = ()  # trusted token issuers (OpenID discovery); the embedded one is added by `mecapy up`
     audience: str = "mecapy-api"
-    embedded_issuer_key: Path | None = None  # private key of the embedded issuer; None with a real Keycloak
+    embedded_issuer_key: Path | None = None  # public key of the embedded issuer; None with a real Keycloak
     signing_secret: SecretStr = SecretStr("")  # signs storage URLs and paging cursors
 
     # limits of requests

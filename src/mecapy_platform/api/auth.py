@@ -16,7 +16,7 @@ from starlette.datastructures import Headers
 
 from mecapy_platform.core.errors import UnauthenticatedError, UnavailableError
 from mecapy_platform.db.session import Database
-from mecapy_platform.embedded.tokens import REALM_PATH, key_set, load_key
+from mecapy_platform.embedded.tokens import REALM_PATH, key_set, load_public_key
 from mecapy_platform.services.identity import Identity, TokenClaims, sign_in
 from mecapy_platform.settings import Settings
 
@@ -237,7 +237,7 @@ def _text(value: object) -> str:
 
 def _keys_of(issuer: str, settings: Settings) -> IssuerKeys:
     if settings.embedded_issuer_key is not None and issuer == settings.public_url + REALM_PATH:
-        document = key_set(load_key(settings.embedded_issuer_key).public_key())
+        document = key_set(load_public_key(settings.embedded_issuer_key))
         return IssuerKeys(issuer, lambda: document)
     return IssuerKeys(issuer, lambda: _fetch_keys(issuer))
 

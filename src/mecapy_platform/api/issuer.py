@@ -7,12 +7,12 @@ from pathlib import Path
 
 from fastapi import APIRouter
 
-from mecapy_platform.embedded.tokens import CERTS_PATH, REALM_PATH, discovery, key_set, load_key
+from mecapy_platform.embedded.tokens import CERTS_PATH, REALM_PATH, discovery, key_set, load_public_key
 
 
 def issuer_router(key_path: Path, public_url: str) -> APIRouter:
-    """Routes below `/realms/mecapy`; the private key is read once and only its public half is kept."""
-    keys = key_set(load_key(key_path).public_key())
+    """Routes below `/realms/mecapy`; `key_path` is of the public half."""
+    keys = key_set(load_public_key(key_path))
     document = discovery(public_url + REALM_PATH)
     router = APIRouter(prefix=REALM_PATH, tags=["identity"])
 

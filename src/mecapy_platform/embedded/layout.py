@@ -34,6 +34,11 @@ class Layout:
         return self.secrets / "issuer.pem"
 
     @property
+    def issuer_public_key(self) -> Path:
+        """Its public half: all that the API is given of it."""
+        return self.root / "issuer.pub"
+
+    @property
     def files(self) -> Path:
         """What API, relay and workers write: objects, environments, workspaces."""
         return self.root / "files"
@@ -59,6 +64,10 @@ class Layout:
         return self.run / "pg"
 
     @property
+    def valkey_run(self) -> Path:
+        return self.run / "vk"
+
+    @property
     def spawner_run(self) -> Path:
         return self.run / "sp"
 
@@ -80,17 +89,24 @@ class Layout:
         return self.root / "logs" / f"{name}.log"
 
     def make(self, users: Users) -> None:
-        """Make what is missing. With one user nobody else sees anything; with several, each sees its own part."""
+        """Make what is missing, and close what an earlier version left open.
+
+        With one user nobody else sees anything. With several, each sees its own part: sandboxes' users pass through
+        to nothing here, for the spawner shows them what they need by descriptor.
+        """
         is_shared = users.database.uid != users.service.uid
         self.root.mkdir(parents=True, exist_ok=True)
         self.root.chmod(0o711 if is_shared else 0o700)
         for path in (self.root / "logs", self.secrets, self.run):
             path.mkdir(exist_ok=True)
-            path.chmod(0o700 if path.name == "logs" else 0o711)
+            path.chmod(0o711 if path == self.run else 0o700)
+        for path in (self.root / "logs").glob("*.log*"):
+            path.chmod(0o600)
         users.database.make_directory(self.postgres)
-        users.database.make_directory(self.postgres_run, 0o711)
         users.database.make_directory(self.valkey)
-        users.service.make_directory(self.files, 0o711)  # sandboxes' users pass through to the packages they run
+        for path in (self.postgres_run, self.valkey_run):  # whoever cannot pass through reaches no socket in them
+            users.database.make_directory(path, 0o710, group=users.service)
+        users.service.make_directory(self.files)
         users.service.make_directory(self.home)
         for path in (self.spawner_run, self.companions_run):
             path.mkdir(exist_ok=True)
@@ -114,6 +130,7 @@ def write_atomically(path: Path, text: str, mode: int = 0o600) -> None:
     descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "w") as stream:
+            os.fchmod(stream.fileno(), mode)  # whatever the umask
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())

@@ -66,7 +66,7 @@ def prepare_machine(layout: Layout) -> Machine:
     layout.make(users)
     layout.rotate_logs()
     secrets.store(layout, values)
-    secrets.ensure_issuer_key(layout, users)
+    secrets.ensure_issuer_key(layout)
     found = tuple(interpreters.find().values())
     machine = Machine(values, users, found)
     return replace(machine, view=_view(layout, machine)) if is_root else machine

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mecapy_platform.core.errors import MecapyError
-from mecapy_platform.embedded.users import User, become
+from mecapy_platform.embedded.users import CLOSED_UMASK, User, become
 
 
 class Child(Protocol):
@@ -142,7 +142,7 @@ def _settle(around: Surroundings, parent: int) -> None:
     if around.before is not None:
         around.before()
     os.chdir("/")
-    os.umask(0o022)
+    os.umask(CLOSED_UMASK)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

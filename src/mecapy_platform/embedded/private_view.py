@@ -110,6 +110,7 @@ def build(needs: Sequence[Need], files: Mapping[Path, Path]) -> View:
 
 def _helper(steps: Plan, files: Mapping[Path, Path], answer: int, release: int) -> None:
     try:
+        os.umask(0o022)  # the folders on the way to what children need are there to be passed through
         _checked(LIBC.unshare(CLONE_NEWNS), "unshare")
         _mount(None, "/", None, MS_REC | MS_PRIVATE)
         os.chdir("/")

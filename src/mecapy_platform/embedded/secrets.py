@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from mecapy_platform.core.errors import ConfigurationError
 from mecapy_platform.embedded.layout import Layout, write_atomically
 from mecapy_platform.embedded.postgres import ROLES
-from mecapy_platform.embedded.uids import Users
+from mecapy_platform.embedded.tokens import load_key
+from mecapy_platform.embedded.users import current
 
 
 @dataclass(frozen=True)
@@ -64,15 +65,19 @@ def store(layout: Layout, values: Secrets) -> None:
     write_atomically(_path(layout), json.dumps(asdict(values), indent=1))
 
 
-def ensure_issuer_key(layout: Layout, users: Users) -> None:
-    """The RSA key that signs tokens; only the API's user and whoever started us read it."""
+def ensure_issuer_key(layout: Layout) -> None:
+    """The RSA key that signs tokens, which whoever started us alone reads, and its public half for the API."""
     if not layout.issuer_key.exists():
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         pem = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         write_atomically(layout.issuer_key, pem.decode())
-    users.service.own(layout.issuer_key)
+    layout.issuer_key.chmod(0o600)
+    current().own(layout.issuer_key)  # earlier versions gave it to the API's user
+    public = load_key(layout.issuer_key).public_key()
+    pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    write_atomically(layout.issuer_public_key, pem.decode(), 0o644)
 
 
 def _path(layout: Layout) -> Path:

@@ -47,6 +47,18 @@ def load_key(path: Path) -> rsa.RSAPrivateKey:
     return key
 
 
+def load_public_key(path: Path) -> rsa.RSAPublicKey:
+    try:
+        key = serialization.load_pem_public_key(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            "issuer_key", f"The public key of the embedded issuer, {path}, cannot be read: {error}."
+        ) from error
+    if not isinstance(key, rsa.RSAPublicKey):
+        raise ConfigurationError("issuer_key", f"The public key of the embedded issuer, {path}, is not an RSA key.")
+    return key
+
+
 def issue(key: rsa.RSAPrivateKey, issuer: str, person: Person, seconds: int = TOKEN_SECONDS) -> str:
     """A bearer token with Keycloak's claims."""
     now = int(time.time())

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+CLOSED_UMASK = 0o077  # of every part: what others may read is opened by name, where it is made
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -20,15 +21,16 @@ class User:
     uid: int
     groups: tuple[int, ...] = ()  # more groups, such as the one that may reach the Docker daemon
 
-    def own(self, path: Path) -> None:
+    def own(self, path: Path, group: "User | None" = None) -> None:
         """Hand over one path; only root can and needs to."""
         if os.geteuid() == 0:
-            os.chown(path, self.uid, self.uid, follow_symlinks=False)
+            os.chown(path, self.uid, (group or self).uid, follow_symlinks=False)
 
-    def make_directory(self, path: Path, mode: int = 0o700) -> Path:
-        path.mkdir(mode=mode, exist_ok=True)
+    def make_directory(self, path: Path, mode: int = 0o700, group: "User | None" = None) -> Path:
+        """`group`: whose group it has, where that is not our own."""
+        path.mkdir(mode=0o700, exist_ok=True)
+        self.own(path, group)
         path.chmod(mode)
-        self.own(path)
         return path
 
 
@@ -59,6 +61,7 @@ def becoming(
 
     def step() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        os.umask(CLOSED_UMASK)
         if before is not None:
             before()
         become(user, death_signal, parent)

@@ -77,7 +77,8 @@ def _keep(run: Run, package: Path) -> None:
             or not folder.parent.is_dir()
         ):
             continue
-        folder.mkdir(mode=0o755, exist_ok=True)
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o755)
         descriptor, staged = tempfile.mkstemp(dir=folder)
         with run.open_output(file) as source, os.fdopen(descriptor, "wb") as written:
             shutil.copyfileobj(source, written, 1 << 20)

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 
@@ -66,7 +67,8 @@ def install(
         staging.chmod(0o755)
         for path in staging.rglob("*"):
             if not path.is_symlink():
-                path.chmod(0o755 if path.is_dir() else path.stat().st_mode | 0o444)
+                is_open = path.is_dir() or path.stat().st_mode & stat.S_IXUSR
+                path.chmod(0o755 if is_open else 0o644)
         publish(staging, target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)

@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--lifeline", type=int, help="descriptor whose end of file means: stop")
     parser.add_argument("--config", required=True, help="JSON, see config.py")
     arguments = parser.parse_args()
+    os.umask(0o022)  # what it makes are places to mount on and files that sandboxes read; its socket says its own mode
     config = SpawnerConfig.from_json(arguments.config)
     listener = (
         socket.socket(fileno=arguments.fd) if arguments.fd is not None else _listen(arguments.socket, config.owner_uid)
