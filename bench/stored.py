@@ -1,6 +1,7 @@
 """Fills a platform's database with finished tasks, as its owner could have run them."""
 
 from pathlib import Path
+from urllib.parse import quote
 
 import psycopg
 
@@ -56,7 +57,9 @@ def worker_address(data: Path, role: str = "mecapy_worker") -> str:
 
 
 def broker_address(data: Path) -> str:
-    """Valkey's address with its password, from its own configuration."""
+    """Valkey's address with its password, from its own configuration: its socket, or the port of an older version."""
     lines = (Layout(data).valkey / "valkey.conf").read_text().splitlines()
     values = dict(line.split(" ", 1) for line in lines)
+    if "unixsocket" in values:
+        return f"unix://:{values['requirepass']}@{quote(values['unixsocket'].strip(chr(34)))}"
     return f"redis://:{values['requirepass']}@127.0.0.1:{values['port']}/0"

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 import redis
 
+from mecapy_platform.queue.celery_app import make_app
 from support.platform.services import postgres, valkey
 
 
@@ -51,6 +53,35 @@ def test_postgres_refuses_a_wrong_password(tmp_path: Path) -> None:
         psycopg.connect(host=server.host, port=server.port, dbname="mecapy", user="mecapy_app", password="wrong")
 
 
+def test_no_role_but_the_platforms_connects_or_listens(tmp_path: Path) -> None:
+    """Whoever is connected to the database could listen to its channels, which carry results of every organization."""
+    with postgres(tmp_path) as server:
+        with psycopg.connect(plain(server.url("postgres")), autocommit=True) as connection:
+            connection.execute("CREATE ROLE outsider LOGIN PASSWORD 'known'")
+            connection.execute("GRANT CONNECT ON DATABASE mecapy TO outsider")
+        outsider = psycopg.conninfo.make_conninfo(plain(server.app_url), user="outsider", password="known")
+        with pytest.raises(psycopg.OperationalError, match="no pg_hba.conf entry"):
+            psycopg.connect(outsider)
+
+
+def test_a_session_of_another_database_hears_nothing(tmp_path: Path) -> None:
+    """Not even one of the superuser's: channels are the database's own."""
+    elsewhere = {"dbname": "postgres"}
+    with postgres(tmp_path) as server:
+        conninfo = plain(server.url("postgres"))
+        with (
+            psycopg.connect(conninfo, autocommit=True) as inside,
+            psycopg.connect(psycopg.conninfo.make_conninfo(conninfo, **elsewhere), autocommit=True) as outside,
+            psycopg.connect(plain(server.worker_url), autocommit=True) as worker,
+        ):
+            for listener in (inside, outside):
+                listener.execute("LISTEN mecapy_test")
+            worker.execute("NOTIFY mecapy_test, 'result'")
+            assert [one.payload for one in inside.notifies(timeout=5, stop_after=1)] == ["result"]
+            outside.execute("SELECT 1")
+            assert list(outside.notifies(timeout=0)) == []
+
+
 def test_valkey_keeps_what_it_was_told_over_a_kill(tmp_path: Path) -> None:
     with valkey(tmp_path) as server:
         with redis.Redis.from_url(server.url) as client:
@@ -65,8 +96,33 @@ def test_valkey_keeps_what_it_was_told_over_a_kill(tmp_path: Path) -> None:
 
 
 def test_valkey_refuses_to_work_without_the_password(tmp_path: Path) -> None:
-    with valkey(tmp_path) as server, redis.Redis(port=server.port) as client, pytest.raises(redis.AuthenticationError):
+    with (
+        valkey(tmp_path) as server,
+        redis.Redis(unix_socket_path=str(server.place.socket)) as client,
+        pytest.raises(redis.AuthenticationError),
+    ):
         client.ping()
+
+
+def test_valkey_listens_on_its_socket_alone(tmp_path: Path) -> None:
+    with valkey(tmp_path) as server, redis.Redis.from_url(server.url) as client:
+        assert client.ping()
+        assert client.config_get("port") == {"port": "0"}
+        assert psutil.Process(server.pid).net_connections("inet") == []
+
+
+def test_valkey_listens_on_loopback_where_its_socket_would_lie_too_deep(tmp_path: Path) -> None:
+    with valkey(tmp_path, has_socket=False) as server, redis.Redis.from_url(server.url) as client:
+        assert client.ping()
+        assert {one.laddr.ip for one in psutil.Process(server.pid).net_connections("inet")} == {"127.0.0.1"}
+
+
+def test_celery_takes_and_gives_messages_over_the_socket(tmp_path: Path) -> None:
+    with valkey(tmp_path) as server, make_app(server.url) as app, redis.Redis.from_url(server.url) as client:
+        app.send_task("anything", queue="a-queue")
+        assert client.llen("a-queue") == 1
+        with app.connection() as connection, connection.SimpleQueue("a-queue") as waiting:
+            assert waiting.get(timeout=5).headers["task"] == "anything"
 
 
 def test_valkey_evicts_nothing_and_hides_its_password(tmp_path: Path) -> None:

@@ -50,9 +50,9 @@ def issuer_key() -> rsa.RSAPrivateKey:
 
 
 def write_key(path: Path) -> Path:
-    """The issuer's key as a file, for settings.embedded_issuer_key."""
-    private, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    path.write_bytes(issuer_key().private_bytes(serialization.Encoding.PEM, private, plain))
+    """The issuer's public key as a file, for settings.embedded_issuer_key."""
+    kind = serialization.PublicFormat.SubjectPublicKeyInfo
+    path.write_bytes(issuer_key().public_key().public_bytes(serialization.Encoding.PEM, kind))
     return path
 
 

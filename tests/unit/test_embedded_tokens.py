@@ -15,7 +15,7 @@ from mecapy_platform.core.errors import ConfigurationError, ConflictError
 from mecapy_platform.embedded import content, secrets, uids
 from mecapy_platform.embedded.layout import Layout
 from mecapy_platform.embedded.lock import DataLock, holder
-from mecapy_platform.embedded.tokens import AUDIENCE, Person, issue, key_set, load_key
+from mecapy_platform.embedded.tokens import AUDIENCE, Person, issue, key_set, load_public_key
 
 URL = "http://127.0.0.1:8123"
 
@@ -25,13 +25,13 @@ def layout(tmp_path: Path) -> Layout:
     made = Layout(tmp_path / "data")
     made.make(uids.ordinary())
     secrets.store(made, secrets.Secrets({}, "v", "s", None, URL))
-    secrets.ensure_issuer_key(made, uids.ordinary())
+    secrets.ensure_issuer_key(made)
     return made
 
 
 def test_the_issuers_documents_verify_its_tokens(layout: Layout) -> None:
     app = FastAPI()
-    app.include_router(issuer_router(layout.issuer_key, URL))
+    app.include_router(issuer_router(layout.issuer_public_key, URL))
     client = TestClient(app)
     document = client.get("/realms/mecapy/.well-known/openid-configuration").json()
     keys = jwt.PyJWKSet.from_dict(client.get(document["jwks_uri"].removeprefix(URL)).json())
@@ -46,7 +46,7 @@ def test_the_issuers_documents_verify_its_tokens(layout: Layout) -> None:
 
 
 def test_the_key_document_holds_no_private_member(layout: Layout) -> None:
-    assert set(key_set(load_key(layout.issuer_key).public_key())["keys"][0]) == {"kty", "n", "e", "use", "alg", "kid"}
+    assert set(key_set(load_public_key(layout.issuer_public_key))["keys"][0]) == {"kty", "n", "e", "use", "alg", "kid"}
 
 
 def test_a_user_keeps_the_same_subject() -> None:

@@ -16,15 +16,16 @@ from pathlib import Path
 from mecapy_platform.core.errors import ConfigurationError, UnavailableError
 from mecapy_platform.embedded import content, interpreters, secrets, spawner
 from mecapy_platform.embedded.companions import companion_parts
+from mecapy_platform.embedded.environment import hide_secrets
 from mecapy_platform.embedded.layout import Layout
 from mecapy_platform.embedded.lock import DataLock
 from mecapy_platform.embedded.machine import Machine, prepare_machine
 from mecapy_platform.embedded.parts import Child, Fork, Part, Surroundings
 from mecapy_platform.embedded.postgres import Postgres, PostgresPlace
 from mecapy_platform.embedded.process import start_program, tail
-from mecapy_platform.embedded.program import LANES, Program, embedded_settings
+from mecapy_platform.embedded.program import LANES, Program, embedded_settings, part_settings
 from mecapy_platform.embedded.supervisor import Supervisor
-from mecapy_platform.embedded.users import User
+from mecapy_platform.embedded.users import CLOSED_UMASK, User
 from mecapy_platform.embedded.valkey import Valkey, ValkeyPlace
 from mecapy_platform.settings import Settings
 
@@ -57,6 +58,8 @@ class Launcher:
         """Start everything, greet, and stay until told to stop."""
         with ExitStack() as stack:
             self._supervisor.block_signals()
+            stack.callback(os.umask, os.umask(CLOSED_UMASK))
+            hide_secrets()
             stack.callback(signal.pthread_sigmask, signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))
             lock = self._take_directory(stack)
             machine = prepare_machine(self._layout)
@@ -137,7 +140,8 @@ class Launcher:
             "postgresql", partial(_started, postgres), ((TERM, 1.0), (signal.SIGINT, 20.0), (signal.SIGQUIT, 5.0))
         )
         postgres.ensure_roles()
-        valkey = Valkey(ValkeyPlace(layout.valkey, layout.log("valkey"), users.database, enter), machine.secrets.valkey)
+        place = ValkeyPlace(layout.valkey, layout.log("valkey"), users.database, enter, layout.valkey_run)
+        valkey = Valkey(place, machine.secrets.valkey)
         self._start("valkey", partial(_started, valkey), ((TERM, 10.0),))
         return program, embedded_settings(layout, machine.secrets, postgres, valkey)
 
@@ -168,23 +172,26 @@ class Launcher:
             return Fork.start(work, around)
 
         hidden = listener.fileno()
-        if not self._finish("migrate", fork("migrate", partial(program.migrate, settings), hidden)):
+        if not self._finish(
+            "migrate", fork("migrate", partial(program.migrate, part_settings("migrate", settings)), hidden)
+        ):
             return False
         grace = settings.grace_seconds + DRAIN_EXTRA_SECONDS
-        self._start("api", partial(fork, "api", partial(program.run_api, settings, listener)), ((TERM, 10.0),))
-        self._start("relay", partial(fork, "relay", partial(program.run_relay, settings), hidden), ((TERM, 10.0),))
+        own = partial(part_settings, settings=settings)
+        self._start("api", partial(fork, "api", partial(program.run_api, own("api"), listener)), ((TERM, 10.0),))
+        self._start("relay", partial(fork, "relay", partial(program.run_relay, own("relay")), hidden), ((TERM, 10.0),))
         owner = machine.users.service.uid
-        companions, settings = companion_parts(settings, self._layout, owner, machine.interpreters)
+        companions, worker_settings = companion_parts(own("worker"), self._layout, owner, machine.interpreters)
         for one in companions:
             self._start(one.name, partial(self._start_argv, machine, one.name, one.argv), ((TERM, 10.0),))
         for lane in LANES:
             name = f"worker-{lane}"
             self._start(
                 name,
-                partial(fork, name, partial(program.run_worker, settings, (lane,)), hidden),
+                partial(fork, name, partial(program.run_worker, worker_settings, (lane,)), hidden),
                 ((TERM, grace),),
             )
-        return self._finish("ready", fork("ready", partial(program.wait_ready, settings), hidden))
+        return self._finish("ready", fork("ready", partial(program.wait_ready, own("ready")), hidden))
 
     def _finish(self, name: str, child: Child) -> bool:
         """Wait for a short-lived child while looking after the others."""

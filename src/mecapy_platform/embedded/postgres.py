@@ -15,14 +15,20 @@ import psycopg
 from psycopg import sql
 
 from mecapy_platform.core.errors import UnavailableError
-from mecapy_platform.embedded.process import free_port, start_program, stop_program, tail, wait_until
+from mecapy_platform.embedded.process import (
+    SOCKET_PATH_MAX,
+    free_port,
+    start_program,
+    stop_program,
+    tail,
+    wait_until,
+)
 from mecapy_platform.embedded.programs import postgres_bin
 from mecapy_platform.embedded.stale import end_stale_server
 from mecapy_platform.embedded.users import User, current
 
 DATABASE = "mecapy"
 ROLES = ("mecapy_owner", "mecapy_app", "mecapy_worker")
-SOCKET_PATH_MAX = 107
 SOCKET_PORT = 5432
 SETTINGS = {
     "fsync": "on",
@@ -161,6 +167,7 @@ class Postgres:
         argv: list[str | Path] = [postgres_bin() / "postgres", "-D", self.place.data]
         argv += [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
         # SIGQUIT is PostgreSQL's immediate stop: the postmaster takes its children along and the next start recovers
+        self._write_access()
         self._child = start_program(
             argv, log=self.place.log, user=self.place.user, death_signal=signal.SIGQUIT, before=self.place.before
         )
@@ -185,6 +192,20 @@ class Postgres:
                 )
         with self._connect(DATABASE) as connection:
             connection.execute("ALTER SCHEMA public OWNER TO mecapy_owner")
+
+    def _write_access(self) -> None:
+        """Who may connect: our own roles with their passwords. Whoever is connected could listen to the channels.
+
+        Written at each start, so that what somebody added to it does not stay.
+        """
+        who = f"all {','.join(('postgres', *ROLES))}"
+        line = f"local {who} scram-sha-256" if self._uses_socket else f"host {who} {self.host}/32 scram-sha-256"
+        path = self.place.data / "pg_hba.conf"
+        path.unlink(missing_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(line + "\n")
+        if self.place.user is not None:
+            self.place.user.own(path)
 
     def answers(self) -> bool:
         with suppress(psycopg.OperationalError), self._connect("postgres") as connection:

@@ -16,6 +16,7 @@ from mecapy_platform.core.errors import UnavailableError
 from mecapy_platform.embedded.users import User, becoming
 
 TAIL_BYTES = 2000
+SOCKET_PATH_MAX = 107  # of a unix socket, in bytes
 
 
 def start_program(

@@ -1,7 +1,10 @@
 """What the launcher runs in its children. Bootstrap is it; tests hand in stand-ins."""
 
 import socket
+from collections.abc import Mapping
 from typing import Protocol
+
+from pydantic import SecretStr
 
 from mecapy_platform.embedded import secrets
 from mecapy_platform.embedded.layout import Layout
@@ -26,6 +29,29 @@ class Program(Protocol):
     def wait_ready(self, settings: Settings) -> None: ...
 
 
+SECRET_ADDRESSES: Mapping[str, object] = {  # and what a part finds that has no business with it
+    "database_url": "",
+    "database_worker_url": "",
+    "database_owner_url": "",
+    "broker_url": "",
+    "signing_secret": SecretStr(""),
+}
+NEEDED: Mapping[str, frozenset[str]] = {
+    "migrate": frozenset({"database_owner_url"}),
+    "api": frozenset({"database_url", "broker_url", "signing_secret"}),
+    "relay": frozenset({"database_worker_url", "broker_url"}),
+    "worker": frozenset({"database_worker_url", "broker_url"}),
+    "ready": frozenset({"database_url", "broker_url"}),
+}
+
+
+def part_settings(part: str, settings: Settings) -> Settings:
+    """The settings with no secret but those that this part works with."""
+    return settings.model_copy(
+        update={name: none for name, none in SECRET_ADDRESSES.items() if name not in NEEDED[part]}
+    )
+
+
 def embedded_settings(layout: Layout, values: secrets.Secrets, postgres: Postgres, valkey: Valkey) -> Settings:
     """The addresses of this process tree; limits and policy still come from MECAPY_* variables."""
     addresses: dict[str, object] = {
@@ -38,7 +64,7 @@ def embedded_settings(layout: Layout, values: secrets.Secrets, postgres: Postgre
         "platform_name": layout.instance_name,
         "spawner_socket": layout.spawner_socket,
         "issuers": (values.issuer,),
-        "embedded_issuer_key": layout.issuer_key,
+        "embedded_issuer_key": layout.issuer_public_key,
         "signing_secret": values.signing,
     }
     return Settings.model_validate({**Settings().model_dump(), **addresses})

@@ -3,6 +3,8 @@
 It carries hints ("this lane has work") and nothing else: no results, no task names, no state.
 """
 
+from urllib.parse import parse_qs, urlsplit
+
 from celery import Celery
 from kombu.entity import Queue
 
@@ -11,9 +13,18 @@ from mecapy_platform.core.lanes import Lane
 POKE = "mecapy.poke"
 
 
+def celery_address(broker_url: str) -> str:
+    """As Celery names it: redis-py's `unix://:password@/path?db=N` is its `redis+socket://:password@/path?virtual_host=N`."""
+    place = urlsplit(broker_url)
+    if place.scheme != "unix":
+        return broker_url
+    database = parse_qs(place.query).get("db", ["0"])[0]
+    return f"redis+socket://{place.netloc}{place.path}?virtual_host={database}"
+
+
 def make_app(broker_url: str) -> Celery:
     """Acknowledged on receipt, no result backend: a message lost or repeated changes nothing."""
-    app = Celery("mecapy", broker=broker_url, set_as_current=False)
+    app = Celery("mecapy", broker=celery_address(broker_url), set_as_current=False)
     app.conf.update(
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,

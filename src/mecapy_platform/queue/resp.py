@@ -113,7 +113,7 @@ def _connected(url: str) -> socket.socket:
     if place.scheme == "unix":
         local = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         local.settimeout(TIMEOUT_SECONDS)
-        local.connect(place.path)
+        local.connect(unquote(place.path))
         return local
     made = socket.create_connection((place.hostname or "localhost", place.port or 6379), timeout=TIMEOUT_SECONDS)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx2
-import psutil
 from redis import Redis
 from sqlalchemy import text
 
@@ -90,11 +89,7 @@ class Faulty:
         server = Postgres(
             PostgresPlace(layout.postgres, layout.postgres_run, layout.log("postgresql")), values.passwords
         )
-        broker = Valkey(ValkeyPlace(layout.valkey, layout.log("valkey")), values.valkey)
-        (pid,) = self.running.parts["valkey"]
-        broker.port = next(
-            one.laddr.port for one in psutil.Process(pid).net_connections("tcp") if one.status == psutil.CONN_LISTEN
-        )
+        broker = Valkey(ValkeyPlace(layout.valkey, layout.log("valkey"), run=layout.valkey_run), values.valkey)
         return embedded_settings(layout, values, server, broker)
 
     def count(self, *, ended: bool) -> int:

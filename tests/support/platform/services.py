@@ -97,10 +97,16 @@ def postgres(tmp: Path | None = None) -> Iterator[Postgres]:
 
 
 @contextmanager
-def valkey(tmp: Path | None = None) -> Iterator[Valkey]:
-    """A throw-away server: `.url`, `.pid`."""
+def valkey(tmp: Path | None = None, *, has_socket: bool = True) -> Iterator[Valkey]:
+    """A throw-away server: `.url`, `.pid`. Without a socket it listens on loopback."""
     with _place(tmp) as (root, user):
-        server = Valkey(ValkeyPlace(_made(user, root / "valkey"), root / "valkey.log", user), secrets.token_hex(16))
+        place = ValkeyPlace(
+            _made(user, root / "valkey"),
+            root / "valkey.log",
+            user,
+            run=_made(user, root / "vk") if has_socket else None,
+        )
+        server = Valkey(place, secrets.token_hex(16))
         try:
             server.start()
             yield server
