@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from support.platform.embedded_process import NOBODY, Started, is_alive, launched, open_directory, wait_for
+from support.platform.other_user import opened_by_an_outsider
 
 PARTS = [
     "launcher",
@@ -92,6 +93,25 @@ def test_secrets_are_closed_to_others_and_kept(place: Path, uid: int | None) -> 
         for path in files
     }
     assert after == before
+
+
+def test_what_an_earlier_version_left_open_is_closed_at_the_next_start(place: Path, uid: int | None) -> None:
+    with launched(place / "data", uid=uid) as started:
+        started.ready()
+    data = place / "data"
+    (data / "files/work/1").mkdir(parents=True)
+    (data / "files/work/1/data.json").write_text("{}")
+    folders = [data, *(data / name for name in ("files", "files/work", "files/work/1", "secrets", "logs", "run/pg"))]
+    for path in (*folders, *(data / "logs").iterdir(), data / "files/work/1/data.json"):
+        path.chmod(0o755)
+    if IS_ROOT and uid is None:
+        os.chown(data / "secrets/issuer.pem", 1, 1)
+    with launched(data, uid=uid) as again:
+        again.ready()
+        opened = opened_by_an_outsider(data) if IS_ROOT else []
+        assert {name for name in opened if not name.startswith(("run/sp", "run/passwd", "run/group"))} <= {"issuer.pub"}
+        assert stat.S_IMODE((data / "files").stat().st_mode) == 0o700
+        assert (data / "secrets/issuer.pem").stat().st_uid == (uid or os.geteuid())
 
 
 def test_a_killed_launcher_leaves_no_process_and_the_next_start_recovers(place: Path, uid: int | None) -> None:
