@@ -143,7 +143,7 @@ def make_worker_context(
         fetcher=make_fetcher(
             cache / "uv",
             settings.package_index_url,
-            FetchLimits(settings.build_timeout_seconds, settings.environment_bytes),
+            FetchLimits(settings.build_timeout_seconds, settings.environment_bytes, settings.spawner_socket),
             programs.bwrap(),
         ),
         probe=make_probe(settings.fault_probe),

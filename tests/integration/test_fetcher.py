@@ -1,9 +1,12 @@
 """Fetching requirements: from the package index alone, wheels alone, whatever the package asks for."""
 
+import errno
 import json
 import os
 import shutil
+import signal
 import socket
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,6 +18,8 @@ import pytest
 from mecapy_platform.core.errors import ConfigurationError, InvalidInputError, UnavailableError
 from mecapy_platform.core.requirements import read_requirements
 from mecapy_platform.embedded import interpreters, programs
+from mecapy_platform.sandbox.bubblewrap.local_spawner import LocalSpawner
+from mecapy_platform.sandbox.spawned_group import GroupLimits, SpawnedGroup
 from mecapy_platform.settings import Settings
 from mecapy_platform.worker import index_forward
 from mecapy_platform.worker.fetch_process import FetchLimits
@@ -161,3 +166,89 @@ def test_a_missing_interpreter_is_refused_by_name_and_replaced_only_when_allowed
     with pytest.raises(ConfigurationError, match=r"Python 3\.9 is not on this node"):
         choose(only, "3.9", allow_newer=False)
     assert choose(only, "3.9", allow_newer=True) == newest
+
+
+GREEDY = """
+kept = []
+for _ in range(64):
+    kept.append(bytearray(b"x" * (8 << 20)))
+"""
+FORKS = """
+import os
+made = 0
+try:
+    for _ in range(200):
+        if os.fork() == 0:
+            import threading
+            threading.Event().wait()
+        made += 1
+except OSError as error:
+    open("/build/made", "w").write(f"{made} {error.errno}")
+"""
+
+
+@pytest.fixture
+def spawner() -> Iterator[Path]:
+    made = LocalSpawner.start()
+    try:
+        yield Path(made.address)
+    finally:
+        made.stop()
+
+
+@pytest.fixture
+def has_groups(spawner: Path) -> None:
+    with subprocess.Popen(["/bin/sleep", "60"]) as process:
+        group = SpawnedGroup.around(spawner, process.pid, GroupLimits(64, 10, 1))
+        is_limited = group.is_limited
+        group.end()
+        process.kill()
+    if not is_limited:
+        pytest.skip("this machine gives us no control groups")
+
+
+@pytest.mark.usefixtures("has_groups")
+def test_a_fetch_that_takes_too_much_memory_ends_by_its_control_group(
+    fetcher: Fetcher, place: Path, spawner: Path
+) -> None:
+    limited = with_program(fetcher, place, GREEDY, spawner=spawner, group=GroupLimits(128, 100, 1))
+    with pytest.raises(InvalidInputError, match="more than 128 MiB of memory") as raised:
+        limited.lock(["six"], next(iter(FOUND.values())), place)
+    assert raised.value.code == "environment_too_large"
+
+
+@pytest.mark.usefixtures("has_groups")
+def test_a_fetch_makes_no_more_processes_than_its_control_group_has(
+    fetcher: Fetcher, place: Path, spawner: Path
+) -> None:
+    limited = with_program(fetcher, place, FORKS, spawner=spawner, group=GroupLimits(512, 40, 1), seconds=30)
+    with pytest.raises(FileNotFoundError):  # it writes no lock
+        limited.lock(["six"], next(iter(FOUND.values())), place)
+    made, number = map(int, (place / "made").read_text().split())
+    assert 10 < made < 40
+    assert number == errno.EAGAIN
+
+
+@pytest.mark.usefixtures("has_groups")
+def test_a_group_ends_with_all_that_is_in_it(spawner: Path) -> None:
+    with subprocess.Popen(["/bin/sleep", "600"]) as process:
+        SpawnedGroup.around(spawner, process.pid, GroupLimits(64, 10, 1)).end()
+        assert process.wait(30) == -signal.SIGKILL
+
+
+def test_a_spawner_puts_no_process_of_others_into_a_group(spawner: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can start a process of somebody else")
+    with subprocess.Popen(["/bin/sleep", "600"], user=65534, group=65534, extra_groups=[]) as process:
+        with pytest.raises(UnavailableError, match="no process of the owner's"):
+            SpawnedGroup.around(spawner, process.pid, GroupLimits(64, 10, 1))
+        assert process.poll() is None
+        process.kill()
+
+
+def test_without_a_spawner_that_answers_nothing_is_fetched(fetcher: Fetcher, place: Path) -> None:
+    absent = with_program(fetcher, place, FILLS, spawner=place / "nobody")
+    with pytest.raises(UnavailableError) as raised:
+        absent.lock(["six"], next(iter(FOUND.values())), place)
+    assert raised.value.code == "spawner_unreachable"
+    assert not (place / "large").exists()

@@ -1,19 +1,30 @@
-"""Runs the confined fetch within its limits of time and bytes, under our system call filter and never as root."""
+"""Runs the confined fetch within its limits: time, bytes, a control group, our system call filter; never as root."""
 
 import os
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from mecapy_platform.core.errors import ConfigurationError, InvalidInputError, UnavailableError
+from mecapy_platform.sandbox.spawned_group import GroupLimits, GroupUse, SpawnedGroup
 from mecapy_platform.sandbox.syscalls import bpf
 
 LOOK_SECONDS = 1.0
 KEPT_OUTPUT = 20_000
 MIB = 1 << 20
+GROUP = GroupLimits(memory_mb=2048, processes=512, cpu=2)
+# What we start first: it waits for the word that it is where its limits are, and becomes the fetch
+WAIT = """
+import os, sys
+if os.read(0, 1) == b"+":
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 @dataclass(frozen=True)
@@ -22,6 +33,8 @@ class FetchLimits:
 
     seconds: float
     environment_bytes: int
+    spawner: Path | None = None  # makes the fetch's control group; None: nobody does, and `group` is no limit
+    group: GroupLimits = GROUP
     may_be_root: bool = False  # in tests alone: nothing stands between the fetch and a host that it leaves
 
 
@@ -43,7 +56,7 @@ def fetch(compose: Callable[[int], Sequence[str]], folders: Sequence[Path], limi
     UnavailableError
         It took longer than it may.
     InvalidInputError
-        The requirements are larger than an environment may be.
+        The requirements are larger than an environment may be, or need more memory than a fetch may use.
     """
     if os.geteuid() == 0 and not limits.may_be_root:
         raise ConfigurationError(
@@ -55,8 +68,8 @@ def fetch(compose: Callable[[int], Sequence[str]], folders: Sequence[Path], limi
     with tempfile.TemporaryFile() as said:
         try:
             process = subprocess.Popen(
-                compose(filter_fd),
-                stdin=subprocess.DEVNULL,
+                [sys.executable, "-I", "-S", "-c", WAIT, *compose(filter_fd)],
+                stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=said,
                 env={},
@@ -64,13 +77,31 @@ def fetch(compose: Callable[[int], Sequence[str]], folders: Sequence[Path], limi
             )
         finally:
             os.close(filter_fd)
+        group = None
         with process:
             try:
+                if limits.spawner is not None:
+                    group = SpawnedGroup.around(limits.spawner, process.pid, limits.group)
+                _begin(process)
                 _watch(process, lambda: sum(map(bytes_below, folders)) - before, limits)
             finally:
+                used = GroupUse() if group is None else group.end()
                 process.kill()  # one that has ended is not there any more
+        if used.oom_kills:
+            raise InvalidInputError(
+                "environment_too_large",
+                f"Fetching the requirements took more than {limits.group.memory_mb} MiB of memory. Ask for fewer or "
+                "smaller packages.",
+            )
         said.seek(max(0, said.tell() - KEPT_OUTPUT))
         return Fetched(process.returncode, said.read().decode("utf-8", "replace").strip())
+
+
+def _begin(process: "subprocess.Popen[bytes]") -> None:
+    """Whatever it waited for is done: it becomes the fetch."""
+    assert process.stdin is not None
+    with suppress(BrokenPipeError), process.stdin as told:
+        told.write(b"+")
 
 
 def _watch(process: "subprocess.Popen[bytes]", grown: Callable[[], int], limits: FetchLimits) -> None:

@@ -74,13 +74,24 @@ class WarmRequest:
     memory_mb: int
 
 
-def parse_order(raw: bytes, roots: tuple[str, ...]) -> Request | WarmRequest:
-    """A request for one run, or, with the member `warm`, for a warm sandbox."""
+@dataclass(frozen=True)
+class GroupRequest:
+    """A control group for a process of the owner's, whose descriptor comes along; see adopted.py."""
+
+    memory_mb: int
+    processes: int
+    cpu: int
+
+
+def parse_order(raw: bytes, roots: tuple[str, ...]) -> Request | WarmRequest | GroupRequest:
+    """A request for one run, or, with the member `warm`, for a warm sandbox, or with `group`, for a group alone."""
     try:
         values = json.loads(raw)
-        warm = values.pop("warm", None)
+        warm, group = values.pop("warm", None), values.pop("group", None)
     except (ValueError, AttributeError) as error:
         raise RequestError(f"the request cannot be read: {error}") from error
+    if group is not None:
+        return parse_group(group)
     return parse_request(raw, roots) if warm is None else parse_warm(warm, roots)
 
 
@@ -108,6 +119,18 @@ def parse_warm(values: Any, roots: tuple[str, ...]) -> WarmRequest:
         raise RequestError(
             f"members in the request that do not belong there: {', '.join(sorted(values)) or 'guest, memory_mb'}"
         )
+    return request
+
+
+def parse_group(values: Any) -> GroupRequest:
+    try:
+        request = GroupRequest(**values)
+    except TypeError as error:
+        raise RequestError(f"the limits of the group cannot be read: {error}") from error
+    for name in GroupRequest.__dataclass_fields__:
+        value = getattr(request, name)
+        if type(value) is not int or not 0 < value < 1 << 20:
+            raise RequestError(f"limit {name} is not a sensible number: {value!r}")
     return request
 
 

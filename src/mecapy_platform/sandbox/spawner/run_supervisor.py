@@ -12,10 +12,11 @@ import time
 from dataclasses import dataclass, field
 
 from mecapy_platform.sandbox.guest.readable import open_to_reader
-from mecapy_platform.sandbox.spawner import cgroups, command, system, workspace
+from mecapy_platform.sandbox.spawner import adopted, cgroups, command, system, workspace
 from mecapy_platform.sandbox.spawner.bwrap_child import BwrapChild, Order
 from mecapy_platform.sandbox.spawner.config import (
     MAX_REQUEST_BYTES,
+    GroupRequest,
     Request,
     RequestError,
     SpawnerConfig,
@@ -107,6 +108,9 @@ class RunSupervisor:
             if isinstance(request, WarmRequest):
                 self._keep(connection, request, place, etc)
                 return
+            if isinstance(request, GroupRequest):
+                self._hold(connection, request, descriptors)
+                return
             top = self._start(request, descriptors, place, etc)
         except (RequestError, OSError, ValueError) as error:
             _send(connection, {"error": str(error)})
@@ -131,6 +135,16 @@ class RunSupervisor:
         finally:
             self._kill_all()
             keeper.remove()
+
+    def _hold(self, connection: socket.socket, request: GroupRequest, descriptors: list[int]) -> None:
+        """Give a process of the owner's our group, and stay until the owner has done with it."""
+        pid = adopted.process_of(descriptors, self._config.owner_uid)
+        _send(connection, {"limited": adopted.limit_and_join(self._group, request, pid)})
+        adopted.wait_for_end(connection, self._wake_read, self._stopping)
+        used = adopted.describe_use(self._group)
+        self._group.kill()
+        with contextlib.suppress(OSError):
+            _send(connection, {"used": used})
 
     def _start(self, request: Request, descriptors: list[int], place: workspace.Workspace, etc: str) -> int:
         if len(descriptors) != 2:
