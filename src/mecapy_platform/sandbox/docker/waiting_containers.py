@@ -82,7 +82,7 @@ class WarmContainers:
             return None
         if time.monotonic() - found.made_at < IDLE_SECONDS:
             with suppress(OSError):
-                _lay_inputs(spec.inputs, found.folder / "in")
+                lay_inputs(spec.inputs, found.folder / "in")
                 claim = {
                     f"{LABEL}.task": spec.task_id,
                     f"{LABEL}.attempt": str(spec.attempt),
@@ -159,12 +159,13 @@ class WarmContainers:
             one.run.close()
 
 
-def _lay_inputs(source: Path, target: Path) -> None:
+def lay_inputs(source: Path, target: Path) -> None:
     """The same files under the folder that the container sees already."""
     for path in source.rglob("*"):
         aim = target / path.relative_to(source)
         if path.is_dir():
             aim.mkdir(exist_ok=True)
+            aim.chmod(0o755)
             continue
         try:
             os.link(path, aim, follow_symlinks=False)

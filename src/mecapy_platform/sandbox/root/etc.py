@@ -47,7 +47,7 @@ def write_etc(folder: Path) -> None:
     stays untouched.
     """
     for place in (folder, folder / "alternatives", folder / "covers"):
-        place.mkdir(parents=True, exist_ok=True)
+        _make_open(place)
     cache = Path("/etc/ld.so.cache")
     contents = {**{name: text.encode() for name, text in ETC_FILES.items()}, **_covers()}
     if cache.is_file():
@@ -56,7 +56,7 @@ def write_etc(folder: Path) -> None:
         _put(folder, name, content)
     for name in TELLING_FOLDERS:
         if Path("/proc", name).is_dir():
-            (folder / "covers" / name).mkdir(exist_ok=True)
+            _make_open(folder / "covers" / name)
     source = Path("/etc/alternatives")
     for entry in source.iterdir() if source.is_dir() else ():
         if entry.is_symlink() and str(target := entry.readlink()).startswith("/usr/lib/"):
@@ -107,6 +107,13 @@ def _covers() -> dict[str, bytes]:
         "covers/uptime": b"1.00 1.00\n",
         f"covers/{MEMORY_FILE}": memory_of_the_machine().encode(),
     }
+
+
+def _make_open(place: Path) -> None:
+    """For sandboxes' users to look into, whatever the umask of the process that makes it."""
+    place.mkdir(parents=True, exist_ok=True)
+    if place.stat().st_mode & 0o755 != 0o755:
+        place.chmod(0o755)
 
 
 def _put(folder: Path, name: str, content: bytes) -> None:
