@@ -60,7 +60,7 @@ def test_no_role_but_the_platforms_connects_or_listens(tmp_path: Path) -> None:
             connection.execute("CREATE ROLE outsider LOGIN PASSWORD 'known'")
             connection.execute("GRANT CONNECT ON DATABASE mecapy TO outsider")
         outsider = psycopg.conninfo.make_conninfo(plain(server.app_url), user="outsider", password="known")
-        with pytest.raises(psycopg.OperationalError, match="no pg_hba.conf entry"):
+        with pytest.raises(psycopg.OperationalError, match=r"no pg_hba\.conf entry"):
             psycopg.connect(outsider)
 
 
