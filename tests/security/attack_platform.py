@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,9 @@ def package(*, is_warm: bool) -> bytes:
         resources = f"{{cpu: 1, memory_mb: {memory_mb}, timeout: {seconds}}}"
         text += FUNCTION.format(name=name, handler=handler, inputs=inputs, resources=resources)
     return archive(text, {path.name: path.read_text() for path in ATTACKS.glob("*.py")})
+
+
+Work = tuple[str, list[str]]  # a function, and the attacks of one task of it
 
 
 @dataclass
@@ -136,20 +140,20 @@ class Attacked:
         return self.ended(task_id, client)
 
     def run_all(self, cases: Iterable[Case]) -> None:
-        """Submit everything at once: cases that cannot disturb each other share a task, the others have their own."""
+        """Submit everything at once: cases that cannot disturb each other share a task, the others have their own.
+
+        Where one sandbox of each function is kept, one task of each function at once.
+        """
         chosen = list(cases)
         shared = [case.attack for case in chosen if case.function == "many"]
         groups = [shared[start : start + CASES_OF_A_BATCH] for start in range(0, len(shared), CASES_OF_A_BATCH)]
         work = [("many", group) for group in groups] + [
             (case.function, [case.attack]) for case in chosen if case.function != "many"
         ]
-        step = 1 if self.backend.keeps_one else max(1, len(work))
-        for start in range(0, len(work), step):
-            threading.Event().wait(
-                AHEAD_SECONDS if self.backend.keeps_one else 0
-            )  # the next one is to be served by what waits
-            part = work[start : start + step]
-            ids = self.submit([self.request(function, group) for function, group in part])
+        for part in _rounds(work) if self.backend.keeps_one else [work]:
+            if self.backend.keeps_one:
+                threading.Event().wait(AHEAD_SECONDS)  # the next ones are to be served by what waits
+            ids = self.submit([self.request(function, group) for function, group in part]) if part else []
             for (function, group), task_id in zip(part, ids, strict=True):
                 told = self.ended(task_id)
                 self.told.update({key_of(function, attack): told for attack in group})
@@ -173,6 +177,15 @@ class Attacked:
         if key_of(case.function, case.attack) not in self.told:
             self.run_all([case])
         return self.told[key_of(case.function, case.attack)]
+
+
+def _rounds(work: Sequence[Work]) -> Iterator[list[Work]]:
+    """Each function's first task, then each one's second."""
+    by_function: dict[str, list[Work]] = {}
+    for function, attacks in work:
+        by_function.setdefault(function, []).append((function, attacks))
+    for together in zip_longest(*by_function.values()):
+        yield [chosen for chosen in together if chosen is not None]
 
 
 def call_namespace(pid: int) -> int | None:
