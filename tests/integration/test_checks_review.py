@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from checks_corpus.hostile import HOSTILE
+from mecapy_platform.bounded.calls import Bounds
 from mecapy_platform.core.checks.findings import CheckName, Severity
 from mecapy_platform.worker.checks.tools import ensure_scanner
+from mecapy_platform.worker.judging import Judge
 from support.checking import Reviewer, reviewer, write_package
 
 LISTED = {"imports": {"libraries": "listed", "listed": ["numpy", "meshio"]}}
@@ -218,3 +220,32 @@ def test_what_is_off_is_not_looked_at(checks: Reviewer, tmp_path: Path) -> None:
     package = write_package(tmp_path / "package", {**HOSTILE["curl_to_shell"].files, "id_rsa": "x" * 100})
     reviewed = checks.review(package, checks=dict.fromkeys(CheckName, "off"))
     assert (reviewed.stopped, reviewed.report.findings, reviewed.report.files) == (None, [], 0)
+
+
+HOSTILE_ANSWERS = {
+    "deeper than Python's stack": b'{"findings": ' + b"[" * 200_000,
+    "a key twice": b'{"findings": [], "findings": [], "imports": [], "files": 0, "left_out": 0}',
+    "a number without end": b'{"findings": [], "imports": [], "files": 1e999, "left_out": 0}',
+    "no object": b"[]",
+    "no text": b"\xff\xfe",
+    "another shape": b'{"findings": {"a": 1}, "imports": 3, "files": [], "left_out": null}',
+    "larger than any honest one": b'{"findings": [' + b'"x",' * 2_000_000 + b'""]}',
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE_ANSWERS)
+def test_a_hostile_answer_of_a_check_counts_as_none(checks: Reviewer, what: str) -> None:
+    """The scanner reads tenants' sources, and imports are resolved in their environment: either may be taken over."""
+    review = checks.bare_review()
+    assert review.read_scan(HOSTILE_ANSWERS[what]) is None
+    assert review.report.findings == []
+
+
+def test_an_answer_that_takes_too_long_to_read_counts_as_none(tmp_path: Path) -> None:
+    judge = Judge(Bounds(seconds=0.01, memory_bytes=1 << 30))
+    try:
+        with reviewer(tmp_path / "review", judge=judge) as made:
+            many = b'{"findings": [' + b"[1]," * 500_000 + b"[1]]}"
+            assert made.bare_review().read_scan(many) is None
+    finally:
+        judge.close()

@@ -3,8 +3,10 @@
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -180,3 +182,34 @@ def test_hundreds_of_calls_leave_no_descriptor_behind(bench: Bench) -> None:
     assert zygote.slots == 4
     after = descriptors()
     assert all(late - early <= 4 for early, late in zip(before, after, strict=True)), (before, after)
+
+
+def test_an_answer_of_the_spawner_that_nobody_expects_does_not_end_the_thread_of_the_pool(bench: Bench) -> None:
+    """A thread that ended there would leave a pool that makes no warm sandbox any more, and says nothing of it."""
+    asking: list[str] = []
+    spawners: list[socket.socket] = []
+
+    def connect() -> socket.socket:
+        ours, theirs = socket.socketpair()
+        spawners.append(theirs)
+        theirs.sendall(b'{"started": [0]}\n' if asking else b"this is no JSON\n")
+        asking.append(threading.current_thread().name)
+        return ours
+
+    pool = WarmPool(connect, "", WarmLimits(slots=1))
+    first, second, other = (replace(bench.spec("double"), organization=name, is_warm=True) for name in "abc")
+
+    def ask_again() -> bool:
+        pool.make_ready(other, ())  # by hand; from then on the machine counts as able again
+        pool.start(second, ())
+        return False
+
+    try:
+        assert pool.start(first, ()) is None
+        wait_until(lambda: asking == ["warm-pool"])
+        wait_until(lambda: asking.count("warm-pool") == 2 or ask_again())
+    finally:
+        for spawner in spawners:
+            spawner.close()
+        pool.close()
+    assert asking.count("warm-pool") == 2

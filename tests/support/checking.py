@@ -5,7 +5,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+from mecapy_platform.bounded.calls import Bounds
 from mecapy_platform.core.checks.report import Report
 from mecapy_platform.core.errors import InvalidInputError
 from mecapy_platform.db.session import Database, make_engine
@@ -25,6 +27,7 @@ from mecapy_platform.worker.checks.review import Review, start_audit
 from mecapy_platform.worker.context import WorkerContext
 from mecapy_platform.worker.fetch_process import FetchLimits
 from mecapy_platform.worker.fetcher import make_fetcher
+from mecapy_platform.worker.judging import Judge
 
 VERSION_ID = "0190f000-0000-7000-8000-000000000001"
 
@@ -82,6 +85,11 @@ class Reviewer:
             return Reviewed(report, error)
         return Reviewed(report, None)
 
+    def bare_review(self) -> Review:
+        """Of a version without files: for what a check could answer."""
+        build = Build(UUID(VERSION_ID), PackageVersion(id=VERSION_ID, manifest={}), [], {})
+        return Review(self.context, build, Path("/"), Report(effective(self.context.settings.checks, {})))
+
 
 def _loaded(result: bytes | None) -> object:
     import json
@@ -90,7 +98,9 @@ def _loaded(result: bytes | None) -> object:
 
 
 @contextmanager
-def reviewer(directory: Path, sandbox: Sandbox | None = None, **settings: object) -> Iterator[Reviewer]:
+def reviewer(
+    directory: Path, sandbox: Sandbox | None = None, judge: Judge | None = None, **settings: object
+) -> Iterator[Reviewer]:
     """`settings` change the platform's."""
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o755)
@@ -118,6 +128,7 @@ def reviewer(directory: Path, sandbox: Sandbox | None = None, **settings: object
                 fetcher=make_fetcher(
                     cache / "uv", chosen.package_index_url, FetchLimits(60, 1 << 30, may_be_root=True), programs.bwrap()
                 ),
+                judge=judge or Judge(Bounds(30.0, 1 << 30)),
             ),
             max(found.values(), key=lambda one: tuple(map(int, one.minor.split(".")))),
         )

@@ -3,20 +3,21 @@
 Sources in a sandbox, imports by what they resolve to, requirements by what is known of them.
 """
 
-import json
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mecapy_platform.core.checks.findings import CheckName, Finding, Severity
 from mecapy_platform.core.checks.imports import Import, Origin, Resolved, judge_imports, judge_loaded, judge_shadows
 from mecapy_platform.core.checks.modules import FORMULA
 from mecapy_platform.core.checks.policy import Libraries, Policy
 from mecapy_platform.core.checks.report import Report
-from mecapy_platform.core.errors import InvalidInputError, Problem
+from mecapy_platform.core.errors import InvalidInputError, MalformedError, Problem, TooLargeError
+from mecapy_platform.core.units import UnitSystem
 from mecapy_platform.embedded.interpreters import Interpreter
 from mecapy_platform.sandbox.base import Environment, Limits, Mode
 from mecapy_platform.services.builds import Build
@@ -36,6 +37,18 @@ SCANNED = (
 )
 OF_AN_ENVIRONMENT = (CheckName.IMPORTS, CheckName.RESTRICTED_PYTHON, CheckName.VULNERABILITIES, CheckName.LICENCES)
 NAMED_PROBLEMS = 50
+TOLD_BYTES = 4 << 20
+# No answer, or one that is none: of another shape, or refused by the reader
+UNREADABLE = (
+    InvalidInputError,
+    MalformedError,
+    TooLargeError,
+    ValueError,
+    KeyError,
+    TypeError,
+    IndexError,
+    AttributeError,
+)
 
 
 @dataclass
@@ -130,24 +143,29 @@ class Review:
         answer = ask_sandbox(
             context, self.build, Question(body, limits, Mode.SCAN), self.package, Environment(scanner.executable, tools)
         )
-        found = self._read(answer.collected.result)
+        found = self.read_scan(answer.collected.result)
         if found is None:
             how = answer.ended.detail or answer.ended.reason
             why = f"The scan of the sources ended without a result ({how}). {answer.heard[-300:]}".strip()
             advice = "Deploy again; when it stays, ask the operator, or leave out the file that is large or strange."
             self.report.add([Finding(CheckName.SOURCES, "scan_ended", Severity.HIGH, "", 0, why, advice)])
 
-    def _read(self, result: bytes | None) -> bool | None:
+    def read_scan(self, result: bytes | None) -> bool | None:
+        """Take what the scan of the sources said into the report. None: it said nothing that can be read."""
         try:
-            told = json.loads(result or b"")
+            told = self._told(result)
             findings = [Finding.from_json(one) for one in told["findings"]]
             imports = tuple(Import(str(one[0]), str(one[1]), int(one[2]), bool(one[3])) for one in told["imports"])
             self.report.files, self.report.left_out = int(told["files"]), int(told["left_out"])
-        except (ValueError, KeyError, TypeError, IndexError):
+        except UNREADABLE:
             return None
         self.report.add(findings)
         self.imports = imports
         return True
+
+    def _told(self, result: bytes | None) -> dict[str, Any]:
+        """What a check said: read as results are, for tenants' sources or their environment were there first."""
+        return self.context.judge.outputs({}, result or b"", TOLD_BYTES, units=UnitSystem.SI).read()
 
     def _scanner_interpreter(self, interpreter: Interpreter) -> Interpreter:
         """The version's own, so that its syntax is read; a newer one where the scanner does not run on it."""
@@ -175,7 +193,7 @@ class Review:
             self.context, self.build, Question({"names": names}, limits, Mode.IMPORTS), self.package, environment
         )
         try:
-            told = json.loads(answer.collected.result or b"")
+            told = self._told(answer.collected.result)
             resolved = {
                 name: Resolved(Origin(one[0]), str(one[1]), str(one[2]), str(one[3]))
                 for name, one in told["names"].items()
@@ -183,7 +201,7 @@ class Review:
             dependencies = [
                 {key: str(one[key])[:200] for key in ("name", "version", "licence")} for one in told["distributions"]
             ]
-        except (ValueError, KeyError, TypeError, IndexError):
+        except UNREADABLE:
             self.report.not_checked[CheckName.IMPORTS] = f"not checked: {answer.ended.detail or answer.ended.reason}"
             return
         self.report.dependencies = dependencies
