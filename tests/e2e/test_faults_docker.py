@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.machine("beside"), pytest.mark.slow, pytest.mark.timeo
 
 @pytest.fixture(scope="module", params=["0", pytest.param("4", marks=pytest.mark.long)], ids=["cold", "warm"])
 def platform(request: pytest.FixtureRequest) -> Iterator[Faulty]:
-    """Of those started ahead test_faults_outages.py shows the same in every run."""
+    """Those started ahead cost twice as many containers: they are left to the long run."""
     backend = {"MECAPY_SANDBOX_BACKEND": "docker", "MECAPY_DOCKER_WARM": request.param}
     with daemon() as engine, faulty_platform(backend, engine) as running:
         yield running

@@ -39,11 +39,7 @@ class Attacked:
 @pytest.fixture(scope="module")
 def attacked() -> Iterator[Attacked]:
     """A lane on each backend; as many lost machines allowed as usual, so that an outage that counts would park."""
-    settings = {
-        "MECAPY_SANDBOX_BACKENDS": '{"default": "docker"}',
-        "MECAPY_DOCKER_WARM": "2",
-        "MECAPY_MAX_ATTEMPTS": "5",
-    }
+    settings = {"MECAPY_SANDBOX_BACKENDS": '{"default": "docker"}', "MECAPY_MAX_ATTEMPTS": "5"}
     with daemon() as engine, faulty_platform(settings, engine) as platform:
         yield Attacked(platform, victims_with(engine))
 
