@@ -262,7 +262,10 @@ class TaskLog(Base):
 
 
 class Event(Base):
-    """The outbox: what happened, written in the transaction in which it happened."""
+    """The outbox: what happened, written in the transaction in which it happened.
+
+    In partitions by month of `task_id`, as task_logs and artifacts are (ADR 17); the database has no primary key here.
+    """
 
     __tablename__ = "events"
 
@@ -307,7 +310,7 @@ class Artifact(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=NEW_ID)
     organization_id: Mapped[UUID]
-    task_id: Mapped[UUID] = mapped_column(ForeignKey("tasks.id", ondelete="CASCADE"))
+    task_id: Mapped[UUID] = mapped_column(ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True)
     attempt: Mapped[int]
     kind: Mapped[str]  # file (of an output port) | artifact
     name: Mapped[str]  # port for a file, relative path for an artifact

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mecapy_platform.core.errors import MecapyError
 from mecapy_platform.db.session import Database
-from mecapy_platform.services import events, sweeps
+from mecapy_platform.services import events, partitions, sweeps
 from mecapy_platform.services.release import Sender, release
 from mecapy_platform.settings import Settings
 from mecapy_platform.storage.base import Storage
@@ -40,6 +40,8 @@ class Relay:
             Periodic("count", settings.sweep_seconds, lambda: sweeps.count_queued(database)),
             Periodic("number", NUMBER_EVERY_SECONDS, lambda: events.number(database)),
             Periodic("purge", CLEAN_EVERY_SECONDS, lambda: events.purge(database, settings.queue_rules)),
+            Periodic("months", CLEAN_EVERY_SECONDS, lambda: partitions.make_ahead(database)),
+            Periodic("old", CLEAN_EVERY_SECONDS, lambda: partitions.drop_old_events(database, settings.queue_rules)),
             Periodic("learn", LEARN_EVERY_SECONDS, lambda: sweeps.learn_durations(database)),
             Periodic("clean", CLEAN_EVERY_SECONDS, lambda: sweeps.delete_leftovers(database, storage)),
         ]

@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlalchemy import Connection, text
 
 FOLDER = Path(__file__).parent
+OF_THE_OWNER = frozenset({"mecapy_make_partitions", "mecapy_drop_month"})
 
 INSTALLED = text("SELECT name, sha256 FROM installed_functions")
 FORGET = text("DELETE FROM installed_functions")
@@ -42,9 +43,10 @@ def _make(connection: Connection, texts: Mapping[str, str]) -> None:
     connection.execute(text("GRANT CREATE ON SCHEMA public TO mecapy_worker"))  # asked of a function's new owner
     raw = connection.connection.driver_connection
     assert raw is not None
-    for body in texts.values():
-        # What runs with its owner's rights belongs to the platform's role, which has no others.
-        connection.execute(text("SET LOCAL ROLE mecapy_worker" if "SECURITY DEFINER" in body else "RESET ROLE"))
+    for name, body in texts.items():
+        # What runs with its owner's rights belongs to the platform's role, which has no others; but who makes tables.
+        is_platforms = "SECURITY DEFINER" in body and name not in OF_THE_OWNER
+        connection.execute(text("SET LOCAL ROLE mecapy_worker" if is_platforms else "RESET ROLE"))
         raw.execute(body)  # several statements without parameters, as a driver sends them
     connection.execute(text("RESET ROLE"))
     connection.execute(text("REVOKE CREATE ON SCHEMA public FROM mecapy_worker"))

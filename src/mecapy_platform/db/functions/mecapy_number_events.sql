@@ -11,7 +11,7 @@ BEGIN
         SELECT e.id, row_number() OVER (ORDER BY e.id) AS place
         FROM (SELECT id FROM events WHERE number IS NULL ORDER BY id LIMIT most) e
     )
-    UPDATE events e SET number = first_number + fresh.place FROM fresh WHERE e.id = fresh.id;
+    UPDATE events e SET number = first_number + fresh.place FROM fresh WHERE e.id = fresh.id AND e.number IS NULL;
     GET DIAGNOSTICS numbered = ROW_COUNT;
     IF numbered > 0 THEN
         UPDATE event_counter SET last_number = first_number + numbered;

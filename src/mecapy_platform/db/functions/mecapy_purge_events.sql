@@ -4,9 +4,9 @@ DECLARE
     purged int;
 BEGIN
     WITH oldest AS (
-        SELECT e.id, e.created_at FROM events e WHERE e.number IS NOT NULL ORDER BY e.number LIMIT most
+        SELECT e.number, e.created_at FROM events e WHERE e.number IS NOT NULL ORDER BY e.number LIMIT most
     )
-    DELETE FROM events e USING oldest WHERE e.id = oldest.id AND oldest.created_at < now() - kept;
+    DELETE FROM events e USING oldest WHERE e.number = oldest.number AND e.number IS NOT NULL AND oldest.created_at < now() - kept;
     GET DIAGNOSTICS purged = ROW_COUNT;
     RETURN purged;
 END

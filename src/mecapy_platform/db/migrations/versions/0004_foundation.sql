@@ -59,9 +59,6 @@ CREATE TABLE task_transitions (
 -- `id` is given before commit; `number` by the relay to what is committed, without gaps. Readers go by the latter.
 ALTER TABLE events DROP COLUMN relayed_at, ADD COLUMN number BIGINT;
 
-CREATE INDEX events_unnumbered ON events (id) WHERE number IS NULL;
-CREATE UNIQUE INDEX events_number ON events (number) WHERE number IS NOT NULL;
-
 CREATE TABLE event_counter (
     is_only BOOLEAN DEFAULT true NOT NULL,
     last_number BIGINT DEFAULT 0 NOT NULL,
