@@ -4,8 +4,9 @@
 -- the tasks, that were ended. Who waits for a task is woken with its end, where the caller lets the end be told and it is small; a first
 -- attempt's alone, as earlier ones would have to be read. What is left out stays as it is, or empty.
 -- Attempts and logs are written in a statement of their own: who may end only tasks that wait has no right to either.
+-- A plan is kept for long, and made while tables are small: it is told to find rows by index, however few there are then.
 CREATE OR REPLACE FUNCTION mecapy_end(ends json) RETURNS text
-    LANGUAGE plpgsql SET search_path = pg_catalog, public SET timezone = 'UTC' AS $$
+    LANGUAGE plpgsql SET search_path = pg_catalog, public SET timezone = 'UTC' SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
     notice_bytes CONSTANT int := 7900; -- of the 8,000 that a NOTIFY holds

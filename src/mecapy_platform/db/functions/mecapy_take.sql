@@ -1,11 +1,12 @@
 -- The one take: chosen tasks become attempts of a worker, each under its own token, with their events. A task that is not claimable any
 -- more is passed over. What comes back, in the order asked for, is what differs from task to task; what it runs is in runnable_functions.
+-- A plan is kept for long, and made while tables are small: it is told to find rows by index, however few there are then.
 CREATE OR REPLACE FUNCTION mecapy_take(
     ids uuid[], tokens uuid[], node_ text, worker_ text, backend_ text, lease_seconds float8
 ) RETURNS TABLE (
     task_id uuid, organization_id uuid, number int, token uuid, lane text, cpu int, memory_mb int, timeout_seconds float8, inputs json,
     files json, limits json, function_id uuid
-) LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$
+) LANGUAGE plpgsql SET search_path = pg_catalog, public SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY WITH claimed AS (
