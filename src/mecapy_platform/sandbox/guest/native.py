@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 LIBRARY = "/mecapy/_mecapy_guest/_guest.so"
 MAX_RANGES, RANGE_BYTES = 2048, 16  # as in csource/pages.c
+STATE_NUMBERS = 64  # as in csource/state.c
 
 
 def _load() -> ctypes.PyDLL | None:
@@ -135,6 +136,35 @@ def seal(options: bytes, package: bytes, rules: FileRules, program: bytes, first
         fallback.seal(options, package, rules, program, first_closed)
     else:
         _checked(_library.mecapy_seal(options, package, *rules, program, len(program) // 8, first_closed))
+
+
+class ProcessState:
+    """What every call of a worker that is kept finds of its process as it is now; without the library there is none."""
+
+    def __init__(self) -> None:
+        assert _library is not None
+        held = []
+        for name in os.listdir("/proc/self/fd"):
+            try:
+                seen = os.fstat(int(name))
+            except OSError:
+                continue  # of this listing itself
+            held.append((int(name), seen.st_dev, seen.st_ino))
+        numbers = [number for known in sorted(held) for number in known]
+        self._known = (ctypes.c_uint64 * len(numbers))(*numbers)
+        self._count = len(held)
+        self._found = (ctypes.c_uint64 * STATE_NUMBERS)()
+        self._look, self._close_others = _library.mecapy_process_state, _library.mecapy_close_others
+        _checked(self._look(self._found))
+        self._numbers = bytes(self._found)
+
+    def close_others(self) -> bool:
+        """Close what was opened since. False where a descriptor is no longer what it was."""
+        return bool(self._close_others(self._known, self._count) == 0)
+
+    def is_as_it_was(self) -> bool:
+        """False where what cannot be put back has changed, or a process or an object of the kernel is left."""
+        return self._look(self._found) == 0 and bytes(self._found) == self._numbers
 
 
 def _checked(answer: int) -> int:

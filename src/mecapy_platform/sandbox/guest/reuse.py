@@ -12,11 +12,10 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]  # without the package's enumerations, each of which costs a microsecond
 import gc
 import os
-import resource
 import signal
 import sys
 
-from _mecapy_guest import confine, runner
+from _mecapy_guest import confine, native, runner
 
 TYPE_CHECKING = False  # `typing` itself is not imported: it costs milliseconds
 if TYPE_CHECKING:
@@ -25,51 +24,49 @@ if TYPE_CHECKING:
 
 ORDER_BYTES = 1 << 18
 OVER = b"over"
-OWN_PIDS = {"1", "2"}  # the first process of the namespace, and this one
-KERNEL_OBJECTS = ("shm", "msg", "sem")
-LIMITS = tuple(getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_"))
 SIGNALS = tuple(int(number) for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+TIMERS = tuple(int(timer) for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF))
 START = "/workspace/scratch"
 
 
-class ProcessState:
+class WorkerState:
     """What every call of this worker finds as it is now."""
 
     def __init__(self) -> None:
-        self.descriptors = _descriptors()
+        self.process = native.ProcessState()
         self.handlers = [(number, _signal.getsignal(number)) for number in SIGNALS]
-        self.mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-        self.environment = dict(os.environ)
+        self.mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, ())
+        self.environment = dict(os.environ._data)  # type: ignore[attr-defined]  # as it is kept: nothing is decoded
         self.streams = sys.stdin, sys.stdout, sys.stderr
-        self.fixed = _fixed()
         self.umask = os.umask(0o022)
         os.umask(self.umask)
 
     def restore(self) -> bool:
         """Put it back. False where that cannot be, or something goes on: then this worker must end."""
-        signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
-        for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
-            signal.setitimer(timer, 0)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, self.mask)
+        for timer in TIMERS:
+            _signal.setitimer(timer, 0)
         for number, handler in self.handlers:
             if _signal.getsignal(number) is not handler:
                 _signal.signal(number, handler)
-        held = _descriptors()
-        for number in held.keys() - self.descriptors.keys():
-            os.close(number)
-            del held[number]
+        if not self.process.close_others():
+            return False
         os.umask(self.umask)
         os.chdir(START)
-        if os.environ != self.environment:
+        kept = os.environ._data  # type: ignore[attr-defined]
+        if kept != self.environment:
             os.environ.clear()
-            os.environ.update(self.environment)
+            kept.update(self.environment)
+            for name, value in self.environment.items():
+                os.putenv(name, value)
         sys.stdin, sys.stdout, sys.stderr = self.streams
-        return held == self.descriptors and _fixed() == self.fixed and not _something_goes_on()
+        return self.process.is_as_it_was()
 
 
 def serve(orders: socket.socket, report: socket.socket, data_fd: int, order: dict[str, Any], calls: int) -> int:
     """Up to `calls` calls, each told as over, but for the last, which ends with this process: its exit code."""
     loaded = runner.Loaded(order["handler"], has_site=order["site"])
-    state = ProcessState()
+    state = WorkerState()
     for left in range(calls, 0, -1):
         _take_inputs(orders, data_fd)
         code: int = runner.run(order, loaded)
@@ -87,7 +84,7 @@ def _take_inputs(orders: socket.socket, data_fd: int) -> None:
     os.pwrite(data_fd, message, 0)
 
 
-def _is_as_it_was(state: ProcessState) -> bool:
+def _is_as_it_was(state: WorkerState) -> bool:
     """Whatever a call left that hinders this ends the worker too."""
     confine.flush_c_streams()
     gc.collect(0)
@@ -95,42 +92,3 @@ def _is_as_it_was(state: ProcessState) -> bool:
         return state.restore()
     except Exception:  # noqa: BLE001 - the user's code may have replaced what is used here
         return False
-
-
-def _descriptors() -> dict[int, tuple[int, int]]:
-    """Every open one, and what it stands for."""
-    found = {}
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            seen = os.fstat(int(name))
-        except OSError:
-            continue  # of this listing itself
-        found[int(name)] = (seen.st_dev, seen.st_ino)
-    return found
-
-
-def _fixed() -> tuple[object, ...]:
-    """What is not put back: a change of it ends the worker."""
-    return (
-        os.getpriority(os.PRIO_PROCESS, 0),
-        os.sched_getaffinity(0),
-        os.getsid(0),
-        os.getpgid(0),
-        [resource.getrlimit(kind) for kind in LIMITS],
-        len(os.listdir("/proc/self/task")),
-    )
-
-
-def _something_goes_on() -> bool:
-    """A process of the call, also one that nobody waited for; an object of the kernel that outlives its maker."""
-    if {name for name in os.listdir("/proc") if name.isdigit()} != OWN_PIDS:
-        return True
-    for name in KERNEL_OBJECTS:
-        descriptor = os.open(f"/proc/sysvipc/{name}", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            lines = os.read(descriptor, 4096).count(b"\n")
-        finally:
-            os.close(descriptor)
-        if lines > 1:
-            return True
-    return False
