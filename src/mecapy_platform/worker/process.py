@@ -43,7 +43,8 @@ class WorkerProcess:
         self._lanes = lanes
         capacity = capacity_of(context.settings, context.sandbox)
         self._heartbeat = Heartbeat(context, self.live, capacity, self.refusal, lanes)
-        self._finisher = Finisher(context, self._ring, pass_on(context.send))
+        self._pass_on = pass_on(context.send)  # the same for all: a lane is passed on by whoever notices first
+        self._finisher = Finisher(context, self._ring, self._pass_on)
         self._engines = [self._engine(lane, bell(lane), clear_hint) for lane in lanes]
         self._adopter = Adopter(context, lanes, self.live, resume_task) if context.durable_sandboxes() else None
 
@@ -84,7 +85,7 @@ class WorkerProcess:
             bell=bell,
             finisher=self._finisher,
             clear_hint=clear_hint,
-            pass_on=pass_on(context.send),
+            pass_on=self._pass_on,
             may_claim=may_claim,
         )
         if lane is Lane.DEFAULT:  # builds ride in it

@@ -9,6 +9,7 @@
 #define MAX_DEPTH 20
 #define NAMES_BYTES 4096
 #define MAX_REMOVED 512
+#define EMPTY_BYTES 40 /* of a folder of a tmpfs: two entries that are always there, 20 each */
 
 struct entry { /* as the kernel writes it */
 	uint64_t inode, offset;
@@ -26,6 +27,16 @@ static int is_usual(const char *folder, const struct entry *entry)
 	return strcmp(folder, "files") == 0 && entry->kind == DT_REG && strcmp(entry->name, "list.json") == 0;
 }
 
+/* Whether a folder of the workspace holds nothing, without reading it: in a tmpfs each entry adds to its folder's size. Where that were not
+ * so, no folder would have the size of an empty one. */
+static int is_empty(int parent, const char *name)
+{
+	struct stat seen;
+
+	return fstatat(parent, name, &seen, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(seen.st_mode) && seen.st_nlink == 2 &&
+	       seen.st_size == EMPTY_BYTES && (seen.st_mode & 0777) == 0755;
+}
+
 static unsigned open_folder(int parent, const char *name, int depth);
 
 /* One entry of a folder: readable from now on, with all below it. Gives how many entries are not the usual ones. */
@@ -38,7 +49,7 @@ static unsigned open_entry(int folder, const char *folder_name, const struct ent
 		return 0;
 	if (depth > 1 || !is_usual(folder_name, entry))
 		unusual++;
-	if (entry->kind == DT_DIR && depth < MAX_DEPTH)
+	if (entry->kind == DT_DIR && depth < MAX_DEPTH && !is_empty(folder, entry->name))
 		unusual += open_folder(folder, entry->name, depth + 1);
 	else if (entry->kind == DT_REG && fstatat(folder, entry->name, &seen, AT_SYMLINK_NOFOLLOW) == 0 && (seen.st_mode & 0444) != 0444)
 		fchmodat(folder, entry->name, 0644, 0);
@@ -122,7 +133,7 @@ int empty_workspace(int top)
 	int left = MAX_REMOVED;
 
 	for (unsigned i = 0; i < sizeof writable / sizeof *writable; i++)
-		if (empty_folder(top, writable[i], 0, &left) < 0)
+		if (!is_empty(top, writable[i]) && empty_folder(top, writable[i], 0, &left) < 0)
 			return -1;
 	return unlinkat(top, "out/data.json", 0) < 0 || unlinkat(top, "out/files/list.json", 0) < 0 ? -1 : 0;
 }

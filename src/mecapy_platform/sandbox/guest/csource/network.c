@@ -17,17 +17,21 @@
 static int counters[COUNTERS] = {-1, -1, -1};
 static uint64_t untouched;
 
-/* All counters as a number that changes with any of them. */
+/* All counters as a number that changes with any of them. A file that does not fill half a piece has been read to its end. */
 static uint64_t look_at_counters(void)
 {
-	static unsigned char piece[PIECE];
+	static uint64_t piece[PIECE / sizeof(uint64_t)];
 	uint64_t sum = 14695981039346656037ULL;
 	ssize_t size;
 
 	for (unsigned i = 0; i < COUNTERS; i++)
-		for (off_t at = 0; (size = pread(counters[i], piece, PIECE, at)) > 0; at += size)
-			for (ssize_t k = 0; k < size; k++)
-				sum = (sum ^ piece[k]) * 1099511628211ULL;
+		for (off_t at = 0; (size = pread(counters[i], piece, PIECE, at)) > 0; at += size) {
+			memset((char *)piece + size, 0, -(size_t)size % sizeof *piece);
+			for (size_t k = 0; k * sizeof *piece < (size_t)size; k++)
+				sum = ((sum ^ piece[k]) * 1099511628211ULL) ^ sum >> 32;
+			if (size < PIECE / 2)
+				break;
+		}
 	return sum;
 }
 
