@@ -67,8 +67,9 @@ def serve(orders: socket.socket, report: socket.socket, data_fd: int, order: dic
     """Up to `calls` calls, each told as over, but for the last, which ends with this process: its exit code."""
     loaded = runner.Loaded(order["handler"], has_site=order["site"])
     state = WorkerState()
+    room = memoryview(bytearray(ORDER_BYTES))  # once: made for each call it would be mapped and unmapped
     for left in range(calls, 0, -1):
-        _take_inputs(orders, data_fd)
+        _take_inputs(orders, data_fd, room)
         code: int = runner.run(order, loaded)
         if code != 0 or left == 1 or not _is_as_it_was(state):
             return code
@@ -76,12 +77,12 @@ def serve(orders: socket.socket, report: socket.socket, data_fd: int, order: dic
     return 0
 
 
-def _take_inputs(orders: socket.socket, data_fd: int) -> None:
-    message = orders.recv(ORDER_BYTES)
-    if not message:  # nobody is there any more, and nothing was lost
+def _take_inputs(orders: socket.socket, data_fd: int, room: memoryview) -> None:
+    size = orders.recv_into(room)
+    if size == 0:  # nobody is there any more, and nothing was lost
         os._exit(0)
     os.ftruncate(data_fd, 0)
-    os.pwrite(data_fd, message, 0)
+    os.pwrite(data_fd, room[:size], 0)
 
 
 def _is_as_it_was(state: WorkerState) -> bool:
