@@ -296,6 +296,14 @@ class OwnedSandbox(Sandbox, Protocol):
         """Free what the backend itself holds, such as sandboxes that wait. Durable runs go on."""
 
 
+@runtime_checkable
+class StartsAtOnce(Protocol):
+    """A kind of isolation that keeps runs ready for calls to come."""
+
+    def start_at_once(self, spec: SandboxSpec) -> Run | None:
+        """Start an attempt where one waits for just this call. None, without waiting, where something must be made."""
+
+
 @dataclass(frozen=True)
 class PoolCapacity:
     """What all machines behind a backend have together."""

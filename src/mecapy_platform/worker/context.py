@@ -17,6 +17,7 @@ from mecapy_platform.services.claims import Claim, Worker
 from mecapy_platform.services.release import Sender
 from mecapy_platform.settings import Settings
 from mecapy_platform.storage.base import Storage
+from mecapy_platform.worker.at_hand import AtHand
 from mecapy_platform.worker.bytecode import Compiler
 from mecapy_platform.worker.fault_points import Probe, nothing
 from mecapy_platform.worker.fetcher import Fetcher
@@ -70,6 +71,7 @@ class WorkerContext:
     containers: Sandbox | None = None  # runs images: modes B and C, whatever their lane
     images: Images | None = None  # builds and keeps them
     care: Care = field(default_factory=NoCare)
+    at_hand: AtHand = field(default_factory=AtHand)
     judge: Judge = field(default_factory=lambda: Judge(Bounds(seconds=30.0, memory_bytes=1 << 30)))
     tools: Sequence[str] = field(default_factory=installed_tools)  # programs of this machine that `needs` may name
 

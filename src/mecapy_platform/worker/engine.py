@@ -15,7 +15,7 @@ from mecapy_platform.core.living import LivingThread
 from mecapy_platform.db.errors import DatabaseError
 from mecapy_platform.db.fast_path import WORKER_STATEMENTS
 from mecapy_platform.db.wire import Wire
-from mecapy_platform.sandbox.base import StopReason
+from mecapy_platform.sandbox.base import Run, StopReason
 from mecapy_platform.services import claims
 from mecapy_platform.services.claims import Claim
 from mecapy_platform.services.fast_claim import FastClaim
@@ -32,7 +32,9 @@ LINGER_SECONDS = 2.0  # after the last claim, hints are heard without Celery
 LINGER_LOOK_SECONDS = 1.0
 DEAF_SECONDS = 0.05  # a full lane passes hints on no faster than this; its own slots are filled as they become free
 
-RunTask = Callable[[WorkerContext, Claim, LiveAttempt], Report | None]  # None: it goes on without us
+# None: it goes on without us. The run: where it has begun already
+RunTask = Callable[[WorkerContext, Claim, LiveAttempt, Run | None], Report | None]
+BeginAtOnce = Callable[[WorkerContext, Claim, LiveAttempt], Run | None]
 
 
 class Engine(LivingThread):
@@ -54,6 +56,7 @@ class Engine(LivingThread):
         clear_hint: Callable[[Lane], None],
         pass_on: Callable[[Sequence[Lane]], None],
         may_claim: Callable[[], bool] = lambda: True,
+        begin_at_once: BeginAtOnce = lambda _context, _claim, _live: None,
     ) -> None:
         super().__init__(f"engine-{lane}", self._claim_on)
         self.lane = lane
@@ -65,6 +68,7 @@ class Engine(LivingThread):
         self._clear_hint = clear_hint
         self._pass_on = pass_on
         self._may_claim = may_claim
+        self._begin_at_once = begin_at_once
         self._slots = max(1, context.settings.slots.get(lane, 1))
         self._pool = ThreadPoolExecutor(max_workers=self._slots * 4, thread_name_prefix=f"slot-{lane}")
         self._wire = Wire(context.settings.database_worker_url, WORKER_STATEMENTS)
@@ -115,9 +119,12 @@ class Engine(LivingThread):
             self._is_full = False
             self._bell.ring()  # hints are to be heard again
         for live in started:
+            begun = self._begun(live)
             try:
-                self._pool.submit(self._run_slot, live)
+                self._pool.submit(self._run_slot, live, begun)
             except RuntimeError as error:  # shut down meanwhile: the lease runs out, another worker takes it
+                if begun is not None:
+                    begun.close()
                 log.warning("attempt %s of task %s is not begun: %s", live.claim.number, live.claim.task_id, error)
                 self._live.remove(live.claim.token)
                 with self._lock:
@@ -229,7 +236,15 @@ class Engine(LivingThread):
             self.begin((), free)
             self.confirm_claims(started, is_committed=is_committed)
 
-    def _run_slot(self, live: LiveAttempt) -> None:
+    def _begun(self, live: LiveAttempt) -> Run | None:
+        """Its run, where everything is ready for it: then a slot's thread need not wake before it runs."""
+        try:
+            return self._begin_at_once(self._context, live.claim, live)
+        except Exception:
+            log.exception("attempt %s of task %s is begun by its slot", live.claim.number, live.claim.task_id)
+            return None
+
+    def _run_slot(self, live: LiveAttempt, begun: Run | None) -> None:
         claim, key = live.claim, id(live)
 
         def done() -> None:
@@ -239,7 +254,7 @@ class Engine(LivingThread):
 
         report = None
         try:
-            report = self._run_task(self._context, claim, live)
+            report = self._run_task(self._context, claim, live, begun)
         except Exception:
             log.exception(
                 "attempt %s of task %s ended without a report; its lease will run out", claim.number, claim.task_id

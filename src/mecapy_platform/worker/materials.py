@@ -52,6 +52,14 @@ def kept_directory(context: WorkerContext) -> Path:
     return context.work_dir.parent / "kept"
 
 
+def find_at_hand(context: WorkerContext, claim: Claim) -> Materials | None:
+    """What `prepare` would give, at once; None where something would have to be fetched, compiled or written."""
+    found = None if claim.files or is_restricted(claim.options) else context.at_hand.find(claim)
+    if found is None:
+        return None
+    return Materials(*found, context.work_dir / str(claim.token), json.dumps(claim.inputs))
+
+
 def prepare(context: WorkerContext, claim: Claim) -> Materials:
     """The package and the environment, ready on this node, and the inputs.
 
@@ -67,6 +75,7 @@ def prepare(context: WorkerContext, claim: Claim) -> Materials:
         )
     if claim.handler and environment is not None:
         ensure_bytecode(context.compiler, package, claim.archive_sha256, environment.interpreter)
+        context.at_hand.note(claim, package, environment)
     is_kept = context.sandbox_for(claim).is_durable
     directory = (
         kept_directory(context) / f"{claim.task_id}.{claim.number}" if is_kept else context.work_dir / str(claim.token)

@@ -21,7 +21,7 @@ from mecapy_platform.worker.finisher import Finisher
 from mecapy_platform.worker.heartbeat import Heartbeat, disk_refusal
 from mecapy_platform.worker.live import LiveAttempts
 from mecapy_platform.worker.readiness import Readiness
-from mecapy_platform.worker.run_task import resume_task, run_task
+from mecapy_platform.worker.run_task import begin_at_once, resume_task, run_task
 
 PASS_ON_SECONDS = 0.25
 
@@ -87,6 +87,7 @@ class WorkerProcess:
             clear_hint=clear_hint,
             pass_on=self._pass_on,
             may_claim=may_claim,
+            begin_at_once=begin_at_once,
         )
         if lane is Lane.DEFAULT:  # builds ride in it
             engine.builds = Builder(context, partial(self._may_claim, context.sandbox)).look

@@ -22,7 +22,16 @@ from mecapy_platform.core.retries import Interruption
 from mecapy_platform.core.states import FailureKind, Usage
 from mecapy_platform.core.units import UnitSystem
 from mecapy_platform.db.errors import DatabaseError
-from mecapy_platform.sandbox.base import Collected, Ended, EndReason, Limits, Run, SandboxSpec, StopReason
+from mecapy_platform.sandbox.base import (
+    Collected,
+    Ended,
+    EndReason,
+    Limits,
+    Run,
+    SandboxSpec,
+    StartsAtOnce,
+    StopReason,
+)
 from mecapy_platform.services import adopt
 from mecapy_platform.services.adopt import Adopted
 from mecapy_platform.services.claims import Claim
@@ -32,7 +41,7 @@ from mecapy_platform.worker.asking import started
 from mecapy_platform.worker.checks.formulas import is_restricted, mode_of
 from mecapy_platform.worker.context import WorkerContext
 from mecapy_platform.worker.live import LiveAttempt
-from mecapy_platform.worker.materials import Materials, prepare
+from mecapy_platform.worker.materials import Materials, find_at_hand, prepare
 from mecapy_platform.worker.pump import Pump
 from mecapy_platform.worker.report import Report
 
@@ -59,9 +68,27 @@ LIMITS_HIT = {
 }
 
 
-def run_task(context: WorkerContext, claim: Claim, live: LiveAttempt) -> Report | None:
-    """One attempt from claim to what is to be reported. Never raises for what a task does."""
-    return _report_of(claim, live, Pump(context, claim), lambda pump: _attempt(context, claim, live, pump))
+def run_task(context: WorkerContext, claim: Claim, live: LiveAttempt, begun: Run | None = None) -> Report | None:
+    """One attempt from claim to what is to be reported, or from where `begin_at_once` has begun it.
+
+    Never raises for what a task does.
+    """
+    return _report_of(claim, live, Pump(context, claim), lambda pump: _attempt(context, claim, live, pump, begun))
+
+
+def begin_at_once(context: WorkerContext, claim: Claim, live: LiveAttempt) -> Run | None:
+    """Begin an attempt that finds everything ready; None where that takes a moment, or anything stands against it.
+
+    So whoever has claimed it can begin it, and the thread that follows it wakes while it runs.
+    """
+    sandbox = context.sandbox_for(claim)
+    if not isinstance(sandbox, StartsAtOnce) or sandbox.is_durable:
+        return None
+    materials = find_at_hand(context, claim)
+    run = None if materials is None else sandbox.start_at_once(spec_of(context, claim, materials))
+    if run is not None:
+        live.started(run)
+    return run
 
 
 def resume_task(context: WorkerContext, adopted: Adopted, live: LiveAttempt) -> Report | None:
@@ -93,7 +120,11 @@ def _report_of(claim: Claim, live: LiveAttempt, pump: Pump, work: Callable[[Pump
     return None if outcome is None else Report(claim, outcome, pump)
 
 
-def _attempt(context: WorkerContext, claim: Claim, live: LiveAttempt, pump: Pump) -> Outcome | None:
+def _attempt(context: WorkerContext, claim: Claim, live: LiveAttempt, pump: Pump, begun: Run | None) -> Outcome | None:
+    if begun is not None:  # nothing of it lies on disk
+        with begun as run:
+            live.recorded.wait()
+            return _follow(context, claim, run, pump, live)
     if context.sandbox_for(claim).is_durable:
         live.recorded.wait()  # what outlives us is looked up by its row, and removed where there is none
     materials = prepare(context, claim)

@@ -115,6 +115,10 @@ class Slot:
             self.ends = Ends(socket.socket(fileno=orders), Streams(out, err), top)
         return self.ends
 
+    def waits_for(self, function: Function) -> bool:
+        """Whether a worker is here that has loaded this function."""
+        return self.ends is not None and self.ahead == function and self.limits == function.limits
+
     def renew(self) -> None:
         """Throw the waiting worker away; the stem makes another one, for no function in particular."""
         self.worker().close()

@@ -110,6 +110,30 @@ class WarmPool:
             return None
         return self._call(zygote, function, spec, inputs)
 
+    def start_at_once(self, spec: SandboxSpec, tools: tuple[str, ...]) -> Run | None:
+        """Run a call where a worker waits that has loaded its function; None, without waiting, where none does."""
+        if spec.inputs_text is None or (inputs := inputs_of(spec)) is None:
+            return None
+        key, function, now = key_of(spec, tools), function_of(spec), time.monotonic()
+        with self._lock:
+            zygote, demand = self._zygotes.get(key), self._demand.get(function)
+            slot = None if zygote is None else next((slot for slot in zygote.free if slot.waits_for(function)), None)
+            if zygote is None or slot is None or demand is None or demand.is_barred:
+                return None
+            demand.note(now)
+            zygote.used_at = now
+            zygote.busy += 1
+            zygote.free.remove(slot)
+            if function.is_reused:
+                self._returning_mb[id(slot)] = function.limits.memory_mb
+        try:
+            channel = SlotChannel(slot, spec.limits, self._give_back)
+        except OSError as error:
+            log.warning("a warm slot is lost: %s", error)
+            self._lose(zygote, slot)
+            return None
+        return self._begin(channel, function, spec, inputs)
+
     def make_ready(self, spec: SandboxSpec, tools: tuple[str, ...]) -> None:
         """Start what a call of this kind needs, unless it is there; returns when it can take the call.
 
@@ -173,11 +197,14 @@ class WarmPool:
             log.warning("a warm call goes cold: %s", error)
             self._lose(zygote, slot)
             return None
+        return self._begin(channel, function, spec, inputs)
+
+    def _begin(self, channel: SlotChannel, function: Function, spec: SandboxSpec, inputs: WarmInputs) -> Run | None:
         try:
             channel.begin(function, inputs)
         except (MecapyError, OSError) as error:
             log.warning("a warm call goes cold: %s", error)
-            if slot.ahead is not None:
+            if channel.slot.ahead is not None:
                 with self._lock:
                     self._demand[function].is_barred = True
             channel.close(None)

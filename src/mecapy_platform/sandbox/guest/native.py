@@ -164,7 +164,7 @@ class ProcessState:
 
     def is_as_it_was(self) -> bool:
         """False where what cannot be put back has changed, or a process or an object of the kernel is left."""
-        return self._look(self._found) == 0 and bytes(self._found) == self._numbers
+        return bool(self._look(self._found) == 0) and bytes(self._found) == self._numbers
 
 
 def _checked(answer: int) -> int:

@@ -36,7 +36,7 @@ class WorkerState:
         self.process = native.ProcessState()
         self.handlers = [(number, _signal.getsignal(number)) for number in SIGNALS]
         self.mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, ())
-        self.environment = dict(os.environ._data)  # type: ignore[attr-defined]  # as it is kept: nothing is decoded
+        self.environment = dict(_variables())
         self.streams = sys.stdin, sys.stdout, sys.stderr
         self.umask = os.umask(0o022)
         os.umask(self.umask)
@@ -53,7 +53,7 @@ class WorkerState:
             return False
         os.umask(self.umask)
         os.chdir(START)
-        kept = os.environ._data  # type: ignore[attr-defined]
+        kept = _variables()
         if kept != self.environment:
             os.environ.clear()
             kept.update(self.environment)
@@ -61,6 +61,11 @@ class WorkerState:
                 os.putenv(name, value)
         sys.stdin, sys.stdout, sys.stderr = self.streams
         return self.process.is_as_it_was()
+
+
+def _variables() -> dict[bytes, bytes]:
+    """The environment as it is kept: compared without reading each of it as text."""
+    return os.environ._data  # type: ignore[attr-defined,no-any-return]  # noqa: SLF001
 
 
 def serve(orders: socket.socket, report: socket.socket, data_fd: int, order: dict[str, Any], calls: int) -> int:
