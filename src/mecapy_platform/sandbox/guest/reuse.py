@@ -60,7 +60,8 @@ class WorkerState:
             for name, value in self.environment.items():
                 os.putenv(name, value)
         sys.stdin, sys.stdout, sys.stderr = self.streams
-        return self.process.is_as_it_was()
+        is_whole: bool = self.process.is_as_it_was()
+        return is_whole
 
 
 def _variables() -> dict[bytes, bytes]:
