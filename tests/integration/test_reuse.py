@@ -131,6 +131,29 @@ def test_a_limit_or_a_stop_ends_the_process(bench: Bench) -> None:
     assert call(bench, "takes_memory", {"megabytes": 1}).result["number"] == 1
 
 
+def test_a_call_begins_at_once_where_a_worker_waits_for_it_and_nowhere_else(bench: Bench, sandbox: WarmAlone) -> None:
+    spec = replace(
+        bench.spec("count"), handler="reused:count", package=bench.package, version="first", reuse=CALLS,
+        inputs_text='{"value": 7}', organization="first", is_warm=True,
+    )  # fmt: skip
+    assert sandbox.inner.start_at_once(spec) is None, "nothing has loaded it yet"
+    assert call(bench, "count").result["number"] == 1
+    for other in (
+        {"version": "second"},
+        {"organization": "second"},
+        {"handler": "reused:finds"},
+        {"inputs_text": None},
+    ):
+        assert sandbox.inner.start_at_once(replace(spec, **dict([other]))) is None
+    for number in (2, 3):
+        run = sandbox.inner.start_at_once(spec)
+        assert run is not None
+        assert sandbox.inner.start_at_once(spec) is None, "that worker is at work"
+        with run:
+            told = follow(run).result
+        assert (told["number"], told["value"]) == (number, 7)
+
+
 def test_versions_and_organizations_share_no_process(bench: Bench, sandbox: WarmAlone) -> None:
     assert [call(bench, "count").result["number"] for _ in range(2)] == [1, 2]
     assert call(bench, "count", version="second").result["number"] == 1

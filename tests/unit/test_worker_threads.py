@@ -2,7 +2,9 @@
 
 import ast
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from queue import Queue
 from types import SimpleNamespace
 from typing import Any
 
@@ -119,6 +121,47 @@ def test_an_engine_whose_backend_does_not_hold_claims_nothing_until_it_does(tmp_
     engine.poke()
     assert database.asked.acquire(timeout=20)
     drain([engine], live, 0)
+
+
+class RunThatWaits:
+    """A run that somebody has begun."""
+
+    def __init__(self) -> None:
+        self.is_closed = False
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+def engine_that_begins(tmp_path: Path, begin: Callable[[], Any], given: "Queue[object]") -> Engine:
+    def run(_context: object, _claim: object, _live: object, begun: object) -> None:
+        given.put(begun)
+
+    return Engine(
+        context_of(Surprising(), tmp_path), Lane.LONG_RUNNING, LiveAttempts(), run, bell=QuietBell(),
+        finisher=NOT_ASKED, clear_hint=lambda _lane: None, pass_on=lambda _lanes: None,
+        begin_at_once=lambda _context, _claim, _live: begin(),
+    )  # fmt: skip
+
+
+CLAIM: Any = SimpleNamespace(token="token", number=1, task_id="task")
+
+
+@pytest.mark.parametrize("begins", [True, False])
+def test_a_slot_follows_what_was_begun_where_it_was_claimed_or_begins_it_itself(tmp_path: Path, begins: bool) -> None:
+    begun, given = RunThatWaits(), Queue[object]()
+    engine = engine_that_begins(tmp_path, lambda: begun if begins else next(iter([])), given)
+    engine.confirm_claims(engine.begin([CLAIM], is_recorded=False), is_committed=False)
+    assert given.get(timeout=20) is (begun if begins else None)
+    engine.close()
+
+
+def test_what_was_begun_is_closed_when_no_slot_can_follow_it(tmp_path: Path) -> None:
+    begun = RunThatWaits()
+    engine = engine_that_begins(tmp_path, lambda: begun, Queue())
+    engine.close()
+    engine.begin([CLAIM], is_recorded=False)
+    assert begun.is_closed
 
 
 def test_a_drain_stops_every_lane_before_it_waits_for_any(tmp_path: Path) -> None:
