@@ -144,7 +144,7 @@ def test_a_call_begins_at_once_where_a_worker_waits_for_it_and_nowhere_else(benc
         {"handler": "reused:finds"},
         {"inputs_text": None},
     ):
-        assert sandbox.inner.start_at_once(replace(spec, **dict([other]))) is None
+        assert sandbox.inner.start_at_once(replace(spec, **other)) is None
     for number in (2, 3):
         run = sandbox.inner.start_at_once(spec)
         assert run is not None

@@ -6,6 +6,7 @@ tenant's code is imported after it, ahead of the call where the order says so.
 
 from __future__ import annotations
 
+import importlib
 import os
 import resource
 import socket
@@ -124,6 +125,8 @@ def practise(setup: Setup) -> None:
         _become({**order, "environment": setup.variables}, setup)
         if runner.run(order, None) != 0:
             raise OSError("practising a call failed")
+        del sys.modules["rehearsal"]
+        importlib.import_module("rehearsal")  # by the search, which most modules need for others of their package
         sys.path[:] = kept_path
         del sys.modules["rehearsal"]
     sys.path_importer_cache["/package"].invalidate_caches()  # type: ignore[union-attr]  # the finder stays, what it saw does not

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-from _mecapy_guest import quickjson
+from _mecapy_guest import plain_import, quickjson
 
 TYPE_CHECKING = False  # `typing` itself is not imported: it costs milliseconds
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def find_handler(handler: str) -> Callable[..., object]:
     import importlib
 
     module_name, _, function_name = handler.partition(":")
-    module = importlib.import_module(module_name)
+    module = plain_import.import_plain(module_name) or importlib.import_module(module_name)
     function = getattr(module, function_name, None)
     if not callable(function):
         raise HandlerError(
