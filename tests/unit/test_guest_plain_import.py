@@ -3,6 +3,7 @@
 import json
 import os
 import py_compile
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -90,7 +91,7 @@ def test_a_module_that_fails_is_not_there_afterwards(tmp_path: Path) -> None:
 
 
 OTHERS: dict[str, Callable[[Path], object]] = {
-    "nothing compiled": lambda folder: [path.unlink() for path in (folder / "__pycache__").iterdir()],
+    "nothing compiled": lambda folder: shutil.rmtree(folder / "__pycache__"),
     "a newer source": lambda folder: os.utime(folder / "mine.py", (1, 1)),
     "a package of its name": lambda folder: (folder / "mine").mkdir(),
     "an extension of its name": lambda folder: (folder / "mine.abi3.so").write_bytes(b""),
