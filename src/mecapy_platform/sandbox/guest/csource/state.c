@@ -1,5 +1,5 @@
-/* What a call of a worker that is kept may have left of its process: looked at between two calls, by one step instead of some sixty
- * calls from Python. See guest/reuse.py, which puts back what can be put back. */
+/* What a call of a worker that is kept may have left of its process: looked at between two calls, in one step instead of one for
+ * each from Python. See guest/reuse.py, which puts back what can be put back. */
 #include "guest.h"
 #include <fcntl.h>
 #include <sched.h>
