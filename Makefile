@@ -31,7 +31,8 @@ PROCESSES ?= 3
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(PROCESSES) --dist loadscope --no-loadscope-reorder
 
 test: $(STAMP) ## run everything that a change can break, against real services (20 minutes on two cores)
-	@$(PYTEST) -m "not long"
+	@$(PYTEST) -m "not long and not alone"; ended=$$?; \
+	$(PYTEST) -n 0 -m "not long and alone" && exit $$ended
 
 test-unit: $(STAMP) ## run the tests that need no service (15 seconds)
 	@$(PYTEST) -q tests/unit -m "not long"

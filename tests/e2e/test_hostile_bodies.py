@@ -22,6 +22,7 @@ AT_ONCE = 4
 IDLE_ASKED, ASKED = 400, 100
 WORST_SECONDS = 0.25
 TIMES = 10  # of the idle platform's
+pytestmark = pytest.mark.alone
 BODIES: dict[str, Callable[[], bytes]] = {
     "a key twice, 120 KB": lambda: b"{" + b",".join(b'"%d":1' % n for n in range(12_000)) + b',"11999":1}',
     "a key twice, 20 MB": lambda: b"{" + b",".join(b'"%d":1' % n for n in range(1_500_000)) + b',"1499999":1}',

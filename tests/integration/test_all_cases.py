@@ -1,14 +1,23 @@
 """No case is lost between `make test` and `make test-long`, and none that was once there is gone unsaid."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from _pytest.mark.expression import Expression
 
 from support.cases import collected, functions, known
 from support.division import MACHINE, seconds_of_groups
 
 MAKEFILE = (Path(__file__).parents[2] / "Makefile").read_text("utf-8")
+RECIPES = {
+    name: re.findall(rf"^{name}: .*##.*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)[0] for name in ("test", "test-long")
+}
+EXPRESSIONS = {
+    name: [quoted or word for quoted, word in re.findall(r"\$\(PYTEST\).* -m (?:\"([^\"]+)\"|(\w+))", recipe)]
+    for name, recipe in RECIPES.items()
+}
 
 
 @pytest.fixture(scope="module")
@@ -17,14 +26,21 @@ def cases() -> list[str]:
 
 
 def test_every_case_is_run_by_make_test_or_by_make_test_long(cases: list[str]) -> None:
-    marks = [
-        found[1] or found[2]
-        for name in ("test", "test-long")
-        for found in re.findall(rf"^({name}): .*\n\t@\$\(PYTEST\).* -m (?:\"([^\"]+)\"|(\w+))", MAKEFILE, re.MULTILINE)
-    ]
-    short, long = marks
-    assert short == f"not {long}", "then each case is in one run, and in one alone"
-    assert set() < set(collected(short)) < set(cases)
+    """Whatever marks a case has, the selection of one run alone takes it; and what is measured alone is some."""
+    runs = {name: selections(name) for name in ("test", "test-long")}
+    assert {name: len(found) for name, found in runs.items()} == {"test": 2, "test-long": 1}
+    for marks in (set(), {"long"}, {"alone"}, {"long", "alone"}):
+        taken = [name for name, found in runs.items() for selection in found if selection.evaluate(having(marks))]
+        assert taken == (["test-long"] if "long" in marks else ["test"])
+    assert set() < set(collected(EXPRESSIONS["test"][1])) < set(cases)
+
+
+def selections(target: str) -> list[Expression]:
+    return [Expression.compile(text) for text in EXPRESSIONS[target]]
+
+
+def having(marks: set[str]) -> Callable[..., bool]:
+    return lambda mark, /, **_: mark in marks
 
 
 def test_every_case_that_was_known_is_there(cases: list[str]) -> None:
