@@ -19,7 +19,8 @@ ADD_LANE = text(
 LOCK_NODE = text("SELECT FROM nodes WHERE name = :node FOR UPDATE")
 
 NODE_ROOM = text("""
-SELECT n.name, n.cpu - coalesce(sum(a.cpu), 0) AS cpu, n.memory_mb - coalesce(sum(a.memory_mb), 0) AS memory_mb,
+SELECT n.name, n.cpu - coalesce(sum(a.cpu), 0) AS cpu,
+       n.memory_mb - coalesce(sum(a.memory_mb), 0) - mecapy_building_mb(n.name) AS memory_mb,
        n.accepts_work, n.cpu AS all_cpu, n.memory_mb AS all_memory_mb, count(a.id) = 0 AS is_idle
 FROM nodes n LEFT JOIN attempts a ON a.node = n.name AND a.ended_at IS NULL
 WHERE n.name = :node
@@ -187,6 +188,25 @@ UPDATE package_versions SET build_token = NULL, build_attempts = greatest(0, bui
     build_lease_until = clock_timestamp() + make_interval(secs => :delay_seconds),
     build_log = coalesce(cast(:log AS text), build_log)
 WHERE build_token = :token AND status = 'building' RETURNING id
+""")
+
+# Said before it is there: no task is claimed into it meanwhile, so that a build starts as soon as enough has ended.
+RESERVE_FOR_BUILD = text("""
+UPDATE package_versions v SET build_node = n.name, build_memory_mb = least(:memory_mb, n.memory_mb),
+    build_reserved_at = clock_timestamp()
+FROM nodes n WHERE n.name = :node AND v.build_token = :token AND v.status = 'building'
+""")
+
+# Whether what a build has reserved is free of tasks and of builds that reserved before it; no row: nothing is reserved.
+BUILD_HAS_ROOM = text("""
+SELECT n.memory_mb
+    >= coalesce((SELECT sum(a.memory_mb) FROM attempts a WHERE a.node = n.name AND a.ended_at IS NULL), 0)
+    + coalesce((SELECT sum(b.build_memory_mb) FROM package_versions b
+                WHERE b.build_node = n.name AND b.build_token IS NOT NULL AND b.status = 'building'
+                    AND b.build_lease_until >= clock_timestamp()
+                    AND (b.build_reserved_at, b.id) <= (v.build_reserved_at, v.id)), 0)
+FROM package_versions v JOIN nodes n ON n.name = v.build_node
+WHERE v.build_token = :token AND v.status = 'building'
 """)
 
 RENEW_BUILD = text("""

@@ -126,6 +126,9 @@ class PackageVersion(Base):
     error_message: Mapped[str | None]
     build_token: Mapped[UUID | None]
     build_lease_until: Mapped[datetime | None]
+    build_node: Mapped[str | None]
+    build_memory_mb: Mapped[int] = mapped_column(server_default=text("0"))  # set aside on that node
+    build_reserved_at: Mapped[datetime | None]
     build_attempts: Mapped[int] = mapped_column(server_default=text("0"))
     built_at: Mapped[datetime | None]
 

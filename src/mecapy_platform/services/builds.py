@@ -120,6 +120,21 @@ def give_back(session: Session, token: UUID, delay_seconds: float, *, is_counted
     return session.execute(queue.GIVE_BUILD_BACK, {**values, "log": text}).first() is not None
 
 
+def reserve(session: Session, token: UUID, node: str, memory_mb: int) -> bool:
+    """Set memory of a node aside for a build, in the place of what it had. Whether it is free already; see `has_room`.
+
+    Of a node that is smaller, all.
+    """
+    session.execute(queue.LOCK_NODE, {"node": node})
+    session.execute(queue.RESERVE_FOR_BUILD, {"token": token, "node": node, "memory_mb": memory_mb})
+    return has_room(session, token)
+
+
+def has_room(session: Session, token: UUID) -> bool:
+    """Whether what was set aside is free of tasks, and of builds that came before."""
+    return session.scalar(queue.BUILD_HAS_ROOM, {"token": token}) is not False
+
+
 def organization_limits(session: Session, organization_id: UUID) -> Mapping[str, Any]:
     """What the organization's row says beyond the rules."""
     return session.get_one(Organization, organization_id).limits

@@ -40,6 +40,7 @@ from mecapy_platform.worker.abilities import abilities_of
 from mecapy_platform.worker.asking import Question, ask_sandbox
 from mecapy_platform.worker.budget import Budget
 from mecapy_platform.worker.build_image import make_image
+from mecapy_platform.worker.build_room import memory_of, take_room, take_room_for_testcases
 from mecapy_platform.worker.bytecode import ensure_bytecode
 from mecapy_platform.worker.checks.review import Review, start_audit
 from mecapy_platform.worker.context import WorkerContext
@@ -55,6 +56,7 @@ MAX_SIGNATURE_BYTES = 4 << 20
 PACKAGE_FAULTS = (InvalidInputError, MalformedError, TooLargeError)  # all others are the platform's or the machine's
 LACKED_BY_ALL = "interpreter_missing"
 AGAIN_SECONDS = 5.0
+FIRST_ROOM_SECONDS = 60.0  # then another node may have the build
 DESCRIBE_LIMITS = Limits(cpu=1, memory_mb=1024, timeout_seconds=60, disk_bytes=64 << 20)
 
 
@@ -84,6 +86,7 @@ def build_next(context: WorkerContext) -> bool:
     keeper.start()
     said = BuildLog()
     try:
+        take_room(context, build, memory_of(context, build), FIRST_ROOM_SECONDS)
         built = _build(context, build, said)
     except (MecapyError, OSError) as error:
         if not _is_verdict(error):
@@ -140,7 +143,8 @@ def _build(context: WorkerContext, build: Build, said: BuildLog) -> Built:
             digest, environment = _installed(context, lock, interpreter, said, budget)
         review.environment(environment, audited)
         ports = _ports(context, build, package, environment, said, review)
-    said.report |= _testcases(Bench(context, build, package, environment, ports, seconds=budget.left_seconds()), said)
+    seconds = budget.left_seconds()  # without the time in which it waits for memory
+    said.report |= _testcases(Bench(context, build, package, environment, ports, seconds=seconds), said)
     return Built(
         log=said.text(),
         interpreter=interpreter.version,
@@ -311,6 +315,7 @@ def _testcases(bench: Bench, said: BuildLog) -> dict[str, Any]:
     quality = bench.build.version.manifest.get("quality", {}).get("validation_testcases", {})
     if not quality.get("on_deployment", True):
         return {}
+    take_room_for_testcases(bench.context, bench.build)
     report = run_testcases(bench)
     for case in report["cases"]:
         said.say(

@@ -56,7 +56,8 @@ BEGIN
         RETURN QUERY SELECT 'none', NULL::json;
         RETURN;
     END IF;
-    SELECT n.cpu - coalesce(sum(a.cpu), 0) AS cpu, n.memory_mb - coalesce(sum(a.memory_mb), 0) AS memory_mb, n.accepts_work,
+    SELECT n.cpu - coalesce(sum(a.cpu), 0) AS cpu, n.accepts_work,
+        n.memory_mb - coalesce(sum(a.memory_mb), 0) - mecapy_building_mb(n.name) AS memory_mb,
         least(kept_mb_, n.memory_mb / 8) AS kept_mb INTO room
         FROM nodes n LEFT JOIN attempts a ON a.node = n.name AND a.ended_at IS NULL WHERE n.name = node_ GROUP BY n.name;
     IF lane_passed IS NULL OR room IS NULL OR NOT room.accepts_work OR wanted.blocked OR (wanted.cpu > room.cpu AND NOT is_short_)

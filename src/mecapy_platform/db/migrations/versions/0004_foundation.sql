@@ -49,6 +49,14 @@ CREATE TABLE stored_values (
     PRIMARY KEY (id)
 );
 
+-- Where a version is being built, how much memory is set aside for that, and since when: what was first goes first.
+ALTER TABLE package_versions
+    ADD COLUMN build_node TEXT,
+    ADD COLUMN build_memory_mb INTEGER DEFAULT 0 NOT NULL,
+    ADD COLUMN build_reserved_at TIMESTAMP WITH TIME ZONE;
+
+CREATE INDEX package_versions_under_build ON package_versions (build_node) WHERE build_token IS NOT NULL;
+
 -- Which states of a task follow which, generated from core/states at each migration; an empty `before`: where a task may begin.
 CREATE TABLE task_transitions (
     before TEXT NOT NULL,

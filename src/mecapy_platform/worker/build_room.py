@@ -1,0 +1,48 @@
+"""Memory of the node for a build and its test cases: reserved as a task's is, so that both together never exceed it."""
+
+import time
+
+from mecapy_platform.core.errors import UnavailableError
+from mecapy_platform.services import builds
+from mecapy_platform.services.builds import Build
+from mecapy_platform.worker.context import WorkerContext
+
+SANDBOX_MB = 1024  # of what compiles, scans and describes a package, one after another
+LOOK_SECONDS = 0.25
+
+
+def memory_of(context: WorkerContext, build: Build) -> int:
+    """The most that a step of the build may use before its test cases."""
+    fetches = bool(build.version.manifest["runtime"].get("requirements"))
+    fetch_mb = context.fetcher.limits.group.memory_mb if fetches else 0
+    return max(SANDBOX_MB, context.settings.scan_memory_mb, fetch_mb)
+
+
+def take_room_for_testcases(context: WorkerContext, build: Build) -> None:
+    """They follow each other, each in the memory of its function."""
+    tested = {name for name, function in build.version.manifest["functions"].items() if function.get("testcases")}
+    most = max((function.memory_mb for function in build.functions if function.name in tested), default=0)
+    if most > SANDBOX_MB:
+        take_room(context, build, max(most, memory_of(context, build)), context.settings.build_timeout_seconds)
+
+
+def take_room(context: WorkerContext, build: Build, memory_mb: int, seconds: float) -> None:
+    """Reserve so much of this node, in the place of what the build had, and wait until tasks have left it.
+
+    Raises
+    ------
+    UnavailableError
+        They have not after so long; the build is given back uncounted.
+    """
+    deadline = time.monotonic() + seconds
+    with context.database.transaction() as session:
+        is_free = builds.reserve(session, build.token, context.worker.node, memory_mb)
+    while not is_free:
+        if time.monotonic() > deadline:
+            raise UnavailableError(
+                "build_waits",
+                f"This node has not had {memory_mb} MiB of memory free for the build within {seconds:g} s.",
+            )
+        time.sleep(LOOK_SECONDS)
+        with context.database.transaction() as session:
+            is_free = builds.has_room(session, build.token)
