@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     progress_bytes: int = 4 * MIB  # of one attempt; what is above it or the lines is dropped, and said once
     progress_lines: int = 10_000
     result_bytes: int = 16 * MIB
-    row_result_bytes: int = 256 * 1024
+    row_value_bytes: int = 256 * 1024  # of a task's inputs or of its result; what is larger lies in storage
     inline_output_bytes: int = 8 * MIB
     grace_seconds: float = 5.0
 

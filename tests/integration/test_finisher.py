@@ -15,25 +15,27 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 from sqlalchemy import select, text
+from sqlalchemy.orm import undefer
 
 from mecapy_platform.core.events import kind_of, read
 from mecapy_platform.core.lanes import Lane
-from mecapy_platform.core.states import FailureKind, Usage
+from mecapy_platform.core.states import FailureKind, TaskState, Usage
 from mecapy_platform.db import queue
 from mecapy_platform.db.fast_path import WORKER_STATEMENTS
 from mecapy_platform.db.schema import migrate
 from mecapy_platform.db.session import Database, make_engine
-from mecapy_platform.db.tables import Attempt, Event, Task, TaskLog
+from mecapy_platform.db.tables import Attempt, Event, StoredValue, Task, TaskLog
 from mecapy_platform.db.wire import Wire
 from mecapy_platform.embedded.postgres import Postgres
 from mecapy_platform.sandbox.base import LogChunk
 from mecapy_platform.services import claims
 from mecapy_platform.services.claims import Claim, Worker
 from mecapy_platform.services.fast_claim import FastClaim
-from mecapy_platform.services.fast_finish import EndedAttempt, Finished, fast_finish
-from mecapy_platform.services.finish import Outcome, take_back_lost
+from mecapy_platform.services.fast_finish import EndedAttempt, Finished, fast_finish, is_common
+from mecapy_platform.services.finish import Outcome, finish, take_back_lost
 from mecapy_platform.services.logs import Line
 from mecapy_platform.settings import Settings
+from mecapy_platform.storage.base import Stored
 from mecapy_platform.worker.finisher import Finisher
 from mecapy_platform.worker.live import LiveAttempt, LiveAttempts
 from mecapy_platform.worker.pump import Pump
@@ -92,7 +94,7 @@ def done(number: int = 1, **changes: Any) -> Outcome:
 
 def task_of(database: Database, task_id: UUID) -> Task:
     with database.transaction() as session:
-        return session.get_one(Task, task_id)
+        return session.get_one(Task, task_id, options=[undefer("*")])
 
 
 def states(database: Database) -> list[str]:
@@ -201,19 +203,18 @@ def test_all_who_wait_are_woken_by_the_transaction_that_ends_their_tasks(
 def test_a_small_end_comes_with_the_ring_and_a_large_one_does_not(
     server: Postgres, database: Database, wire: Wire
 ) -> None:
-    small, large, stored, odd = claimed(database, 4)
+    small, large, odd = claimed(database, 3)
     given = [
         EndedAttempt(small.token, done(7)),
         EndedAttempt(large.token, done(result={"value": "x" * 7900})),
-        EndedAttempt(stored.token, done(result=None, result_key="results/key")),
         EndedAttempt(odd.token, done(result={"value": "Ω" * 3600})),  # 7,200 bytes, and the rest does not fit any more
     ]
     with psycopg.connect(server.worker_url.replace("+psycopg", ""), autocommit=True) as listener:
         listener.execute("LISTEN mecapy_ended")
         ended_now(wire, given)
-        payloads = [notice.payload.partition(" ") for notice in listener.notifies(timeout=LONG, stop_after=4)]
+        payloads = [notice.payload.partition(" ") for notice in listener.notifies(timeout=LONG, stop_after=3)]
     told = {key: rest for key, _, rest in payloads}
-    assert [told[f"task:{one.task_id}"] for one in (large, stored, odd)] == ["", "", ""]
+    assert [told[f"task:{one.task_id}"] for one in (large, odd)] == ["", ""]
     said = json.loads(told[f"task:{small.task_id}"])
     assert (said["result"], said["wall_seconds"], said["attempts"][0]["number"]) == ({"value": 7}, 1.5, 1)
     assert datetime.fromisoformat(said["completed_at"]) == task_of(database, small.task_id).completed_at
@@ -393,9 +394,15 @@ def test_a_result_of_a_quarter_megabyte_fits_the_short_way(database: Database, w
 
 def test_a_stored_result_is_named_on_its_task(database: Database, wire: Wire) -> None:
     (one,) = claimed(database, 1)
-    ended_now(wire, [EndedAttempt(one.token, done(result=None, result_key="results/key"))])
-    task = task_of(database, one.task_id)
-    assert (task.result, task.result_s3_key) == (None, "results/key")
+    outcome = done(result=None, stored_result=Stored("results/key", 300_000, "0" * 64))
+    assert not is_common(outcome)
+    with database.transaction() as session:
+        assert finish(session, one.token, outcome, SETTINGS.queue_rules) is TaskState.COMPLETED
+    with database.transaction() as session:
+        task = session.get_one(Task, one.task_id, options=[undefer(Task.result)])
+        value = session.get_one(StoredValue, task.result_ref)
+    assert (task.result, value.key, value.size_bytes) == (None, "results/key", 300_000)
+    assert value.organization_id == task.organization_id
 
 
 def test_output_is_kept_as_said(server: Postgres, database: Database, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.orm import undefer
 
 from mecapy_platform.core.ids import uuid7
 from mecapy_platform.core.lanes import Lane
@@ -127,7 +128,7 @@ def end(server: Database, token: UUID, outcome: Outcome = DONE) -> TaskState | N
 
 def task_of(server: Database, task_id: UUID) -> Task:
     with server.transaction() as session:
-        return session.get_one(Task, task_id)
+        return session.get_one(Task, task_id, options=[undefer("*")])
 
 
 def ends_of(server: Database, task_id: UUID) -> int:

@@ -274,3 +274,8 @@ def archive(
 
 def as_json(value: object) -> bytes:
     return json.dumps(value).encode()
+
+
+def source_of(content: bytes) -> io.BytesIO:
+    """As what is put into storage."""
+    return io.BytesIO(content)

@@ -14,6 +14,7 @@ from mecapy_platform.api.context import ApiContext
 from mecapy_platform.core.access import Actor, Membership
 from mecapy_platform.core.errors import NotFoundError
 from mecapy_platform.services.identity import Identity, TokenClaims
+from mecapy_platform.services.values import ValueStore
 from mecapy_platform.services.work import Session, unit
 
 bearer = HTTPBearer(auto_error=False, description="A token of a trusted issuer.")
@@ -49,6 +50,12 @@ class Caller:
         self.context.storage.check_room()
         with self.session() as session:
             yield session
+
+    @property
+    def values(self) -> ValueStore:
+        """Where inputs go that are too large for their task's row."""
+        context = self.context
+        return ValueStore(context.storage, self.session, context.settings.row_value_bytes)
 
     def organization_id(self, slug: str | None) -> UUID:
         """Where a new package goes: the named organization, else the personal one."""

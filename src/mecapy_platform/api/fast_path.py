@@ -233,7 +233,7 @@ async def _ended(scope: Scope, caller: Caller, task_id: UUID) -> bytes | None:
 
 async def _slowly(caller: Caller, task_id: UUID) -> bytes:
     answer = await run_in_threadpool(one_task, caller, task_id)
-    return answer.model_dump_json().encode()
+    return bytes(answer.body)
 
 
 async def _answer(send: Send, status: int, body: bytes) -> None:

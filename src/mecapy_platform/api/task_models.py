@@ -108,7 +108,10 @@ class Provenance(BaseModel):
 
 
 class TaskAnswer(BaseModel):
-    """A task. `result`, `attempts` and `waiting` are filled where one task is asked for, not in lists."""
+    """A task. In lists `inputs`, `files`, `result`, `attempts` and `waiting` are not filled.
+
+    Inputs above 256 KiB are at `/tasks/{id}/inputs` alone, such a result at `/tasks/{id}/result`.
+    """
 
     id: UUID
     name: str
@@ -119,8 +122,8 @@ class TaskAnswer(BaseModel):
     function: str
     version_id: UUID
     function_id: UUID
-    inputs: dict[str, Any]
-    files: dict[str, Any]
+    inputs: dict[str, Any] | None
+    files: dict[str, Any] | None
     created_at: datetime
     started_at: datetime | None
     completed_at: datetime | None

@@ -1,7 +1,6 @@
 """Renders tasks: rows in, answers out."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mecapy_platform.api.task_models import (
@@ -24,8 +23,13 @@ URL_SECONDS = 15 * 60
 
 
 def render_task(
-    view: TaskView, *, attempts: Sequence[Attempt] = (), waiting: WaitReason | None = None, with_result: bool = False
+    view: TaskView,
+    *,
+    attempts: Sequence[Attempt] = (),
+    waiting: WaitReason | None = None,
+    files: Mapping[str, Any] | None = None,
 ) -> TaskAnswer:
+    """`files` where the answer is to hold them; its inputs and its result are put in as they lie, see api/spliced."""
     task = view.task
     return TaskAnswer(
         id=task.id,
@@ -42,10 +46,8 @@ def render_task(
         function=view.function.name,
         version_id=task.package_version_id,
         function_id=task.function_id,
-        inputs=task.inputs,
-        files={
-            port: {name: value for name, value in file.items() if name != "key"} for port, file in task.files.items()
-        },
+        inputs=None,
+        files=None if files is None else _files(files),
         created_at=task.created_at,
         started_at=task.started_at,
         completed_at=task.completed_at,
@@ -53,7 +55,6 @@ def render_task(
         progress=task.progress,
         error=render_error(task),
         usage=render_usage(task),
-        result=task.result if with_result else None,
         limits=LimitsAnswer(cpu=task.cpu, memory_mb=task.memory_mb, timeout_seconds=task.timeout_seconds),
         attempts=[_attempt(one) for one in attempts],
         waiting=Fault(code=waiting.code, message=waiting.message) if waiting else None,
@@ -102,13 +103,8 @@ def render_logs(page: LogPage) -> LogAnswer:
     return LogAnswer(entries=entries, next=page.next, done=page.done)
 
 
-def read_result(task: Task, storage: Storage) -> dict[str, Any] | None:
-    """The result, from the row or, when it is large, from storage. Call it without a session open."""
-    if task.result_s3_key is None:
-        return task.result
-    with storage.open(task.result_s3_key) as source:
-        result: dict[str, Any] = json.load(source)
-    return result
+def _files(files: Mapping[str, Any]) -> dict[str, Any]:
+    return {port: {name: value for name, value in file.items() if name != "key"} for port, file in files.items()}
 
 
 def _attempt(attempt: Attempt) -> AttemptAnswer:

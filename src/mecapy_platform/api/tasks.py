@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -13,6 +13,7 @@ from mecapy_platform.api.answers import problems
 from mecapy_platform.api.deps import Caller, OwnCaller
 from mecapy_platform.api.paging import read_cursor, write_cursor
 from mecapy_platform.api.problems import validation_problems
+from mecapy_platform.api.spliced import respond, respond_alone, value_pieces
 from mecapy_platform.api.strict_route import StrictRoute
 from mecapy_platform.api.task_models import (
     KEY_LENGTH,
@@ -29,7 +30,6 @@ from mecapy_platform.api.task_models import (
     TaskList,
 )
 from mecapy_platform.api.task_views import (
-    read_result,
     render_artifact,
     render_error,
     render_logs,
@@ -46,6 +46,7 @@ from mecapy_platform.services.tasks import read, submit
 from mecapy_platform.services.tasks.fast_path import catalog_of
 from mecapy_platform.services.tasks.read import LogPage, TaskFilter
 from mecapy_platform.services.tasks.requests import Submitted
+from mecapy_platform.services.tasks.values import TaskValues, values_of
 
 router = APIRouter(prefix="/tasks", tags=["tasks"], route_class=StrictRoute)
 Wait = Annotated[
@@ -60,6 +61,7 @@ IndexMax = 2**31 - 1
     "",
     operation_id="submit_task",
     status_code=201,
+    response_model=TaskAnswer,
     responses={
         200: {"model": TaskAnswer, "description": "The task that this key made before."},
         **problems(400, 409, 429, 507, schema="Problem"),
@@ -69,17 +71,18 @@ async def submit_task(
     body: TaskBody,
     caller: OwnCaller,
     request: Request,
-    response: Response,
     wait: Wait = 0.0,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=KEY_LENGTH)] = None,
-) -> TaskAnswer:
+) -> Response:
     """Submit a task. With `wait`, answer when it has ended or when the seconds are over."""
-    submitted, answer, catalog = await run_in_threadpool(_submit, caller, body, idempotency_key)
+    submitted, catalog = await run_in_threadpool(_submit, caller, body, idempotency_key)
     if submitted.view is not None:
         request.app.state.fast_path.remember(caller.actor, caller.scope, body.request(), submitted.view, catalog)
-    if submitted.replayed:
-        response.status_code = 200
-    return await _waited(caller, submitted.task.id, wait) if wait > 0 else answer
+    if wait > 0:
+        await _until_ended(caller, submitted.task.id, wait)
+    answer = await run_in_threadpool(one_task if wait > 0 else made_task, caller, submitted.task.id)
+    answer.status_code = 200 if submitted.replayed else 201
+    return answer
 
 
 @router.post("/bulk", operation_id="submit_tasks", responses=problems(400, 507, schema="Problem"))
@@ -111,16 +114,36 @@ def list_tasks(
     return TaskList(tasks=[render_task(view) for view in shown], next_cursor=next_cursor)
 
 
-@router.get("/{task_id}", operation_id="get_task", responses=problems(schema="Problem"))
-async def get_task(task_id: UUID, caller: OwnCaller, wait: Wait = 0.0) -> TaskAnswer:
+@router.get("/{task_id}", operation_id="get_task", response_model=TaskAnswer, responses=problems(schema="Problem"))
+async def get_task(task_id: UUID, caller: OwnCaller, wait: Wait = 0.0) -> Response:
     """Look at a task. With `wait`, answer when it has ended or when the seconds are over."""
     if wait > 0:
-        return await _waited(caller, task_id, wait)
+        await _until_ended(caller, task_id, wait)
     return await run_in_threadpool(one_task, caller, task_id)
 
 
-@router.get("/{task_id}/result", operation_id="get_task_result", responses=problems(409, schema="Problem"))
-async def get_task_result(task_id: UUID, caller: OwnCaller, wait: Wait = 0.0) -> ResultAnswer:
+@router.get(
+    "/{task_id}/inputs",
+    operation_id="get_task_inputs",
+    response_model=dict[str, Any],
+    responses=problems(schema="Problem"),
+)
+def get_task_inputs(task_id: UUID, caller: OwnCaller) -> Response:
+    """The values that a task got, by port; of any size."""
+    with caller.session() as session:
+        read.get_task(session, caller.actor, task_id)
+        lying = values_of(session, task_id, row_bytes=_row_bytes(caller)).inputs
+    found = value_pieces(caller, task_id, "inputs", lying)
+    return respond({}) if found is None else respond_alone(found)
+
+
+@router.get(
+    "/{task_id}/result",
+    operation_id="get_task_result",
+    response_model=ResultAnswer,
+    responses=problems(409, schema="Problem"),
+)
+async def get_task_result(task_id: UUID, caller: OwnCaller, wait: Wait = 0.0) -> Response:
     """The outputs of an ended task, or why there are none. 409 `task_not_finished` before."""
     ended = await _until_ended(caller, task_id, wait) if wait > 0 else await run_in_threadpool(_ended, caller, task_id)
     if ended.artifacts is None:
@@ -128,8 +151,10 @@ async def get_task_result(task_id: UUID, caller: OwnCaller, wait: Wait = 0.0) ->
     return await run_in_threadpool(_result, caller, ended.task, ended.artifacts)
 
 
-@router.post("/{task_id}/cancel", operation_id="cancel_task", responses=problems(schema="Problem"))
-def cancel_task(task_id: UUID, caller: OwnCaller) -> TaskAnswer:
+@router.post(
+    "/{task_id}/cancel", operation_id="cancel_task", response_model=TaskAnswer, responses=problems(schema="Problem")
+)
+def cancel_task(task_id: UUID, caller: OwnCaller) -> Response:
     """Stop a task. One that has ended is answered as it is."""
     with caller.session() as session:
         cancelling.cancel(session, caller.actor, task_id)
@@ -141,14 +166,17 @@ def cancel_task(task_id: UUID, caller: OwnCaller) -> TaskAnswer:
     "/{task_id}/retry",
     operation_id="retry_task",
     status_code=201,
+    response_model=TaskAnswer,
     responses=problems(409, 429, 507, schema="Problem"),
 )
-def retry_task(task_id: UUID, caller: OwnCaller) -> TaskAnswer:
+def retry_task(task_id: UUID, caller: OwnCaller) -> Response:
     """A new task with the version and the inputs of an ended one."""
     with caller.accepting() as session:
-        task = submit.retry(session, caller.actor, task_id, rules=caller.context.settings.queue_rules)
-        answer = render_task(read.get(session, caller.actor, task.id))
+        rules = caller.context.settings.queue_rules
+        task = submit.retry(session, caller.actor, task_id, rules=rules, values=caller.values)
     caller.context.hints(task.lane)
+    answer = made_task(caller, task.id)
+    answer.status_code = 201
     return answer
 
 
@@ -192,15 +220,15 @@ class _Ended:
     artifacts: Sequence[Artifact] | None
 
 
-def _submit(caller: Caller, body: TaskBody, key: str | None) -> tuple[Submitted, TaskAnswer, int | None]:
+def _submit(caller: Caller, body: TaskBody, key: str | None) -> tuple[Submitted, int | None]:
     with caller.accepting() as session:
         catalog = catalog_of(session, caller.actor)
+        rules = caller.context.settings.queue_rules
         submitted = submit.submit(
-            session, caller.actor, body.request(), rules=caller.context.settings.queue_rules, idempotency_key=key
+            session, caller.actor, body.request(), rules=rules, values=caller.values, idempotency_key=key
         )
-        answer = render_task(submitted.view or read.get(session, caller.actor, submitted.task.id), with_result=True)
     caller.context.hints(submitted.task.lane)
-    return submitted, answer, catalog
+    return submitted, catalog
 
 
 def _submit_bulk(caller: Caller, members: Sequence[object]) -> BulkAnswer:
@@ -215,7 +243,8 @@ def _submit_bulk(caller: Caller, members: Sequence[object]) -> BulkAnswer:
             verdicts[index] = _refused(index, refused)
     with caller.accepting() as session:
         requests = [(body.request(), body.idempotency_key) for _, body in parsed]
-        outcomes = submit.submit_many(session, caller.actor, requests, rules=caller.context.settings.queue_rules)
+        rules = caller.context.settings.queue_rules
+        outcomes = submit.submit_many(session, caller.actor, requests, rules=rules, values=caller.values)
         replayed = [one.task.id for one in outcomes if isinstance(one, Submitted) and one.view is None]
         views = {view.task.id: view for view in read.get_many(session, caller.actor, replayed)} if replayed else {}
     for (index, _), outcome in zip(parsed, outcomes, strict=True):
@@ -235,12 +264,35 @@ def _refused(index: int, error: MecapyError) -> BulkVerdict:
     return BulkVerdict(index=index, task=None, error=fault)
 
 
-def one_task(caller: Caller, task_id: UUID) -> TaskAnswer:
+def one_task(caller: Caller, task_id: UUID) -> Response:
     with caller.session() as session:
-        view = read.get(session, caller.actor, task_id)
+        view = read.get(session, caller.actor, task_id, with_files=True)
         attempts = read.attempts(session, caller.actor, task_id)
         waiting = read.waiting(session, view.task)
-    return render_task(view, attempts=attempts, waiting=waiting, with_result=True)
+        values = values_of(session, task_id, row_bytes=_row_bytes(caller))
+    return _shown(caller, render_task(view, attempts=attempts, waiting=waiting, files=view.task.files), values)
+
+
+def made_task(caller: Caller, task_id: UUID) -> Response:
+    """A task as a submit shows it, without what has become of it since."""
+    with caller.session() as session:
+        view = read.get(session, caller.actor, task_id, with_files=True)
+        values = values_of(session, task_id, row_bytes=_row_bytes(caller))
+    return _shown(caller, render_task(view, files=view.task.files), values)
+
+
+def _shown(caller: Caller, answer: TaskAnswer, values: TaskValues) -> Response:
+    """With its values as far as they are small."""
+    small = {
+        name: value_pieces(caller, answer.id, name, lying)
+        for name, lying in (("inputs", values.inputs), ("result", values.result))
+        if not lying.is_large
+    }
+    return respond({**answer.model_dump(mode="json"), **small})
+
+
+def _row_bytes(caller: Caller) -> int:
+    return caller.context.settings.row_value_bytes
 
 
 def _ended(caller: Caller, task_id: UUID) -> _Ended:
@@ -262,18 +314,16 @@ async def _until_ended(caller: Caller, task_id: UUID, wait: float) -> _Ended:
     )
 
 
-async def _waited(caller: Caller, task_id: UUID, wait: float) -> TaskAnswer:
-    await _until_ended(caller, task_id, wait)
-    return await run_in_threadpool(one_task, caller, task_id)
-
-
-def _result(caller: Caller, task: Task, artifacts: Sequence[Artifact]) -> ResultAnswer:
+def _result(caller: Caller, task: Task, artifacts: Sequence[Artifact]) -> Response:
     storage = caller.context.storage
-    return ResultAnswer(
+    with caller.session() as session:
+        lying = values_of(session, task.id, row_bytes=_row_bytes(caller)).result
+    answer = ResultAnswer(
         id=task.id,
         state=task.state,
-        result=read_result(task, storage),
+        result=None,
         error=render_error(task),
         usage=render_usage(task),
         artifacts=[render_artifact(one, storage) for one in artifacts],
     )
+    return respond({**answer.model_dump(mode="json"), "result": value_pieces(caller, task.id, "result", lying)})

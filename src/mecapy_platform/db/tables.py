@@ -185,9 +185,12 @@ class Task(Base):
     point: Mapped[int | None] = mapped_column(BigInteger)
     batch_id: Mapped[UUID | None]
 
-    inputs: Mapped[dict[str, Any]]
+    # As large as users make them: who wants them says so, or the statement is refused. See services/values.
+    inputs: Mapped[dict[str, Any] | None] = mapped_column(
+        JSON(none_as_null=True), deferred=True, deferred_raiseload=True
+    )
     files: Mapped[dict[str, Any]] = mapped_column(
-        server_default=text("'{}'")
+        server_default=text("'{}'"), deferred=True, deferred_raiseload=True
     )  # port -> {upload_id, key, extension, size_bytes, sha256}
     inputs_digest: Mapped[str]
     cpu: Mapped[int]
@@ -201,7 +204,7 @@ class Task(Base):
     )  # of the code itself; the machine's are counted apart
     outages: Mapped[int] = mapped_column(server_default=text("0"))  # given back uncounted: never begun
     retry_of: Mapped[UUID | None]
-    inputs_ref: Mapped[UUID | None]  # of stored_values, as result_ref
+    inputs_ref: Mapped[UUID | None]  # of stored_values, as result_ref; then `inputs` is empty
     result_ref: Mapped[UUID | None]
 
     attempt_token: Mapped[UUID | None]
@@ -215,8 +218,10 @@ class Task(Base):
     runtime_seconds: Mapped[float | None]
     cpu_seconds: Mapped[float | None]
     peak_memory_mb: Mapped[float | None]
-    result: Mapped[dict[str, Any] | None]
-    result_s3_key: Mapped[str | None]
+    result: Mapped[dict[str, Any] | None] = mapped_column(
+        JSON(none_as_null=True), deferred=True, deferred_raiseload=True
+    )
+    result_s3_key: Mapped[str | None]  # of a large result, as earlier versions kept it
     error_code: Mapped[str | None]
     error_message: Mapped[str | None]
     parked: Mapped[bool] = mapped_column(server_default=text("false"))

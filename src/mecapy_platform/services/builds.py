@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from mecapy_platform.core.errors import ConflictError, MecapyError
+from mecapy_platform.core.errors import ConflictError, InvalidInputError
 from mecapy_platform.core.events import VersionBuilt
 from mecapy_platform.core.placement import Place, misfit, misfit_everywhere
 from mecapy_platform.core.queue_rules import QueueRules
@@ -24,7 +24,8 @@ from mecapy_platform.db.tables import Function, Organization, PackageVersion, Ta
 from mecapy_platform.services.events import record
 from mecapy_platform.services.places import build_needs, known_places
 from mecapy_platform.services.tasks.ending import Ending, end
-from mecapy_platform.services.tasks.requests import digest_of
+from mecapy_platform.services.tasks.requests import inputs_digest
+from mecapy_platform.services.values import ValueStore
 
 LOG_CHARACTERS = 1_000_000
 LEFT_SECONDS = 2.0  # how long a build is left to a worker that can do it, before this one looks again
@@ -144,10 +145,11 @@ def renew_build(session: Session, token: UUID, rules: QueueRules) -> bool:
     return session.scalar(queue.RENEW_BUILD, {"token": token, "lease_seconds": rules.lease_seconds}) is not None
 
 
-def finish_build(session: Session, token: UUID, built: Built) -> bool:
+def finish_build(session: Session, token: UUID, built: Built, values: ValueStore | None = None) -> bool:
     """Record the end of a build, let its waiting tasks go or end them.
 
-    False: the token no longer counts, nothing is changed.
+    `values`: where large inputs of those lie; who records a failure needs none. False: the token no longer counts,
+    nothing is changed.
     """
     query = select(PackageVersion).where(
         PackageVersion.build_token == token, PackageVersion.status == VersionStatus.BUILDING
@@ -172,12 +174,12 @@ def finish_build(session: Session, token: UUID, built: Built) -> bool:
         )
     record(session, VersionBuilt(version.id, VersionStatus(version.status)), version.organization_id)
     session.flush()
-    _let_go(session, version)
+    _let_go(session, version, values)
     session.execute(queue.NOTIFY, {"key": f"version:{version.id}"})
     return True
 
 
-def _let_go(session: Session, version: PackageVersion) -> None:
+def _let_go(session: Session, version: PackageVersion, values: ValueStore | None) -> None:
     waiting = session.scalars(
         select(Task).where(Task.package_version_id == version.id, Task.hold_reason == "building").with_for_update()
     ).all()
@@ -189,25 +191,32 @@ def _let_go(session: Session, version: PackageVersion) -> None:
     ends = []
     for task in waiting:
         try:
-            task.inputs = _checked_inputs(version, functions[task.function_id], task)
-        except MecapyError as error:
+            columns = _checked_inputs(session, version, functions[task.function_id], task, values)
+        except (InvalidInputError, ConflictError) as error:
             ends.append(Ending(TaskState.FAILED, task_id=task.id, code=error.code, message=storable(error.sentence())))
             continue
-        task.inputs_digest = digest_of(
-            {"inputs": task.inputs, "files": {port: file["sha256"] for port, file in task.files.items()}}
-        )
+        session.execute(update(Task).where(Task.id == task.id).values(**columns))
         task.claimable, task.hold_reason = True, None
         task.interpreter, task.environment_digest = version.interpreter, version.environment_digest
     end(session, ends)
 
 
-def _checked_inputs(version: PackageVersion, function: Function, task: Task) -> dict[str, Any]:
+def _checked_inputs(
+    session: Session, version: PackageVersion, function: Function, task: Task, values: ValueStore | None
+) -> Mapping[str, Any]:
+    """The columns of its inputs, checked and converted now that its ports are known. One task's at a time are held."""
     if version.status == VersionStatus.ERROR:
         raise ConflictError("version_broken", f"The version did not build: {version.error_message}")
-    return check_inputs(
-        function.inputs or {},
-        task.inputs,
-        task.files,
-        free=function.free_inputs,
-        units=function.options.get("units") or UnitSystem.SI,
-    )
+    given, files = session.execute(select(Task.inputs, Task.files).where(Task.id == task.id)).one()
+    if task.inputs_ref is not None and values is not None:
+        given = values.load(session, task.inputs_ref)
+    units = function.options.get("units") or UnitSystem.SI
+    inputs = check_inputs(function.inputs or {}, given, files, free=function.free_inputs, units=units)
+    ref = task.inputs_ref
+    if values is not None and (ref is None or inputs != given):
+        ref = values.keep(task.organization_id, inputs)
+    return {
+        "inputs": inputs if ref is None else None,
+        "inputs_ref": ref,
+        "inputs_digest": inputs_digest(inputs, files),
+    }

@@ -47,7 +47,10 @@ class Claim:
     cpu: int
     memory_mb: int
     timeout_seconds: float
-    inputs: Mapping[str, Any]
+    inputs: Mapping[str, Any] | None  # None: they lie in storage, as the next three say
+    inputs_key: str | None
+    inputs_size_bytes: int | None
+    inputs_sha256: str | None
     files: Mapping[str, Any]
     function: str
     handler: str | None

@@ -46,8 +46,8 @@ class Finished:
 
 
 def is_common(outcome: Outcome) -> bool:
-    """Completed, with nothing but a result."""
-    return outcome.failure is None and not outcome.files
+    """Completed, with nothing but a result that its row holds."""
+    return outcome.failure is None and not outcome.files and outcome.stored_result is None
 
 
 @contextmanager

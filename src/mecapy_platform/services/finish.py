@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from mecapy_platform.core.ids import new_id
 from mecapy_platform.core.queue_rules import QueueRules
 from mecapy_platform.core.retries import (
     OUTAGES_MAX,
@@ -25,8 +26,9 @@ from mecapy_platform.core.states import FailureKind, TaskState, Usage
 from mecapy_platform.core.stored_text import storable
 from mecapy_platform.db import queue
 from mecapy_platform.db.errors import RowConflictError, translated
-from mecapy_platform.db.tables import Artifact, Attempt, Task
+from mecapy_platform.db.tables import Artifact, Attempt, StoredValue, Task
 from mecapy_platform.services.tasks.ending import COMPLETED, Ending, Failures, end
+from mecapy_platform.storage.base import Stored
 
 log = logging.getLogger(__name__)
 Guard = Callable[[Session, UUID], Attempt | None]
@@ -54,7 +56,7 @@ class Outcome:
     code: str | None = None
     message: str | None = None
     result: Mapping[str, Any] | None = None
-    result_key: str | None = None
+    stored_result: Stored | None = None  # where it is too large for the task's row
     files: Sequence[StoredFile] = ()
     interruption: Interruption | None = None
     is_outage: bool = False  # it was running when the part of its node that had started it went away
@@ -97,7 +99,10 @@ def finish(
     task = session.scalars(select(Task).where(Task.id == attempt.task_id)).one()
     if outcome.message is not None:
         outcome = replace(outcome, message=storable(outcome.message))
-    ending = completed(token, outcome) if outcome.failure is None else _failed(task, token, outcome, rules)
+    if outcome.failure is None:
+        ending = replace(completed(token, outcome), result_ref=_keep_result(session, task, outcome.stored_result))
+    else:
+        ending = _failed(task, token, outcome, rules)
     if end(session, [ending]) == 0:
         return None
     _keep_files(session, task, attempt, outcome)
@@ -116,10 +121,9 @@ def completed(
         token,
         attempt_state=COMPLETED,
         result=outcome.result,
-        result_key=outcome.result_key,
         usage=outcome.usage,
         lines=lines or None,
-        is_told=is_told and outcome.result_key is None,
+        is_told=is_told,
     )
 
 
@@ -190,6 +194,21 @@ def _decide(task: Task, outcome: Outcome, rules: QueueRules) -> tuple[Retry | En
         is_outage=is_outage and outages <= OUTAGES_MAX,
     )
     return decision, Failures(machine_failures, own_failures, outages)
+
+
+def _keep_result(session: Session, task: Task, stored: Stored | None) -> UUID | None:
+    """The reference to a result that lies in storage, under the attempt's prefix."""
+    if stored is None:
+        return None
+    value = StoredValue(
+        id=new_id(),
+        organization_id=task.organization_id,
+        key=stored.key,
+        size_bytes=stored.size_bytes,
+        sha256=stored.sha256,
+    )
+    session.add(value)
+    return value.id
 
 
 def _keep_files(session: Session, task: Task, attempt: Attempt, outcome: Outcome) -> None:

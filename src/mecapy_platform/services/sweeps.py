@@ -11,6 +11,7 @@ from mecapy_platform.db import queue
 from mecapy_platform.db.session import Database
 from mecapy_platform.db.tables import Attempt, IdempotencyKey, Upload
 from mecapy_platform.services.finish import take_back_lost
+from mecapy_platform.services.values import free_unneeded
 from mecapy_platform.storage.base import Storage
 from mecapy_platform.storage.keys import attempt_prefix
 
@@ -41,7 +42,7 @@ def learn_durations(database: Database) -> None:
 
 
 def delete_leftovers(database: Database, storage: Storage) -> None:
-    """Leftovers of attempts that do not count, old idempotency keys, uploads that no task uses."""
+    """Leftovers of attempts that do not count, old idempotency keys, uploads and stored values that no task uses."""
     with database.transaction() as session:
         session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < func.now() - KEPT_KEYS))
         attempts = _unswept(session)
@@ -57,6 +58,7 @@ def delete_leftovers(database: Database, storage: Storage) -> None:
         session.execute(
             update(Attempt).where(Attempt.id.in_([attempt.id for attempt in attempts])).values(leftovers_removed=True)
         )
+    free_unneeded(database, storage)
 
 
 def _unswept(session: Session) -> Sequence[Attempt]:

@@ -29,6 +29,11 @@ def result_key(organization_id: UUID, task_id: UUID, attempt: int) -> str:
     return f"{attempt_prefix(organization_id, task_id, attempt)}result.json"
 
 
+def value_key(organization_id: UUID, value_id: UUID) -> str:
+    """Inputs too large for their task's row, which a retry shares: no task stands in their key."""
+    return f"org/{organization_id}/value/{value_id}.json"
+
+
 def package_key(organization_id: UUID, package_id: UUID, version_id: UUID) -> str:
     return f"org/{organization_id}/package/{package_id}/{version_id}.zip"
 

@@ -99,7 +99,7 @@ def build_next(context: WorkerContext) -> bool:
     finally:
         keeper.end()
     with context.database.transaction() as session:
-        builds.finish_build(session, build.token, built)
+        builds.finish_build(session, build.token, built, context.values)
     release(context.database, context.send)
     return True
 

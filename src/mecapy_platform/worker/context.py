@@ -15,6 +15,7 @@ from mecapy_platform.sandbox.images import Images
 from mecapy_platform.sandbox.tools import installed_tools
 from mecapy_platform.services.claims import Claim, Worker
 from mecapy_platform.services.release import Sender
+from mecapy_platform.services.values import ValueStore
 from mecapy_platform.settings import Settings
 from mecapy_platform.storage.base import Storage
 from mecapy_platform.worker.at_hand import AtHand
@@ -74,6 +75,10 @@ class WorkerContext:
     at_hand: AtHand = field(default_factory=AtHand)
     judge: Judge = field(default_factory=lambda: Judge(Bounds(seconds=30.0, memory_bytes=1 << 30)))
     tools: Sequence[str] = field(default_factory=installed_tools)  # programs of this machine that `needs` may name
+
+    @property
+    def values(self) -> ValueStore:
+        return ValueStore(self.storage, self.database.transaction, self.settings.row_value_bytes)
 
     @property
     def compiler(self) -> Compiler:

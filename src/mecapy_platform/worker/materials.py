@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mecapy_platform.sandbox.base import Environment
 from mecapy_platform.services.claims import Claim
+from mecapy_platform.services.values import fetch
 from mecapy_platform.worker.bytecode import ensure_bytecode
 from mecapy_platform.worker.checks.formulas import is_restricted, lay_guards
 from mecapy_platform.worker.context import WorkerContext
@@ -25,7 +26,7 @@ class Materials:
     package: Path
     environment: Environment | None  # None: an image brings its own
     directory: Path
-    text: str  # of in/data.json
+    text: str | None  # of in/data.json; None: it lies there already
     is_kept: bool = False  # a run that outlives this process still reads it; the adopter removes it
     is_written: bool = False  # the directory is there already
 
@@ -33,12 +34,16 @@ class Materials:
     def inputs(self) -> Path:
         return self.directory / "in"
 
+    @property
+    def data(self) -> Path:
+        return self.inputs / "data.json"
+
     def write(self) -> None:
         """Make the directory with in/data.json, readable for another user."""
         (self.inputs / "files").mkdir(parents=True)
-        data = self.inputs / "data.json"
-        data.write_text(self.text, "utf-8")
-        data.chmod(0o644)
+        if self.text is not None:
+            self.data.write_text(self.text, "utf-8")
+            self.data.chmod(0o644)
         for path in (self.directory, self.inputs, self.inputs / "files"):
             path.chmod(0o755)
 
@@ -54,7 +59,8 @@ def kept_directory(context: WorkerContext) -> Path:
 
 def find_at_hand(context: WorkerContext, claim: Claim) -> Materials | None:
     """What `prepare` would give, at once; None where something would have to be fetched, compiled or written."""
-    found = None if claim.files or is_restricted(claim.options) else context.at_hand.find(claim)
+    is_fetched = claim.files or claim.inputs_key or is_restricted(claim.options)
+    found = None if is_fetched else context.at_hand.find(claim)
     if found is None:
         return None
     return Materials(*found, context.work_dir / str(claim.token), json.dumps(claim.inputs))
@@ -80,10 +86,24 @@ def prepare(context: WorkerContext, claim: Claim) -> Materials:
     directory = (
         kept_directory(context) / f"{claim.task_id}.{claim.number}" if is_kept else context.work_dir / str(claim.token)
     )
-    is_written = bool(claim.files) or is_kept or is_restricted(claim.options)
-    materials = Materials(package, environment, directory, json.dumps(claim.inputs), is_kept, is_written)
+    is_written = bool(claim.files or claim.inputs_key) or is_kept or is_restricted(claim.options)
+    text = None if claim.inputs_key else json.dumps(claim.inputs)
+    materials = Materials(package, environment, directory, text, is_kept, is_written)
+    try:
+        _lay(context, claim, materials)
+    except BaseException:
+        shutil.rmtree(directory, ignore_errors=True)  # nobody else knows of it
+        raise
+    return materials
+
+
+def _lay(context: WorkerContext, claim: Claim, materials: Materials) -> None:
     if materials.is_written:
         materials.write()
+    if claim.inputs_key:
+        size_bytes, digest = claim.inputs_size_bytes or 0, claim.inputs_sha256 or ""
+        fetch(context.storage, claim.inputs_key, size_bytes=size_bytes, digest=digest, path=materials.data)
+        materials.data.chmod(0o644)
     for port, file in claim.files.items():
         extension = f".{file['extension']}" if file["extension"] else ""
         path = materials.inputs / "files" / f"{port}{extension}"
@@ -92,4 +112,3 @@ def prepare(context: WorkerContext, claim: Claim) -> Materials:
         path.chmod(0o644)
     if is_restricted(claim.options):
         lay_guards(materials.inputs)
-    return materials

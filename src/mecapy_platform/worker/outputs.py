@@ -8,6 +8,7 @@ from mecapy_platform.sandbox.base import Collected, OutputFile, Run
 from mecapy_platform.services.claims import Claim
 from mecapy_platform.services.finish import StoredFile
 from mecapy_platform.storage import keys
+from mecapy_platform.storage.base import Stored
 from mecapy_platform.worker.context import WorkerContext
 from mecapy_platform.worker.judging import Judged
 
@@ -57,8 +58,8 @@ def store(
     return stored
 
 
-def store_large_result(context: WorkerContext, claim: Claim, judged: Judged) -> str | None:
-    """The key of a result too large for its row; None for one that lies in the row."""
+def store_large_result(context: WorkerContext, claim: Claim, judged: Judged) -> Stored | None:
+    """Where a result lies that is too large for its row; None for one that belongs there."""
     text = judged.text
     if len(text) > context.settings.result_bytes:
         limit = context.settings.result_bytes >> 20
@@ -66,8 +67,7 @@ def store_large_result(context: WorkerContext, claim: Claim, judged: Judged) -> 
             "result_too_large",
             f"The result has {len(text) >> 20} MiB, the limit is {limit} MiB; write a file output instead.",
         )
-    if len(text) <= context.settings.row_result_bytes:
+    if len(text) <= context.settings.row_value_bytes:
         return None
     key = keys.result_key(claim.organization_id, claim.task_id, claim.number)
-    context.storage.put(key, io.BytesIO(text))
-    return key
+    return context.storage.put(key, io.BytesIO(text))

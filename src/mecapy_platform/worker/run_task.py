@@ -330,9 +330,9 @@ def _completed(context: WorkerContext, claim: Claim, run: Run, ended: Ended, col
     judged = context.judge.outputs(claim.output_ports or {}, collected.result, limit_bytes, units=units)
     outputs.check_required(claim, collected)
     files = outputs.store(context, claim, run, collected, is_partial=False)
-    key = outputs.store_large_result(context, claim, judged)
+    stored = outputs.store_large_result(context, claim, judged)
     context.probe("stored", claim)
-    return Outcome(None, ended.usage, result=None if key else judged.read(), result_key=key, files=files)
+    return Outcome(None, ended.usage, result=None if stored else judged.read(), stored_result=stored, files=files)
 
 
 def _error_code(error: Mapping[str, object]) -> str:

@@ -222,6 +222,7 @@ ROUTES: Mapping[tuple[str, str], Row] = {
         lambda world: Ask("/tasks/bulk", (world.slug,), json={"tasks": [_submission(world)]})
     ),
     ("GET", "/tasks/{task_id}"): _task("", is_ended=True),
+    ("GET", "/tasks/{task_id}/inputs"): _task("/inputs", is_ended=True),
     ("GET", "/tasks/{task_id}/result"): _task("/result", is_ended=True),
     ("GET", "/tasks/{task_id}/logs"): _task("/logs", is_ended=True),
     ("GET", "/tasks/{task_id}/artifacts"): _task("/artifacts", is_ended=True),

@@ -1,14 +1,13 @@
 """Published job paths: tasks under their older name."""
 
-import base64
 from collections.abc import Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
 from mecapy_platform.api.answers import problems
-from mecapy_platform.api.deps import PublishedCaller
+from mecapy_platform.api.deps import Caller, PublishedCaller
 from mecapy_platform.api.published.models import (
     FunctionExecuteRequest,
     JobListResponse,
@@ -21,15 +20,17 @@ from mecapy_platform.api.published.models import (
     JobSummary,
 )
 from mecapy_platform.api.published.views import duration_ms, job_status, moment, optional_moment, parse_id
+from mecapy_platform.api.spliced import Pieces, file_pieces, respond, value_pieces, with_members
 from mecapy_platform.api.strict_route import StrictRoute
 from mecapy_platform.api.task_models import ArtifactList
-from mecapy_platform.api.task_views import read_result, render_artifact
+from mecapy_platform.api.task_views import render_artifact
 from mecapy_platform.core.errors import ConflictError, InvalidInputError, Problem
 from mecapy_platform.core.states import TaskState
 from mecapy_platform.db.tables import Artifact, Task
 from mecapy_platform.services.tasks import read, submit
 from mecapy_platform.services.tasks.read import TaskFilter
 from mecapy_platform.services.tasks.requests import TaskRequest
+from mecapy_platform.services.tasks.values import values_of
 from mecapy_platform.storage.base import Storage
 
 router = APIRouter(tags=["jobs"], route_class=StrictRoute)
@@ -53,7 +54,8 @@ def execute_function(
         files=_upload_ids(body.file_inputs or {}),
     )
     with caller.accepting() as session:
-        task = submit.submit(session, caller.actor, request, rules=caller.context.settings.queue_rules).task
+        rules = caller.context.settings.queue_rules
+        task = submit.submit(session, caller.actor, request, rules=rules, values=caller.values).task
     caller.context.hints(task.lane)
     return JobSubmitResponse(job_id=str(task.id), function_id=str(task.function_id), status=JobStatus.PENDING)
 
@@ -100,28 +102,33 @@ def get_job_status(job_id: str, caller: PublishedCaller) -> JobStatusResponse:
     )
 
 
-@router.get("/jobs/{job_id}/result", operation_id="get_job_result", responses=problems(409))
-def get_job_result(job_id: str, caller: PublishedCaller) -> JobResultResponse:
+@router.get(
+    "/jobs/{job_id}/result", operation_id="get_job_result", response_model=JobResultResponse, responses=problems(409)
+)
+def get_job_result(job_id: str, caller: PublishedCaller) -> Response:
     """The end of a job; 409 while there is none."""
     with caller.session() as session:
         task = read.get_task(session, caller.actor, parse_id(job_id, "task"))
         artifacts = read.artifacts(session, caller.actor, task.id)
+        values = values_of(session, task.id, row_bytes=caller.context.settings.row_value_bytes)
     state = TaskState(task.state)
     if not state.is_final:
         raise ConflictError("task_not_finished", f"The job is {job_status(task)}; its result comes when it has ended.")
     is_completed = state is TaskState.COMPLETED
-    settings = caller.context.settings
-    result = _result(task, artifacts, caller.context.storage, settings.inline_output_bytes) if is_completed else None
-    return JobResultResponse(
+    answer = JobResultResponse(
         job_id=str(task.id),
         function_id=str(task.function_id),
         status=JobStatus.COMPLETED if is_completed else JobStatus.FAILED,
-        result=result,
-        inputs=task.inputs,
         error=_error(task),
         duration_ms=duration_ms(task),
         memory_used_mb=None if task.peak_memory_mb is None else round(task.peak_memory_mb),
     )
+    result = value_pieces(caller, task.id, "result", values.result) if is_completed else None
+    spliced = {
+        "result": _with_files(caller, result, artifacts) if is_completed else None,
+        "inputs": value_pieces(caller, task.id, "inputs", values.inputs),
+    }
+    return respond({**answer.model_dump(mode="json"), **spliced})
 
 
 @router.get("/jobs/{job_id}/logs", operation_id="get_job_logs", responses=problems())
@@ -170,24 +177,20 @@ def _error(task: Task) -> str | None:
     return task.error_message or task.error_code
 
 
-def _result(task: Task, artifacts: Sequence[Artifact], storage: Storage, inline_bytes: int) -> dict[str, Any]:
+def _with_files(caller: Caller, result: Pieces | None, artifacts: Sequence[Artifact]) -> Pieces:
     """The outputs, and the files beside them: small ones inline as base64, all of them by address."""
-    result = dict(read_result(task, storage) or {})
+    storage, inline_bytes = caller.context.storage, caller.context.settings.inline_output_bytes
+    members: dict[str, Any] = {}
     files = [one for one in artifacts if one.kind == "file"]
     others = [one for one in artifacts if one.kind != "file"]
     if files:
         is_inline = sum(one.size_bytes for one in files) <= inline_bytes
-        result["_output_files"] = {
-            one.name: _inline(one, storage) if is_inline else _by_address(one, storage) for one in files
+        members["_output_files"] = {
+            one.name: file_pieces(storage, one.key) if is_inline else _by_address(one, storage) for one in files
         }
     if others:
-        result["_artifacts"] = {one.name: _by_address(one, storage) for one in others}
-    return result
-
-
-def _inline(artifact: Artifact, storage: Storage) -> str:
-    with storage.open(artifact.key) as source:
-        return base64.b64encode(source.read()).decode()
+        members["_artifacts"] = {one.name: _by_address(one, storage) for one in others}
+    return with_members(result or Pieces((b"{}",), is_large=False), members)
 
 
 def _by_address(artifact: Artifact, storage: Storage) -> dict[str, Any]:

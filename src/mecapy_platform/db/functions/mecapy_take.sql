@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION mecapy_take(
     ids uuid[], tokens uuid[], node_ text, worker_ text, backend_ text, lease_seconds float8
 ) RETURNS TABLE (
     task_id uuid, organization_id uuid, number int, token uuid, lane text, cpu int, memory_mb int, timeout_seconds float8, inputs json,
-    files json, limits json, function_id uuid
+    inputs_key text, inputs_size_bytes bigint, inputs_sha256 text, files json, limits json, function_id uuid
 ) LANGUAGE plpgsql SET search_path = pg_catalog, public SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
 #variable_conflict use_column
 BEGIN
@@ -23,9 +23,9 @@ BEGIN
         INSERT INTO events (organization_id, task_id, kind, data)
         SELECT c.organization_id, c.id, 'TaskStarted', json_build_object('attempt', c.attempts, 'node', node_) FROM claimed c
     )
-    SELECT c.id, c.organization_id, c.attempts, c.attempt_token, c.lane, c.cpu, c.memory_mb, c.timeout_seconds, c.inputs, c.files,
-        o.limits, c.function_id
-    FROM claimed c JOIN organizations o ON o.id = c.organization_id ORDER BY c.place;
+    SELECT c.id, c.organization_id, c.attempts, c.attempt_token, c.lane, c.cpu, c.memory_mb, c.timeout_seconds, c.inputs,
+        i.key, i.size_bytes, i.sha256, c.files, o.limits, c.function_id
+    FROM claimed c JOIN organizations o ON o.id = c.organization_id LEFT JOIN stored_values i ON i.id = c.inputs_ref ORDER BY c.place;
 END
 $$;
 

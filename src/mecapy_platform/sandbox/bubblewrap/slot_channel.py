@@ -31,10 +31,13 @@ def inputs_of(spec: SandboxSpec) -> WarmInputs | None:
     """The inputs, or None when they are too large to be handed over."""
     if spec.inputs_text is not None:
         return WarmInputs(spec.inputs_text) if len(spec.inputs_text) <= ORDER_BYTES else None
-    text = (spec.inputs / "data.json").read_text("utf-8")
+    data = spec.inputs / "data.json"
+    if data.stat().st_size > ORDER_BYTES:
+        return None
+    text = data.read_text("utf-8")
     folder = spec.inputs / "files"
     files = tuple(sorted(folder.iterdir())) if folder.is_dir() else ()
-    if len(text) > ORDER_BYTES or len(files) > FILES_MAX or sum(file.stat().st_size for file in files) > FILES_BYTES:
+    if len(files) > FILES_MAX or sum(file.stat().st_size for file in files) > FILES_BYTES:
         return None
     return WarmInputs(text, files)
 

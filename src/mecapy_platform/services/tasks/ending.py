@@ -47,8 +47,7 @@ class Ending:
     leftovers_removed: bool = True
     is_told: bool = False  # who waits is told the answer with the ring: of a completed task without files of its own
     result: Mapping[str, Any] | None = None
-    result_key: str | None = None
-    result_ref: UUID | None = None
+    result_ref: UUID | None = None  # of a result too large for the task's row
     usage: Usage | None = None
     lines: Sequence[Mapping[str, Any]] | None = None  # of the log, that are not stored yet: index, kind, text
 

@@ -16,7 +16,18 @@ SHARED = (
     *("organization_id", "user_id", "function_id", "package_version_id", "hold_reason", "cpu", "memory_mb", "needs"),
     *("retries", "package_digest", "environment_digest", "interpreter"),
 )
-OWN = ("name", "lane", "priority", "rank", "inputs", "files", "inputs_digest", "timeout_seconds", "retry_of")
+OWN = (
+    "name",
+    "lane",
+    "priority",
+    "rank",
+    "inputs",
+    "inputs_ref",
+    "files",
+    "inputs_digest",
+    "timeout_seconds",
+    "retry_of",
+)
 
 
 def shared(columns: Mapping[str, Any]) -> dict[str, Any]:

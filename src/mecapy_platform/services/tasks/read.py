@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Select, func, select, tuple_
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, load_only, undefer
 
 from mecapy_platform.core.access import Actor
 from mecapy_platform.core.errors import NotFoundError
@@ -25,6 +25,10 @@ from mecapy_platform.db.tables import (
 from mecapy_platform.services.places import known_places, needs_of_task
 
 COUNTED_AHEAD = 1000
+SHOWN = (  # of what a task ran; the rest of these rows may be large, and lists have many
+    load_only(Function.name, Function.checksum, raiseload=True),
+    load_only(PackageVersion.version, raiseload=True),
+)
 
 
 @dataclass(frozen=True)
@@ -66,17 +70,20 @@ class WaitReason:
     message: str
 
 
-def get_task(session: Session, actor: Actor, task_id: UUID) -> Task:
-    task = session.scalars(
-        select(Task).where(Task.id == task_id, Task.organization_id.in_(actor.organization_ids))
-    ).first()
+def get_task(session: Session, actor: Actor, task_id: UUID, *, stays: bool = False) -> Task:
+    """`stays`: nobody can remove it until this transaction ends; with its files."""
+    query = select(Task).where(Task.id == task_id, Task.organization_id.in_(actor.organization_ids))
+    if stays:
+        query = query.options(undefer(Task.files)).with_for_update(read=True, key_share=True)
+    task = session.scalars(query).first()
     if task is None:
         raise NotFoundError("task_not_found", "There is no such task.")
     return task
 
 
-def get(session: Session, actor: Actor, task_id: UUID) -> TaskView:
-    row = session.execute(_views(actor).where(Task.id == task_id)).first()
+def get(session: Session, actor: Actor, task_id: UUID, *, with_files: bool = False) -> TaskView:
+    query = _views(actor).where(Task.id == task_id)
+    row = session.execute(query.options(undefer(Task.files)) if with_files else query).first()
     if row is None:
         raise NotFoundError("task_not_found", "There is no such task.")
     return TaskView(*row)
@@ -188,4 +195,5 @@ def _views(actor: Actor) -> Select[Task, Function, PackageVersion, Package, str]
         .join(Package, Package.id == PackageVersion.package_id)
         .join(Organization, Organization.id == Package.organization_id)
         .where(Task.organization_id.in_(actor.organization_ids))
+        .options(*SHOWN)
     )

@@ -50,6 +50,11 @@ class Submitted:
     view: TaskView | None = None
 
 
+def inputs_digest(inputs: Mapping[str, Any], files: Mapping[str, Any]) -> str:
+    """Of what a task gets: its values, and its files by their content."""
+    return digest_of({"inputs": dict(inputs), "files": {port: file["sha256"] for port, file in files.items()}})
+
+
 def digest_of(value: object) -> str:
     """SHA-256 of the canonical JSON of a value."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=str)

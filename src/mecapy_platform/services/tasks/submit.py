@@ -1,5 +1,6 @@
 """Accepts tasks: checks requests, hands what they make to the one insert. services/release decides what may go when."""
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -25,20 +26,25 @@ from mecapy_platform.db.tables import (
     IdempotencyKey,
     LaneShare,
     Organization,
+    PackageVersion,
     Task,
     Upload,
 )
+from mecapy_platform.db.values import COPY_INPUTS
 from mecapy_platform.services.places import check_fits, needs_of
 from mecapy_platform.services.tasks.inserting import insert
 from mecapy_platform.services.tasks.read import TaskView, get_task
-from mecapy_platform.services.tasks.requests import Submitted, TaskRequest, digest_of
+from mecapy_platform.services.tasks.requests import Submitted, TaskRequest, inputs_digest
 from mecapy_platform.services.tasks.resolve import Resolved, resolve, resolve_again
+from mecapy_platform.services.tasks.values import values_of
+from mecapy_platform.services.values import ValueStore
 
 
 @dataclass(frozen=True)
 class _Looked:
-    """What one call has looked up already: most requests of a bulk name the same function."""
+    """What one call has looked up already, most requests of a bulk name the same function; where it keeps values."""
 
+    values: ValueStore
     resolved: dict[tuple[object, ...], Resolved] = field(default_factory=dict)
     with_room: set[UUID] = field(default_factory=set)
     fitting: set[UUID] = field(default_factory=set)
@@ -54,23 +60,34 @@ class _Accepted:
 
 
 def submit(
-    session: Session, actor: Actor, request: TaskRequest, *, rules: QueueRules, idempotency_key: str | None = None
+    session: Session,
+    actor: Actor,
+    request: TaskRequest,
+    *,
+    rules: QueueRules,
+    values: ValueStore,
+    idempotency_key: str | None = None,
 ) -> Submitted:
     """Write one queued task.
 
     The same key with the same request answers the task that exists; with another one, ConflictError.
     """
-    accepted = _accept(session, actor, request, idempotency_key, _Looked(), rules)
+    accepted = _accept(session, actor, request, idempotency_key, _Looked(values), rules)
     return accepted if isinstance(accepted, Submitted) else _write(session, actor, [accepted])[0]
 
 
 def submit_many(
-    session: Session, actor: Actor, requests: Sequence[tuple[TaskRequest, str | None]], *, rules: QueueRules
+    session: Session,
+    actor: Actor,
+    requests: Sequence[tuple[TaskRequest, str | None]],
+    *,
+    rules: QueueRules,
+    values: ValueStore,
 ) -> list[Submitted | MecapyError]:
     """Each request with its own verdict: one refused leaves the others as they are."""
     verdicts: dict[int, Submitted | MecapyError] = {}
     waiting: dict[int, _Accepted] = {}  # many rows go in one statement
-    looked = _Looked()
+    looked = _Looked(values)
 
     def write() -> None:
         verdicts.update(zip(waiting, _write(session, actor, list(waiting.values())), strict=True))
@@ -95,24 +112,43 @@ def submit_many(
     return [verdicts[place] for place in range(len(requests))]
 
 
-def retry(session: Session, actor: Actor, task_id: UUID, *, rules: QueueRules) -> Task:
-    """A new task with the version and inputs of an ended one, through the same gate as any other request."""
-    old = get_task(session, actor, task_id)
+def retry(session: Session, actor: Actor, task_id: UUID, *, rules: QueueRules, values: ValueStore) -> Task:
+    """A new task with the version and inputs of an ended one, through the same gate as any other request.
+
+    Large inputs are shared, not read: they were checked before the old task could begin.
+    """
+    old = get_task(session, actor, task_id, stays=True)
     require_submit(actor, old.organization_id)
     if not TaskState(old.state).is_final:
         raise ConflictError("task_not_finished", "The task has not ended; cancel it first, or wait.")
     resolved = resolve_again(session, actor, old)
     _check_queue(session, old.organization_id, rules)
     check_fits(session, resolved[0], resolved[1])
+    inputs = values_of(session, old.id, row_bytes=values.row_bytes).inputs
+    if inputs.is_large:
+        _check_was_looked_at(old, resolved[1])
     again = TaskRequest(
         resolved[0].name,
-        inputs=old.inputs,
+        inputs=json.loads(inputs.text or "{}"),
         priority=old.priority,
         timeout_seconds=old.timeout_seconds,
         name=old.name,
     )
-    columns = {**columns_of(actor, again, resolved, old.files), "retry_of": old.id}
-    return _write(session, actor, [_Accepted(_next_id(), columns, resolved)])[0].task
+    columns = columns_of(actor, again, resolved, old.files, shared=old if inputs.is_large else None)
+    accepted = _Accepted(_next_id(), {**columns, "retry_of": old.id}, resolved)
+    task = _write(session, actor, [accepted])[0].task
+    if inputs.row_bytes is not None:
+        session.execute(COPY_INPUTS, {"source": old.id, "task_id": task.id})
+    return task
+
+
+def _check_was_looked_at(old: Task, version: PackageVersion) -> None:
+    """Ports that are read from a signature are known when the version is built, and inputs are checked then."""
+    if old.started_at is None and (version.built_at is None or old.created_at < version.built_at):
+        raise ConflictError(
+            "inputs_not_checked",
+            "The task was stopped before its large inputs were checked; submit it again, with its inputs.",
+        )
 
 
 def _accept(
@@ -140,7 +176,11 @@ def _accept(
         check_fits(session, resolved[0], resolved[1])
         looked.fitting.add(resolved[0].id)
     files = _files(session, actor, resolved[0], request)
-    return _Accepted(task_id, columns_of(actor, request, resolved, files), resolved)
+    columns = columns_of(actor, request, resolved, files)
+    value_id = looked.values.keep(organization_id, columns["inputs"])
+    if value_id is not None:
+        columns |= {"inputs": None, "inputs_ref": value_id}
+    return _Accepted(task_id, columns, resolved)
 
 
 def _write(session: Session, actor: Actor, accepted: Sequence[_Accepted]) -> list[Submitted]:
@@ -152,21 +192,18 @@ def _next_id() -> UUID:
     return uuid7(time.time_ns() // 1_000_000)
 
 
-def columns_of(actor: Actor, request: TaskRequest, resolved: Resolved, files: dict[str, Any]) -> dict[str, Any]:
-    """A new task's columns, with its inputs checked and converted. Looks at nothing but what it is given."""
+def columns_of(
+    actor: Actor, request: TaskRequest, resolved: Resolved, files: dict[str, Any], *, shared: Task | None = None
+) -> dict[str, Any]:
+    """A new task's columns, with its inputs checked and converted. Looks at nothing but what it is given.
+
+    `shared`: a task whose inputs it takes as they are.
+    """
     function, version, package = resolved
     timeout_seconds = _timeout(function, request)
     _check_extensions(function, files)
     lane = lane_for(timeout_seconds, function.p95_seconds, function.completed_runs)
-    inputs = dict(request.inputs)
-    if function.inputs is not None:
-        inputs = check_inputs(
-            function.inputs,
-            inputs,
-            files,
-            free=function.free_inputs,
-            units=function.options.get("units") or UnitSystem.SI,
-        )
+    inputs = _inputs(function, request, files) if shared is None else {}
     is_ready = version.status == VersionStatus.READY
     return {
         "organization_id": package.organization_id,
@@ -178,9 +215,10 @@ def columns_of(actor: Actor, request: TaskRequest, resolved: Resolved, files: di
         "priority": request.priority,
         "rank": 0 if lane is Lane.HIGH_PRIORITY else 9 - request.priority,
         "hold_reason": None if is_ready else "building",
-        "inputs": inputs,
+        "inputs": inputs if shared is None else None,
+        "inputs_ref": None if shared is None else shared.inputs_ref,
         "files": files,
-        "inputs_digest": digest_of({"inputs": inputs, "files": {port: file["sha256"] for port, file in files.items()}}),
+        "inputs_digest": inputs_digest(inputs, files) if shared is None else shared.inputs_digest,
         "cpu": function.cpu,
         "memory_mb": function.memory_mb,
         "needs": sorted(needs_of(function, version).abilities),
@@ -191,6 +229,13 @@ def columns_of(actor: Actor, request: TaskRequest, resolved: Resolved, files: di
         "interpreter": version.interpreter,
         "retry_of": None,
     }
+
+
+def _inputs(function: Function, request: TaskRequest, files: Mapping[str, Any]) -> dict[str, Any]:
+    if function.inputs is None:
+        return dict(request.inputs)
+    units = function.options.get("units") or UnitSystem.SI
+    return check_inputs(function.inputs, request.inputs, files, free=function.free_inputs, units=units)
 
 
 def _view(session: Session, actor: Actor, task: Task, resolved: Resolved) -> TaskView:

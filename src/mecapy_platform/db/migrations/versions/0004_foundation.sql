@@ -7,7 +7,8 @@ ALTER TABLE attempts RENAME COLUMN is_swept TO leftovers_removed;
 ALTER TABLE tasks RENAME COLUMN held TO hold_reason;
 
 -- `needs`: what a worker must be able to do, see core/placement. The parents are those of a run, a study, a bulk call.
--- `outages`: attempts given back uncounted because they never began. `.._ref`: a row of stored_values.
+-- `outages`: attempts given back uncounted because they never began. `.._ref`: a row of stored_values, for values too large for their
+-- task's row, which then holds none.
 ALTER TABLE tasks
     ADD COLUMN needs TEXT[] DEFAULT '{}' NOT NULL,
     ADD COLUMN run_id UUID,
@@ -17,7 +18,8 @@ ALTER TABLE tasks
     ADD COLUMN batch_id UUID,
     ADD COLUMN outages INTEGER DEFAULT 0 NOT NULL,
     ADD COLUMN inputs_ref UUID,
-    ADD COLUMN result_ref UUID;
+    ADD COLUMN result_ref UUID,
+    ALTER COLUMN inputs DROP NOT NULL;
 
 -- A row per process that works on a node: what it can do, and why it takes no work just now.
 CREATE TABLE workers (
