@@ -9,10 +9,12 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from mecapy_platform.core.errors import ConflictError, InvalidInputError, MecapyError, UnavailableError
+from mecapy_platform.db.interface import NOT_SERVED
 
 log = logging.getLogger(__name__)
 AWAY = "The database cannot be reached right now; try again in a few seconds."
 UNFIT = "A value holds characters or numbers that cannot be stored."
+NOT_SERVED_HERE = "The database is of another version of the platform than this program; start the platform's version in its place."
 CHANGED = "Somebody else changed the same thing at the same moment; look again, then repeat."
 
 
@@ -38,6 +40,10 @@ class StatementError(DatabaseError):
     """The statement itself failed: our fault."""
 
 
+class NotServedError(DatabaseError):
+    """The database was made for another version of the platform than this program."""
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Whatever a driver raises inside leaves as one of the errors above."""
@@ -55,6 +61,8 @@ def translate(error: SQLAlchemyError | psycopg.Error) -> DatabaseError:
         error, OperationalError | InterfaceError | PoolTimeoutError | psycopg.OperationalError | psycopg.InterfaceError
     ):
         made = DatabaseAwayError("unavailable", AWAY)
+    elif _sqlstate(error) == NOT_SERVED:
+        made = NotServedError("version_not_served", NOT_SERVED_HERE)
     elif isinstance(error, DataError | psycopg.DataError):
         made = ValueNotStorableError("value_not_storable", UNFIT)
     elif isinstance(error, IntegrityError | psycopg.IntegrityError):
@@ -65,3 +73,8 @@ def translate(error: SQLAlchemyError | psycopg.Error) -> DatabaseError:
     made.detail = lines[0] if lines else type(error).__name__
     log.log(logging.ERROR if type(made) is StatementError else logging.INFO, "database: %s", made.detail)
     return made
+
+
+def _sqlstate(error: SQLAlchemyError | psycopg.Error) -> str | None:
+    raised = error.orig if isinstance(error, DBAPIError) else error
+    return raised.sqlstate if isinstance(raised, psycopg.Error) else None

@@ -8,6 +8,7 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from mecapy_platform.db.errors import translated
+from mecapy_platform.db.interface import CONNECT_OPTION
 
 SET_SCOPE = text(
     "SELECT set_config('mecapy.organizations', :organizations, true), set_config('mecapy.user_id', :user_id, true)"
@@ -30,7 +31,7 @@ def make_engine(url: str, *, pool_size: int = 10) -> Engine:
         pool_recycle=1800,
         connect_args={
             "connect_timeout": 5,
-            "options": "-c statement_timeout=30000 -c idle_in_transaction_session_timeout=60000",
+            "options": f"-c statement_timeout=30000 -c idle_in_transaction_session_timeout=60000 {CONNECT_OPTION}",
         },
     )
 

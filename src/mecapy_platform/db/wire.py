@@ -15,9 +15,10 @@ import psycopg
 from psycopg import errors, pq
 
 from mecapy_platform.db.errors import translated
+from mecapy_platform.db.interface import CONNECT_OPTION
 
 Row = tuple[bytes | None, ...]
-OPTIONS = "-c statement_timeout=30000 -c plan_cache_mode=force_generic_plan"
+OPTIONS = f"-c statement_timeout=30000 -c plan_cache_mode=force_generic_plan {CONNECT_OPTION}"
 CONNECT_SECONDS = 5
 LOST = "the connection to the database was lost"
 GOOD = frozenset({pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK})

@@ -11,6 +11,10 @@ from mecapy_platform.core.placement import Misfit, Needs, Place, abilities_of, m
 from mecapy_platform.db.tables import Function, Node, PackageVersion, Task, Worker
 
 SEEN = text("interval '60 seconds'")  # a worker tells of itself every few seconds
+SILENT = (
+    "No worker process of this version tells of itself from this node. Those of an earlier version are not handed "
+    "anything: start them again with this version."
+)
 WHAT_TO_DO = {
     "tool_missing": "Ask the operator to install it on a worker, or take it out of `needs` in the manifest.",
     "interpreter_missing": "Declare one of those as runtime.version, or ask the operator to install it on a worker.",
@@ -22,25 +26,30 @@ WHAT_TO_DO = {
 def known_places(session: Session) -> list[Place]:
     """Every worker that was seen lately, whether it takes work just now or not.
 
-    A node without any row of a worker has processes of an earlier version, which told of themselves in the node's row.
+    A node without any row of a worker has processes of an earlier version, which are not handed anything, or none.
     """
     nodes = {node.name: node for node in session.scalars(select(Node).where(Node.seen_at > func.now() - SEEN))}
     workers = session.scalars(select(Worker).where(Worker.seen_at > func.now() - SEEN)).all()
     places = [_place(nodes[worker.node], worker) for worker in workers if worker.node in nodes]
     told = {worker.node for worker in workers}
     for name in nodes.keys() - told:
-        node = nodes[name]
-        refusal = None if node.accepts_work else node.refusal
-        places.append(Place(node.cpu, node.memory_mb, frozenset(map(str, node.tools)), refusal=refusal))
+        places.append(_silent(nodes[name]))
     return places
 
 
 def known_workers(session: Session) -> list[tuple[str, Place]]:
-    """Each worker process that was seen lately, by name."""
+    """Each worker process that was seen lately, by name; a node of which none tells, by the node's."""
     rows = session.execute(
         select(Worker, Node).join(Node, Node.name == Worker.node).where(Worker.seen_at > func.now() - SEEN)
-    )
-    return sorted(((worker.name, _place(node, worker)) for worker, node in rows), key=lambda found: found[0])
+    ).all()
+    told = {node.name for _, node in rows}
+    nodes = session.scalars(select(Node).where(Node.seen_at > func.now() - SEEN, Node.name.not_in(told)))
+    found = [(worker.name, _place(node, worker)) for worker, node in rows]
+    return sorted([*found, *((node.name, _silent(node)) for node in nodes)], key=lambda named: named[0])
+
+
+def _silent(node: Node) -> Place:
+    return Place(node.cpu, node.memory_mb, frozenset(map(str, node.tools)), refusal=SILENT)
 
 
 def _place(node: Node, worker: Worker) -> Place:

@@ -12,12 +12,13 @@ from uuid import UUID
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.core.living import LivingThread
 from mecapy_platform.db import queue
-from mecapy_platform.db.errors import DatabaseError
+from mecapy_platform.db.errors import DatabaseAwayError, DatabaseError
 from mecapy_platform.sandbox.base import StopReason
 from mecapy_platform.services import claims
 from mecapy_platform.worker.abilities import abilities_now, abilities_of
 from mecapy_platform.worker.capacity import Capacity
 from mecapy_platform.worker.context import WorkerContext
+from mecapy_platform.worker.handshake import Handshake
 from mecapy_platform.worker.live import LiveAttempts
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class Heartbeat(LivingThread):
         capacity: Capacity,
         refusal: Callable[[], str | None],
         lanes: Sequence[Lane] = (),
+        handshake: Handshake | None = None,
     ) -> None:
         super().__init__("heartbeat", self._beat_on)
         self._context = context
@@ -47,6 +49,7 @@ class Heartbeat(LivingThread):
         self._renew_at = 0.0
         self._refusal = refusal
         self._lanes = lanes
+        self._handshake = handshake or Handshake(context.database)
 
     def soon(self) -> None:
         """Something that the node's row tells has changed."""
@@ -75,16 +78,27 @@ class Heartbeat(LivingThread):
 
     def beat(self) -> None:
         """Renew leases; what was taken from us is stopped, for its work no longer counts."""
+        self._handshake.ask()
         ours = [live.claim.token for live in self._live.recorded()]
-        with self._context.database.transaction() as session:
-            session.execute(queue.SEE_NODE, self._node())
-            session.execute(queue.SEE_WORKER, self._worker())
+        self._tell()
         with (
             self._context.database.transaction() as session
         ):  # apart: an end locks its attempt first and its claim the node then
             kept: set[UUID] = claims.renew(session, ours, self._context.settings.queue_rules) if ours else set()
         still = {live.claim.token for live in self._live.all()}
         self._live.stop((set(ours) - kept) & still, StopReason.LEASE_LOST)
+
+    def _tell(self) -> None:
+        """The rows of node and process; those of a database of another version may look otherwise."""
+        try:
+            with self._context.database.transaction() as session:
+                session.execute(queue.SEE_NODE, self._node())
+                session.execute(queue.SEE_WORKER, self._worker())
+        except DatabaseAwayError:
+            raise
+        except DatabaseError:
+            if self._handshake.refusal is None:
+                raise
 
     def end(self) -> None:
         """The process takes nothing more: its row goes with it."""
@@ -121,8 +135,10 @@ class Heartbeat(LivingThread):
     def _worker(self) -> dict[str, object]:
         """What this process can do, and why it takes no work just now: nobody else writes that."""
         worker, refusal, room = self._context.worker, self._refusal(), disk_refusal(self._context)
+        other = self._handshake.refusal
         abilities, away = abilities_now(self._context)
-        code = "sandbox_refused" if refusal is not None else "disk_floor" if room is not None else None
+        said = {"version_not_served": other, "sandbox_refused": refusal, "disk_floor": room}
+        code = next((code for code, why in said.items() if why is not None), None)
         return {
             "name": worker.process,
             "node": worker.node,
@@ -132,7 +148,7 @@ class Heartbeat(LivingThread):
             "away": away,
             "accepts_work": code is None,
             "refusal_code": code,
-            "refusal": refusal or room,
+            "refusal": None if code is None else said[code],
             "software_version": version("mecapy-platform"),
         }
 

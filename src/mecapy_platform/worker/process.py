@@ -18,6 +18,7 @@ from mecapy_platform.worker.capacity import capacity_of
 from mecapy_platform.worker.context import WorkerContext
 from mecapy_platform.worker.engine import Engine
 from mecapy_platform.worker.finisher import Finisher
+from mecapy_platform.worker.handshake import Handshake
 from mecapy_platform.worker.heartbeat import Heartbeat, disk_refusal
 from mecapy_platform.worker.live import LiveAttempts
 from mecapy_platform.worker.readiness import Readiness
@@ -42,7 +43,8 @@ class WorkerProcess:
         self._context = context = replace(context, care=self.readiness)
         self._lanes = lanes
         capacity = capacity_of(context.settings, context.sandbox)
-        self._heartbeat = Heartbeat(context, self.live, capacity, self.refusal, lanes)
+        self._handshake = Handshake(context.database, self.poke)
+        self._heartbeat = Heartbeat(context, self.live, capacity, self.refusal, lanes, self._handshake)
         self._pass_on = pass_on(context.send)  # the same for all: a lane is passed on by whoever notices first
         self._finisher = Finisher(context, self._ring, self._pass_on)
         self._engines = [self._engine(lane, bell(lane), clear_hint) for lane in lanes]
@@ -94,7 +96,8 @@ class WorkerProcess:
         return engine
 
     def _may_claim(self, sandbox: Sandbox) -> bool:
-        return holds(self.readiness, sandbox) and disk_refusal(self._context) is None
+        is_served = self._handshake.refusal is None
+        return is_served and holds(self.readiness, sandbox) and disk_refusal(self._context) is None
 
     def _changed(self) -> None:
         self._heartbeat.soon()

@@ -1,5 +1,6 @@
 -- Tasks of several callers in one statement. Each group is inserted in the scope of its own caller, so row-level security judges it.
--- What does not come back was not accepted: its names mean something else by now, the queue is full, or no worker is large enough.
+-- What does not come back was not accepted: its names mean something else by now, the queue is full, or no worker is large enough,
+-- or this database does not serve the caller's version.
 CREATE OR REPLACE FUNCTION mecapy_submit(batch json, max_queued bigint) RETURNS TABLE (task_id uuid, created timestamptz)
     LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$
 #variable_conflict use_column
@@ -9,6 +10,7 @@ BEGIN
     FOR g IN SELECT submitted.value AS submitted, g.* FROM json_array_elements(batch) AS submitted, json_to_record(submitted.value) AS g (
         scope text, visible uuid[], catalog bigint, organization_id uuid, user_id uuid, cpu int, memory_mb int)
     LOOP
+        CONTINUE WHEN NOT mecapy_serves();
         PERFORM set_config('mecapy.organizations', g.scope, true), set_config('mecapy.user_id', g.user_id::text, true);
         CONTINUE WHEN g.catalog IS DISTINCT FROM (SELECT sum(o.catalog_revision) FROM organizations o WHERE o.id = ANY (g.visible));
         CONTINUE WHEN max_queued <= (

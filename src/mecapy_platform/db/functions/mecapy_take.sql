@@ -1,5 +1,6 @@
 -- The one take: chosen tasks become attempts of a worker, each under its own token, with their events. A task that is not claimable any
--- more is passed over. What comes back, in the order asked for, is what differs from task to task; what it runs is in runnable_functions.
+-- more is passed over; a worker that this database does not serve is refused. What comes back, in the order asked for, is what differs
+-- from task to task; what it runs is in runnable_functions.
 -- A plan is kept for long, and made while tables are small: it is told to find rows by index, however few there are then.
 CREATE OR REPLACE FUNCTION mecapy_take(
     ids uuid[], tokens uuid[], node_ text, worker_ text, backend_ text, lease_seconds float8
@@ -9,6 +10,10 @@ CREATE OR REPLACE FUNCTION mecapy_take(
 ) LANGUAGE plpgsql SET search_path = pg_catalog, public SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
 #variable_conflict use_column
 BEGIN
+    IF NOT mecapy_serves() THEN
+        RAISE EXCEPTION USING ERRCODE = 'MC001', MESSAGE = 'this database serves programs of another version',
+            DETAIL = format('worker %s takes nothing', worker_);
+    END IF;
     RETURN QUERY WITH claimed AS (
         UPDATE tasks t SET state = 'running', claimable = false, hold_reason = NULL, not_before = NULL, attempts = t.attempts + 1,
             attempt_token = tokens[w.place], node = node_, started_at = coalesce(t.started_at, clock_timestamp()), progress = NULL
