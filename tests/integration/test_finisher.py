@@ -17,7 +17,6 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.orm import undefer
 
-from mecapy_platform.core.events import kind_of, read
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.core.states import FailureKind, TaskState, Usage
 from mecapy_platform.db import queue
@@ -42,6 +41,7 @@ from mecapy_platform.worker.pump import Pump
 from mecapy_platform.worker.report import Report
 from support import factories
 from support.platform.services import postgres
+from support.reading_events import events_read_back
 
 SETTINGS = Settings(lease_seconds=15, organization_max_running=1000)
 USED = Usage(1.5, 1.0, 64.0)
@@ -56,15 +56,8 @@ def database(server: Postgres) -> Iterator[Database]:
             session.execute(text(f"DELETE FROM {table}"))
         factories.see_node(session, cpu=1000, memory_mb=1 << 20)
     yield opened
-    events_are_read_back(opened)
+    assert events_read_back(opened) is not None
     opened.dispose()
-
-
-def events_are_read_back(database: Database) -> None:
-    """Whoever wrote them, SQL or Python: each is a record of core/events."""
-    with database.transaction() as session:
-        for event in session.scalars(select(Event)):
-            assert kind_of(read(event.kind, event.data)) == event.kind
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from mecapy_platform.services.finish import Outcome, finish
 from mecapy_platform.services.logs import Line
 from mecapy_platform.services.release import due_lanes
 from mecapy_platform.settings import Settings
+from support.reading_events import events_read_back
 
 SETTINGS = Settings(lease_seconds=15, organization_max_running=50)
 WORKER = Worker("node-1", "node-1-1", "fake")
@@ -37,12 +38,13 @@ def opened(server: Postgres) -> Iterator[Database]:
 
 
 @pytest.fixture
-def database(opened: Database) -> Database:
+def database(opened: Database) -> Iterator[Database]:
     with opened.transaction() as session:
         for table in ("events", "tasks", "lane_shares", "nodes"):
             session.execute(text(f"DELETE FROM {table}"))
     add_node(opened, "node-1")
-    return opened
+    yield opened
+    events_read_back(opened)
 
 
 def add_node(

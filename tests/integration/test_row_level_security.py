@@ -20,7 +20,7 @@ OWNED = sorted(name for name, table in Base.metadata.tables.items() if "organiza
 TENANT = [name for name in OWNED if name != "memberships"]
 READ_ONLY = {"lane_shares", "attempts", "task_logs", "artifacts"}  # written by workers alone
 SHARED = {"nodes", "workers", "alembic_version", "installed_functions", "task_transitions", "event_counter"}
-OPEN = {"mecapy_sign_in", "mecapy_insert_tasks", "mecapy_submit", "mecapy_tasks", "mecapy_end"}
+OPEN = {"mecapy_sign_in", "mecapy_insert_tasks", "mecapy_submit", "mecapy_tasks", "mecapy_end", "mecapy_serves"}
 RAISED = {"mecapy_sign_in", "mecapy_make_partitions", "mecapy_drop_month"}
 EVERYTHING = frozenset({"INSERT", "UPDATE", "DELETE"})
 WRITES = {

@@ -1,10 +1,13 @@
 """A database of the version before, with work in it, becomes one of this version and goes on; functions are renewed."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import LiteralString
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 from sqlalchemy import create_engine, text
 
@@ -15,6 +18,7 @@ from mecapy_platform.db.functions import FOLDER
 from mecapy_platform.db.schema import migrate
 from mecapy_platform.db.session import Database, make_engine
 from mecapy_platform.db.tables import Task
+from mecapy_platform.db.wire import checked, plain_url
 from mecapy_platform.embedded.postgres import Postgres
 from mecapy_platform.services.claims import Worker, claim
 from mecapy_platform.services.finish import Outcome, finish
@@ -96,6 +100,91 @@ def test_a_database_of_the_version_before_goes_on(before: tuple[Postgres, dict[s
             }
     finally:
         database.dispose()
+
+
+CLAIM_ALL = "SELECT verdict, claims FROM mecapy_claim_all($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+FINISH_MANY = "SELECT ended, lanes, claims FROM mecapy_finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+FULL_CLAIM = """
+    UPDATE tasks t SET state = 'running', claimable = false, held = NULL, not_before = NULL, attempts = t.attempts + 1,
+        attempt_token = uuidv7(), node = 'node-1' WHERE t.claimable AND t.state = 'queued'
+"""
+BUILD = "UPDATE package_versions SET build_token = uuidv7(), build_attempts = build_attempts + 1"
+OTHER_STATEMENTS = (
+    ("SELECT passed FROM lane_shares WHERE lane = 'default' FOR UPDATE",),
+    (FULL_CLAIM,),
+    (BUILD, "SELECT id, limits, checks, catalog FROM organizations"),  # one transaction
+    ("UPDATE tasks SET state = 'queued', held = 'backoff', attempt_token = NULL WHERE state = 'running'",),
+    ("UPDATE tasks SET claimable = true, held = NULL WHERE not_before <= clock_timestamp() AND held = 'backoff'",),
+    ("SELECT id, state, held FROM tasks WHERE state = 'running' FOR UPDATE",),
+)
+
+
+class EarlierWorker:
+    """The statements of a worker of the version before, as its code sends them, on one connection."""
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self._connection = connection
+        for name, statement in ((b"claim_all", CLAIM_ALL), (b"finish_many", FINISH_MANY)):
+            checked(connection.pgconn.prepare(name, statement.encode()))
+
+    def claim(self, slots: int) -> None:
+        """The fast path."""
+        checked(self._connection.pgconn.exec_prepared(b"claim_all", self._asked(slots)))
+
+    def run(self, *statements: LiteralString) -> None:
+        """In one transaction."""
+        with self._connection.transaction():
+            for statement in statements:
+                self._connection.execute(statement)
+
+    def end(self, token: UUID, slots: int) -> tuple[bytes | None, bytes | None]:
+        """A completed attempt, with a claim for the places that become free: what was ended, what it was given."""
+        lines = [{"index": 9, "kind": "stdout", "text": "bye"}]
+        used = {"wall_seconds": 1.0, "cpu_seconds": 1.0, "peak_memory_mb": 64.0}
+        end = {"token": str(token), "result": {"stress": 1.0}, "result_key": None, "lines": lines, **used}
+        asked = [json.dumps([end]).encode(), *self._asked(slots)]
+        ((ended, _lanes, claims),) = checked(self._connection.pgconn.exec_prepared(b"finish_many", asked))
+        return ended, claims
+
+    def _asked(self, slots: int) -> list[bytes]:
+        tokens = "{" + ",".join(str(uuid4()) for _ in range(slots)) + "}"
+        asked = ("default", str(slots), tokens, "node-1", "w", "fake", "15", "2048", "f", "50")
+        return [value.encode() for value in asked]
+
+
+ROWS: LiteralString = "SELECT to_jsonb(t) FROM {} t ORDER BY id"
+
+
+def test_a_worker_of_the_version_before_takes_nothing_harms_nothing_and_ends_what_it_began(
+    before: tuple[Postgres, dict[str, UUID]],
+) -> None:
+    server, ids = before
+    with psycopg.connect(plain_url(server.worker_url), autocommit=True) as connection:
+        earlier = EarlierWorker(connection)
+        migrate(server.owner_url)
+
+        def rows() -> list[object]:
+            return [connection.execute(ROWS.format(table)).fetchall() for table in ("tasks", "attempts", "events")]
+
+        known = rows()
+        with pytest.raises(psycopg.Error, match="start this one again"):  # it stands in its log
+            earlier.claim(2)
+        for statements in OTHER_STATEMENTS:
+            with pytest.raises(psycopg.errors.UndefinedColumn):
+                earlier.run(*statements)
+        assert rows() == known
+        assert connection.execute("SELECT build_attempts FROM package_versions").fetchall() == [(0,)]
+
+        assert earlier.end(RUNNING_TOKEN, slots=2) == (str(RUNNING_TOKEN).encode(), None)
+        assert earlier.end(RUNNING_TOKEN, slots=2) == (None, None), "once"
+        states: dict[UUID, str] = dict(connection.execute("SELECT id, state FROM tasks").fetchall())
+        assert states == {
+            ids["queued"]: "queued", ids["backoff"]: "queued", ids["running"]: "completed", ids["ended"]: "completed",
+        }  # fmt: skip
+        told = connection.execute("SELECT result FROM tasks WHERE id = %s", [ids["running"]]).fetchone()
+        assert told == ({"stress": 1.0},)
+        with psycopg.connect(plain_url(server.worker_url), autocommit=True) as after_a_lost_connection:
+            assert EarlierWorker(after_a_lost_connection).end(RUNNING_TOKEN, slots=1) == (None, None)
 
 
 def _bodies(server: Postgres) -> dict[str, tuple[int, str]]:

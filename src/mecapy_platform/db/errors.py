@@ -14,7 +14,9 @@ from mecapy_platform.db.interface import NOT_SERVED
 log = logging.getLogger(__name__)
 AWAY = "The database cannot be reached right now; try again in a few seconds."
 UNFIT = "A value holds characters or numbers that cannot be stored."
-NOT_SERVED_HERE = "The database is of another version of the platform than this program; start the platform's version in its place."
+NOT_SERVED_HERE = (
+    "The database is of another version of the platform than this program; start the platform's version in its place."
+)
 CHANGED = "Somebody else changed the same thing at the same moment; look again, then repeat."
 
 

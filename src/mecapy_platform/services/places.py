@@ -32,9 +32,7 @@ def known_places(session: Session) -> list[Place]:
     workers = session.scalars(select(Worker).where(Worker.seen_at > func.now() - SEEN)).all()
     places = [_place(nodes[worker.node], worker) for worker in workers if worker.node in nodes]
     told = {worker.node for worker in workers}
-    for name in nodes.keys() - told:
-        places.append(_silent(nodes[name]))
-    return places
+    return [*places, *(_silent(nodes[name]) for name in sorted(nodes.keys() - told))]
 
 
 def known_workers(session: Session) -> list[tuple[str, Place]]:

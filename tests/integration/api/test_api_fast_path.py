@@ -14,8 +14,9 @@ import pytest
 from sqlalchemy import text
 
 from mecapy_platform.api import fast_path, fast_render
+from mecapy_platform.core.events import TaskFinished, TaskQueued
 from mecapy_platform.core.lanes import Lane
-from mecapy_platform.core.states import Usage
+from mecapy_platform.core.states import TaskState, Usage
 from mecapy_platform.db import queue
 from mecapy_platform.db.fast_path import WORKER_STATEMENTS
 from mecapy_platform.db.wire import Wire
@@ -27,6 +28,7 @@ from mecapy_platform.services.finish import Outcome
 from mecapy_platform.services.tasks.fast_path import Draft
 from support import factories
 from support.platform.api_platform import ApiPlatform
+from support.reading_events import events_read_back
 
 BODY = {"package": "bolts", "function": "size", "inputs": {"diameter": "12 mm"}}
 READERS = 500
@@ -72,6 +74,19 @@ def test_both_ways_answer_in_the_same_shape(client: httpx2.Client, package: fact
     assert {**long.json(), **dict.fromkeys(volatile)} == {**short.json(), **dict.fromkeys(volatile)}
     assert long.headers.keys() == short.headers.keys()
     assert long.headers["content-type"] == short.headers["content-type"]
+
+
+def test_both_ways_write_the_same_events_and_each_is_one_that_readers_know(
+    platform: ApiPlatform, client: httpx2.Client, package: factories.ReadyPackage
+) -> None:
+    ids = [UUID(client.post("/tasks", json=BODY).json()["id"]) for _ in range(2)]
+    assert transactions(platform, str(ids[0])) != transactions(platform, str(ids[1]))
+    for task_id in ids:
+        assert client.post(f"/tasks/{task_id}/cancel").status_code == 200
+    told = events_read_back(platform.worker_database)
+    of_each = [[record for task, record in told if task == task_id] for task_id in ids]
+    ended = TaskFinished(TaskState.CANCELLED, "cancelled", 0, None, None, None)
+    assert of_each == [[TaskQueued(Lane.DEFAULT), ended]] * 2
 
 
 def test_an_ended_task_is_shown_alike(
