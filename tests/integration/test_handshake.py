@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -17,7 +17,7 @@ from mecapy_platform.db.functions import FOLDER
 from mecapy_platform.db.interface import INTERFACE, SERVES
 from mecapy_platform.db.schema import migrate
 from mecapy_platform.db.session import Database, make_engine
-from mecapy_platform.db.tables import Task, Worker
+from mecapy_platform.db.tables import Package, PackageVersion, Task, Worker
 from mecapy_platform.db.wire import Wire, plain_url
 from mecapy_platform.embedded.postgres import Postgres
 from mecapy_platform.services import claims
@@ -77,6 +77,7 @@ def test_a_worker_that_is_not_served_takes_nothing_ends_what_it_began_and_goes_o
         wait_for(lambda: began(bench, worker), "the first has begun")
         serve_only(bench.server, INTERFACE + 1, tmp_path / "later")
         waiting = bench.submit(3)
+        to_build = version_to_build(bench)
         wait_for(lambda: is_refused(bench), "it says that it is not served")
         bench.wait_for_all(1, worker)
         assert [row.refusal for row in rows_of_workers(bench)] == [NOT_SERVED]
@@ -84,9 +85,30 @@ def test_a_worker_that_is_not_served_takes_nothing_ends_what_it_began_and_goes_o
             assert {place.refusal for place in known_places(session)} == {NOT_SERVED}
             untouched = session.query(Task).filter(Task.id.in_(waiting)).all()
         assert {(task.state, task.attempts) for task in untouched} == {(TaskState.QUEUED, 0)}
+        assert not is_build_begun(bench, to_build)
         migrate(bench.server.owner_url)
         bench.wait_for_all(4, worker)
+        wait_for(lambda: is_build_begun(bench, to_build), "builds go on too")
     assert {attempt.number for attempt in bench.attempts()} == {1}
+
+
+def version_to_build(bench: WorkerBench) -> UUID:
+    with bench.database.transaction() as session:
+        package = session.query(Package).filter_by(organization_id=bench.organization_id).one()
+        made = PackageVersion(
+            organization_id=package.organization_id, package_id=package.id, version="2.0.0", status="building",
+            manifest={"runtime": {"kind": "python"}}, archive_key="k", archive_sha256="s",
+            created_by=uuid4(), runtime="3.11",
+        )  # fmt: skip
+        session.add(made)
+        session.flush()
+        return made.id
+
+
+def is_build_begun(bench: WorkerBench, version: UUID) -> bool:
+    """Its archive is nowhere, so it is tried again, uncounted: its lease tells of it."""
+    with bench.database.transaction() as session:
+        return session.get_one(PackageVersion, version).build_lease_until is not None
 
 
 def began(bench: WorkerBench, worker: WorkerProcess) -> bool:

@@ -65,7 +65,7 @@ class WorkerProcess:
 
     def refusal(self) -> str | None:
         """Why this process takes no work now; None when a lane of it does."""
-        return refusal_of(self._context, self._lanes, self.readiness)
+        return self._handshake.refusal or refusal_of(self._context, self._lanes, self.readiness)
 
     def close(self) -> None:
         """Running tasks get `drain_seconds`; what is left starts again on another worker."""
