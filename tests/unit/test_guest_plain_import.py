@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from py_compile import PycInvalidationMode
 
 import pytest
 
@@ -47,10 +48,12 @@ def answer():
 """
 
 
-def folder_with(tmp_path: Path, source: str = SOURCE, name: str = "mine", made_in: str | None = None) -> Path:
+def folder_with(
+    tmp_path: Path, source: str = SOURCE, name: str = "mine", made_in: str | None = None, mode: str = "TIMESTAMP"
+) -> Path:
     file = tmp_path / f"{name}.py"
     file.write_text(source)
-    py_compile.compile(str(file), dfile=made_in, doraise=True)
+    py_compile.compile(str(file), dfile=made_in, doraise=True, invalidation_mode=PycInvalidationMode[mode])
     return tmp_path
 
 
@@ -59,9 +62,10 @@ def ask(folder: Path, way: str, name: str = "mine", *options: str) -> "subproces
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.parametrize("mode", ["TIMESTAMP", "UNCHECKED_HASH"])
 @pytest.mark.parametrize("made_in", [None, "/elsewhere/mine.py"])
-def test_a_module_looks_as_if_it_had_been_searched(tmp_path: Path, made_in: str | None) -> None:
-    folder = folder_with(tmp_path, made_in=made_in)
+def test_a_module_looks_as_if_it_had_been_searched(tmp_path: Path, made_in: str | None, mode: str) -> None:
+    folder = folder_with(tmp_path, made_in=made_in, mode=mode)
     plain, searched = (json.loads(ask(folder, way).stdout) for way in ("plain", "search"))
     assert plain is not None
     assert plain == searched
@@ -118,6 +122,12 @@ def test_a_name_that_stands_for_something_else_is_searched(tmp_path: Path, name:
         name in {"math", "zipimport", "sys"} & {*sys.builtin_module_names, "zipimport"} or not name.isidentifier()
     )
     assert (told.stdout == "null\n") == (is_ahead_of_the_path or name == "json"), told.stderr
+
+
+@pytest.mark.parametrize(("mode", "option"), [("CHECKED_HASH", "default"), ("UNCHECKED_HASH", "always")])
+def test_a_module_to_be_compared_with_its_source_is_searched(tmp_path: Path, mode: str, option: str) -> None:
+    folder = folder_with(tmp_path, mode=mode)
+    assert ask(folder, "plain", "mine", "--check-hash-based-pycs", option).stdout == "null\n"
 
 
 def test_optimized_modules_have_another_name(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ PACKAGE = "/package"
 USUAL_FINDERS = list(sys.meta_path)
 HEAD_BYTES = 16  # of compiled modules: magic, flags, time and size of the source
 LARGEST_BYTES = 16 << 20
+UNCHECKED = b"\1\0\0\0"  # flags of a module that is not compared with its source, see bytecode.py
 
 
 def import_plain(name: str, package: str = PACKAGE) -> ModuleType | None:
@@ -81,14 +82,7 @@ def _read(source: str, compiled: str) -> CodeType | None:
         data = os.read(descriptor, LARGEST_BYTES) if os.fstat(descriptor).st_size < LARGEST_BYTES else b""
     finally:
         os.close(descriptor)
-    seen = os.stat(source)
-    made_of = (
-        external.MAGIC_NUMBER
-        + bytes(4)
-        + (int(seen.st_mtime) & 0xFFFFFFFF).to_bytes(4, "little")
-        + (seen.st_size & 0xFFFFFFFF).to_bytes(4, "little")
-    )
-    if data[:HEAD_BYTES] != made_of:
+    if data[:4] != external.MAGIC_NUMBER or not _is_of(data, source):
         return None
     try:
         code: CodeType = marshal.loads(memoryview(data)[HEAD_BYTES:])  # noqa: S302 - the tenant's, as import reads it
@@ -98,3 +92,13 @@ def _read(source: str, compiled: str) -> CodeType | None:
         return None
     _imp._fix_co_filename(code, source)  # type: ignore[attr-defined]  # noqa: SLF001 - compiled elsewhere, maybe
     return code
+
+
+def _is_of(compiled: bytes, source: str) -> bool:
+    """By its own word, as those that we compile say; or by the time and size of its source."""
+    flags = compiled[4:8]
+    if flags == UNCHECKED:
+        return _imp.check_hash_based_pycs != "always"
+    seen = os.stat(source)
+    numbers = (int(seen.st_mtime), seen.st_size)
+    return compiled[4:HEAD_BYTES] == bytes(4) + b"".join((each & 0xFFFFFFFF).to_bytes(4, "little") for each in numbers)
