@@ -15,8 +15,8 @@ from support.platform.running_platform import Running, archive, deploy, platform
 
 MIB = 1 << 20
 ALLOWED_BYTES = 64 * MIB
-TASKS, VALUE_BYTES = 24, 15 * MIB
-AT_ONCE = 24
+TASKS, VALUE_BYTES = 12, 15 * MIB
+AT_ONCE = TASKS
 MANIFEST = """
 version: "1"
 package: {name: echo, version: 1.0.0}
@@ -25,7 +25,7 @@ functions:
   back:
     handler: echo:back
     inputs: {data: Object}
-    outputs: {data: Object}
+    outputs: {data: String}
     resources: {tier: small, timeout: 120}
 """
 CODE = """
