@@ -25,9 +25,9 @@ from mecapy_platform.db.tables import (
 from mecapy_platform.services.places import known_places, needs_of_task
 
 COUNTED_AHEAD = 1000
-SHOWN = (  # of what a task ran; the rest of these rows may be large, and lists have many
-    load_only(Function.name, Function.checksum, raiseload=True),
-    load_only(PackageVersion.version, raiseload=True),
+SHOWN = (  # of what a task ran; the rest may be large, and lists have many. Why a task waits reads more, for that task
+    load_only(Function.name, Function.checksum),
+    load_only(PackageVersion.version),
 )
 
 
