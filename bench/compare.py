@@ -125,7 +125,7 @@ def _bursts(say: Callable[..., None], sides: tuple[Side, Side], celery: Celery, 
     say()
     for _ in range(rounds):
         for name in random.sample(list(rates), len(rates)):
-            side = next((one for one in sides if one.name == name), None)
+            side = next((item for item in sides if item.name == name), None)
             rates[name].append(
                 together(
                     say, name, _ask(side, celery), celery_pid if side is None else side.platform.process.pid, BURST

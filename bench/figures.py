@@ -17,7 +17,7 @@ def line(name: str, seconds: Sequence[float]) -> str:
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float, float]:
     """Median of ours/theirs pair by pair, and the bounds of its 95 % interval."""
-    ratios = sorted(one / other for one, other in zip(ours, theirs, strict=True))
+    ratios = sorted(item / other for item, other in zip(ours, theirs, strict=True))
     count = len(ratios)
     half = 1.96 * math.sqrt(count) / 2
     low, high = max(0, math.floor(count / 2 - half)), min(count - 1, math.ceil(count / 2 + half))

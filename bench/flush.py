@@ -29,4 +29,4 @@ def flush_seconds(folder: Path, count: int = 200) -> float:
 
 def without(seconds: Sequence[float], flushes_a_call: float, flush: float) -> list[float]:
     """Times with the flushes taken off, never below a tenth of what they were."""
-    return [max(one / 10, one - flushes_a_call * flush) for one in seconds]
+    return [max(second / 10, second - flushes_a_call * flush) for second in seconds]

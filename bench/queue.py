@@ -118,7 +118,7 @@ def together(say: Callable[..., None], name: str, ask: Callable[[int], list[floa
     own = psutil.Process()
     before, own_before, began = cpu_of(pid), sum(own.cpu_times()[:2]), time.perf_counter()
     with ThreadPoolExecutor(CONNECTIONS) as pool:
-        times = [one for answered in pool.map(ask, range(CONNECTIONS)) for one in answered]
+        times = [item for answered in pool.map(ask, range(CONNECTIONS)) for item in answered]
     seconds = time.perf_counter() - began
     server, client = cpu_of(pid) - before, sum(own.cpu_times()[:2]) - own_before
     say(figures.line(f"burst of {count} over {CONNECTIONS} connections ({name})", times))

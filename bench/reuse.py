@@ -108,7 +108,7 @@ def rates(say: Say, platform: Platform, tokens: Sequence[str], celery: Celery, c
                 list(pool.map(lambda number, way=way: _ask(way, number, count), range(CONNECTIONS)))
             found[name].append(count / (time.perf_counter() - began))
     for name, rate in found.items():
-        told = ", ".join(f"{one:.0f}" for one in rate)
+        told = ", ".join(f"{item:.0f}" for item in rate)
         say(f"burst of {count} over {CONNECTIONS} connections ({name}): {told} tasks/s")
     ratios = sorted(ours / theirs for ours, theirs in zip(found["reuse"], found["raw Celery"], strict=True))
     say(f"rate of reuse / raw Celery: {ratios[len(ratios) // 2]:.2f}   target >= 1.0")

@@ -72,11 +72,11 @@ def cut(grid: Mesh, model: dict, name: str, member: dict) -> None:
     grid.points += [start + (end - start) * part / divisions for part in range(1, divisions)]
     turn = axes(start, end, member.get("up"))
     shear = material.get("G") or material["E"] / (2 * (1 + material["nu"]))
-    for one, two in pairwise(places):
+    for item, two in pairwise(places):
         grid.elements.append(
             Element(
                 name,
-                np.r_[6 * one : 6 * one + 6, 6 * two : 6 * two + 6],
+                np.r_[6 * item : 6 * item + 6, 6 * two : 6 * two + 6],
                 float(np.linalg.norm(end - start)) / divisions,
                 turn,
                 tuple(float(section[key]) for key in ("A", "Iy", "Iz", "J")),

@@ -327,7 +327,7 @@ def read_results(path: Path, scanned: decks.Deck | None = None, *, first_step: i
             continue
         seen.add(block.name)
         if block.name == "DISP" and block.rows:
-            is_static = not any("DYNAMIC" in one for one in procedures)
+            is_static = not any("DYNAMIC" in item for item in procedures)
             note_displacement(extremes, block, model.diagonal if is_static else 0.0)
         elif block.name == "STRESS" and block.rows:
             note_stress(extremes, block)

@@ -76,7 +76,7 @@ def _triangles(read):
     triangles = np.concatenate(found)
     _, same = np.unique(np.round(read.points, 12), axis=0, return_inverse=True)  # an STL file repeats its points
     edges = Counter(
-        (int(a), int(b)) for one in same.reshape(-1)[triangles] for a, b in zip(one, np.roll(one, -1), strict=True)
+        (int(a), int(b)) for item in same.reshape(-1)[triangles] for a, b in zip(item, np.roll(item, -1), strict=True)
     )
     if any(edges[b, a] != count for (a, b), count in edges.items()):
         raise MeshError("The surface is not closed, or its triangles face both ways.")

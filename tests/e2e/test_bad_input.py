@@ -123,7 +123,7 @@ RUNS: list[tuple[str, str, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("function", "state", "code", "words"), RUNS, ids=[one[0] for one in RUNS])
+@pytest.mark.parametrize(("function", "state", "code", "words"), RUNS, ids=[item[0] for item in RUNS])
 def test_a_run_that_misbehaves_ends_with_its_cause(
     client: httpx2.Client, function: str, state: str, code: str, words: str
 ) -> None:
@@ -204,8 +204,8 @@ def test_wrong_inputs_are_refused_with_every_problem_and_its_path(
     assert answer.headers["content-type"] == "application/problem+json"
     problem = answer.json()
     assert problem["code"] == "inputs_invalid"
-    assert sorted(one["code"] for one in problem["errors"]) == codes
-    assert {one["path"] for one in problem["errors"]} <= set(inputs)
+    assert sorted(error["code"] for error in problem["errors"]) == codes
+    assert {error["path"] for error in problem["errors"]} <= set(inputs)
 
 
 RAW_BODIES = [
@@ -275,8 +275,8 @@ def test_a_bad_archive_is_refused_naming_the_member(
     answer = send(client, make())
     found = answer.json()
     assert (answer.status_code, found["code"]) == (status, code), answer.text[:1000]
-    assert [one["code"] for one in found["errors"]] == ([problem] if problem else [])
-    assert all(one["path"] for one in found["errors"])
+    assert [error["code"] for error in found["errors"]] == ([problem] if problem else [])
+    assert all(error["path"] for error in found["errors"])
 
 
 TEN_MISTAKES = """
@@ -313,10 +313,10 @@ def test_a_manifest_with_ten_mistakes_hears_of_all_at_once(client: httpx2.Client
     answer = send(client, archive(TEN_MISTAKES, {"bolts.py": ""}))
     found = answer.json()
     assert (answer.status_code, found["code"]) == (400, "manifest_invalid"), answer.text
-    paths = {one["path"] for one in found["errors"]}
-    missing = {path for path in TEN_PATHS if not any(one.startswith(path) for one in paths)}
+    paths = {error["path"] for error in found["errors"]}
+    missing = {path for path in TEN_PATHS if not any(item.startswith(path) for item in paths)}
     assert not missing, sorted(paths)
-    assert all(one["code"] and one["message"] for one in found["errors"])
+    assert all(error["code"] and error["message"] for error in found["errors"])
     assert all(path in found["detail"] for path in paths)
 
 

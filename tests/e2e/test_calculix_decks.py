@@ -48,11 +48,15 @@ class Verdict:
 
     @property
     def values(self) -> int:
-        return sum(one.values for one in self.comparisons)
+        return sum(comparison.values for comparison in self.comparisons)
 
     @property
     def is_same(self) -> bool:
-        return self.state == "completed" and len(self.comparisons) == 2 and all(one.equal for one in self.comparisons)
+        return (
+            self.state == "completed"
+            and len(self.comparisons) == 2
+            and all(comparison.equal for comparison in self.comparisons)
+        )
 
     @property
     def failed_with_cause(self) -> bool:
@@ -89,7 +93,7 @@ class Suite:
         answer = self._client.post("/tasks/bulk", json={"tasks": [self._request(deck) for deck in wanted]})
         assert answer.status_code == 200, answer.text
         assert answer.json()["refused"] == 0, answer.text
-        return {deck.name: one["task"]["id"] for deck, one in zip(wanted, answer.json()["results"], strict=True)}
+        return {deck.name: item["task"]["id"] for deck, item in zip(wanted, answer.json()["results"], strict=True)}
 
     def _request(self, deck: Deck) -> dict[str, Any]:
         files = {"deck": self._upload("deck", f"{deck.name}.inp", deck.text())}
@@ -130,7 +134,7 @@ class Suite:
 
     def _compare(self, plain: PlainResult, task_id: str) -> tuple[Comparison, ...]:
         result = self._client.get(f"/tasks/{task_id}/result").json()
-        found = {one["name"]: one["url"] for one in result["artifacts"] if one["kind"] == "file"}
+        found = {artifact["name"]: artifact["url"] for artifact in result["artifacts"] if artifact["kind"] == "file"}
         assert plain.dat is not None
         assert plain.frd is not None
         return compare_dat(self._download(found["dat"]), plain.dat), compare_frd(
@@ -164,25 +168,25 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Verdict]
 def test_every_deck_that_ccx_completes_gives_the_same_values(
     verdicts: list[Verdict], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    completed = [one for one in verdicts if one.plain_completes]
-    same = [one for one in completed if one.is_same]
+    completed = [verdict for verdict in verdicts if verdict.plain_completes]
+    same = [item for item in completed if item.is_same]
     with capsys.disabled():
-        values = sum(one.values for one in completed)
-        failed = sum(1 for one in verdicts if not one.plain_completes and one.failed_with_cause)
+        values = sum(item.values for item in completed)
+        failed = sum(1 for verdict in verdicts if not verdict.plain_completes and verdict.failed_with_cause)
         compared = f"{len(completed)} compared, {len(same)} equal, {values} values"
         print(f"\n{len(verdicts)} decks: {compared}; {failed} fail as with plain ccx")  # noqa: T201 - the figures
     assert len(verdicts) == len(decks()) - LEFT_OUT
-    assert {one.deck: told(one) for one in completed if not one.is_same} == {}
+    assert {item.deck: told(item) for item in completed if not item.is_same} == {}
     assert completed
-    assert sum(one.values for one in completed) > 1_000_000
+    assert sum(item.values for item in completed) > 1_000_000
 
 
 def test_every_deck_that_ccx_refuses_fails_with_its_cause(verdicts: list[Verdict]) -> None:
-    refused = [one for one in verdicts if not one.plain_completes]
+    refused = [verdict for verdict in verdicts if not verdict.plain_completes]
     assert refused
-    assert {one.deck: told(one) for one in refused if not one.failed_with_cause} == {}
+    assert {item.deck: told(item) for item in refused if not item.failed_with_cause} == {}
 
 
 def told(verdict: Verdict) -> str:
-    differences = [difference for one in verdict.comparisons for difference in one.differences]
+    differences = [difference for comparison in verdict.comparisons for difference in comparison.differences]
     return f"{verdict.state} {verdict.message} {differences[:3]} {verdict.plain_errors[:2]}".strip()

@@ -144,7 +144,7 @@ def submit(client: httpx2.Client, requests: list[dict[str, object]]) -> list[str
     answer = client.post("/tasks/bulk", json={"tasks": requests})
     assert answer.status_code == 200, answer.text
     assert answer.json()["refused"] == 0, answer.text
-    return [one["task"]["id"] for one in answer.json()["results"]]
+    return [result["task"]["id"] for result in answer.json()["results"]]
 
 
 @pytest.mark.slow

@@ -64,7 +64,7 @@ def test_a_hostile_version_does_not_become_ready(client: httpx2.Client, name: st
     deployed = deploy(client, HOSTILE[name].files)
     assert deployed["package"]["status"] == "error"
     assert deployed["validation_results"]["error"]["code"] == "checks_failed"
-    stopping = {one["rule"] for one in report(client, deployed)["findings"] if one["stops"]}
+    stopping = {finding["rule"] for finding in report(client, deployed)["findings"] if finding["stops"]}
     assert stopping & HOSTILE[name].rules
 
 
@@ -93,7 +93,7 @@ def test_an_organization_that_only_wants_warnings_gets_them(running: Running) ->
         upload = {"file": ("p.zip", archive, "application/zip")}
         deployed = client.post("/packages/from-zip", params={"organization_slug": slug}, files=upload).json()
         assert deployed["package"]["status"] == "ready"
-        found = {one["check"]: one for one in report(client, deployed)["checks"]}["hostile"]
+        found = {check["check"]: check for check in report(client, deployed)["checks"]}["hostile"]
         assert (found["mode"], found["state"], found["found"]) == ("warn", "warned", 1)
 
 

@@ -48,7 +48,7 @@ ENDS = [
 ]
 
 
-@pytest.mark.parametrize(("function", "state", "code", "words"), ENDS, ids=[one[0] for one in ENDS])
+@pytest.mark.parametrize(("function", "state", "code", "words"), ENDS, ids=[item[0] for item in ENDS])
 def test_limits_end_a_task_with_their_reason(
     client: httpx2.Client, function: str, state: str, code: str | None, words: str
 ) -> None:

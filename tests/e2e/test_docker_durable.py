@@ -176,7 +176,7 @@ def test_a_container_that_is_gone_is_a_lost_machine_and_the_task_starts_again(
         wait_for(
             lambda: client.get(f"/tasks/{task_id}").json()["state"] == "completed", "another attempt completes it", 120
         )
-        assert [one["number"] for one in client.get(f"/tasks/{task_id}").json()["attempts"]] == [1, 2]
+        assert [attempt["number"] for attempt in client.get(f"/tasks/{task_id}").json()["attempts"]] == [1, 2]
 
 
 def test_a_container_of_somebody_else_is_never_touched(running: Running, engine: TestDaemon) -> None:

@@ -86,7 +86,7 @@ def test_the_sources_of_a_dockerfile_package_are_checked_and_its_image_is_said_n
     with running.client() as client:
         package = deploy(client, archive(DOCKERFILE.replace("name: built", "name: looked-at"), honest))
         report = client.get(f"/packages/{package['id']}/versions/1.0.0/checks").json()
-        states = {one["check"]: one["state"] for one in report["checks"]}
+        states = {item["check"]: item["state"] for item in report["checks"]}
         assert {check: states[check] for check in ("bandit", "hostile", "secrets", "sources")} == {
             "bandit": "warned",
             "hostile": "passed",
@@ -96,8 +96,10 @@ def test_the_sources_of_a_dockerfile_package_are_checked_and_its_image_is_said_n
         assert {states[check] for check in ("imports", "restricted_python", "vulnerabilities", "licences")} == {
             "not_checked"
         }
-        assert "an environment of its own" in next(one["said"] for one in report["checks"] if one["check"] == "imports")
-        assert {(one["file"], one["rule"]) for one in report["findings"]} >= {("old.py", "source_syntax")}
+        assert "an environment of its own" in next(
+            item["said"] for item in report["checks"] if item["check"] == "imports"
+        )
+        assert {(finding["file"], finding["rule"]) for finding in report["findings"]} >= {("old.py", "source_syntax")}
 
 
 @pytest.mark.parametrize("manifest", [DOCKERFILE, IMAGE])
@@ -112,7 +114,7 @@ def test_hostile_sources_stop_an_image_before_it_is_built(running: Running, mani
         assert package["status"] == "error", answer.text
         assert answer.json()["validation_results"]["error"]["code"] == "checks_failed"
         report = client.get(f"/packages/{package['id']}/versions/1.0.0/checks").json()
-        assert "download_and_run" in {one["rule"] for one in report["findings"] if one["stops"]}
+        assert "download_and_run" in {finding["rule"] for finding in report["findings"] if finding["stops"]}
 
 
 @pytest.mark.parametrize(

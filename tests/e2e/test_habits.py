@@ -137,6 +137,6 @@ def test_mistakes_are_said_in_words_of_the_command_line(place: Place, typed: tup
 
 def test_published_paths_show_float_for_a_number_with_a_unit(place: Place) -> None:
     functions = place.client.get(f"/packages/{place.deployed['id']}").json()["functions"]
-    spec = next(one["io_spec"] for one in functions if one["name"] == "pull")
+    spec = next(function["io_spec"] for function in functions if function["name"] == "pull")
     assert spec["outputs"]["stiffness"]["type"] == "Float"
     assert spec["inputs"]["stiffness"]["declared_type"] == "Float[N/mm]"

@@ -138,7 +138,7 @@ HOSTILE: list[tuple[str, Callable[[], bytes], set[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("make", "codes"), [one[1:] for one in HOSTILE], ids=[one[0] for one in HOSTILE])
+@pytest.mark.parametrize(("make", "codes"), [item[1:] for item in HOSTILE], ids=[item[0] for item in HOSTILE])
 def test_a_hostile_archive_costs_little_memory_however_many_come_at_once(
     running: Running, memory: Memory, make: Callable[[], bytes], codes: set[str]
 ) -> None:
@@ -212,7 +212,7 @@ FORMS: list[tuple[str, str, bytes]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "body"), [one[1:] for one in FORMS], ids=[one[0] for one in FORMS])
+@pytest.mark.parametrize(("kind", "body"), [item[1:] for item in FORMS], ids=[item[0] for item in FORMS])
 @pytest.mark.parametrize("path", ["/packages/from-zip", "/upload/archive"])
 def test_an_odd_form_is_refused_and_costs_little_memory(
     client: httpx2.Client, memory: Memory, path: str, kind: str, body: bytes
@@ -255,7 +255,7 @@ def test_senders_of_a_byte_a_second_are_let_go_and_hold_nobody_up(
     over: dict[socket.socket, bytes] = {}
 
     def look() -> bool:
-        for sender in [one for one in senders if one not in over]:
+        for sender in [item for item in senders if item not in over]:
             try:
                 sender.send(b"a")
                 if select([sender], [], [], 0)[0]:

@@ -59,13 +59,15 @@ def cases_of(package: str) -> Iterator[Case]:
     for path in sorted((EXAMPLES / package / "tests").glob("*.json")):
         suite = json.loads(path.read_text())
         name, _spec = functions[suite.get("handler") or suite["function"]]
-        for one in suite["test_cases"]:
+        for test_case in suite["test_cases"]:
             inputs, expected = (
-                one.get("request", one.get("inputs")),
-                one.get("expected", one.get("expected_outputs", {})),
+                test_case.get("request", test_case.get("inputs")),
+                test_case.get("expected", test_case.get("expected_outputs", {})),
             )
-            tolerance = one.get("tolerance", {}).get("numeric", 1e-9)
-            yield Case(package, name, one["name"], inputs, expected, tolerance, one.get("expected_exception", ""))
+            tolerance = test_case.get("tolerance", {}).get("numeric", 1e-9)
+            yield Case(
+                package, name, test_case["name"], inputs, expected, tolerance, test_case.get("expected_exception", "")
+            )
 
 
 MORE = [
@@ -130,7 +132,7 @@ class Deployed:
 
     def artifact(self, task: Mapping[str, Any], name: str) -> bytes:
         found = self.client.get(f"/tasks/{task['id']}/artifacts").json()["artifacts"]
-        return self.client.get(next(one["url"] for one in found if name in {one["name"], one["filename"]})).content
+        return self.client.get(next(item["url"] for item in found if name in {item["name"], item["filename"]})).content
 
 
 def zipped(package: str, *, is_warm: bool) -> bytes:

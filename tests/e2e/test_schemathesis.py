@@ -30,7 +30,7 @@ functions:
 """
 CODE = "def force(stiffness, travel, note=None):\n    return {'force': stiffness * travel}\n"
 SCHEMA: Any = schemathesis.openapi.from_dict(json.loads(document()))
-OPERATIONS: dict[str, Any] = {one.label: one for one in (found.ok() for found in SCHEMA.get_all_operations())}
+OPERATIONS: dict[str, Any] = {item.label: item for item in (found.ok() for found in SCHEMA.get_all_operations())}
 REACHED = {
     "GET /tasks/{task_id}",
     "GET /tasks/{task_id}/logs",

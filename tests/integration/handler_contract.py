@@ -78,9 +78,9 @@ class ChildContract:
         outcome = bench.run("children:starts", {"how": how}, site_packages=_environment(bench.folder))
         seen = outcome.result["result"]
         assert seen
-        for one in seen:
-            assert (one["names"], one["half"]) == (["environment", "pth"], "1/2")
-            assert one.get("flags", [0, 0]) == [0, int(how == "isolated")]
+        for item in seen:
+            assert (item["names"], item["half"]) == (["environment", "pth"], "1/2")
+            assert item.get("flags", [0, 0]) == [0, int(how == "isolated")]
 
     def test_a_package_without_environment_is_found_too(self, bench: "Bench") -> None:
         command = "import sys; print([path for path in sys.path if path in ('/package', '/site-packages')])"

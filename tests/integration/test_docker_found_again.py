@@ -108,8 +108,8 @@ def desk(engine: TestDaemon) -> Iterator[Desk]:
     shutil.copytree(PACKAGE, folder / "package", ignore=shutil.ignore_patterns("__pycache__"))
     made = Desk(engine, folder)
     yield made
-    for one in made.sandbox.kept():
-        made.sandbox.remove(one.reference)
+    for item in made.sandbox.kept():
+        made.sandbox.remove(item.reference)
     made.sandbox.close()
     shutil.rmtree(folder)
 

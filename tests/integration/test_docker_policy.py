@@ -124,7 +124,7 @@ def test_images_that_were_not_used_for_long_go_and_others_stay(shop: Shop, engin
         tmp_path / old.removeprefix("sha256:"), (0, (tmp_path / new.removeprefix("sha256:")).stat().st_mtime - past)
     )
     images.collect()
-    assert [images.has(one) for one in (old, new, nobodys)] == [False, True, True]
+    assert [images.has(item) for item in (old, new, nobodys)] == [False, True, True]
     assert [path.name for path in tmp_path.iterdir()] == [new.removeprefix("sha256:")]
     speaks.close()
 

@@ -159,7 +159,7 @@ def test_a_kept_run_in_a_container_that_waited_is_listed_and_found_under_its_att
     run = pool.take(spec)
     assert run is not None
     run.let_go()
-    kept = {one.reference: one for one in backend.kept()}[run.reference]
+    kept = {item.reference: item for item in backend.kept()}[run.reference]
     assert (kept.task_id, kept.attempt, kept.is_attempt) == ("task", 7, True)
     found = backend.find(run.reference)
     assert found is not None

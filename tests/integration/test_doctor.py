@@ -23,19 +23,19 @@ def run(*arguments: str) -> Result:
 def test_this_machine_passes_and_each_line_says_what_was_found(tmp_path: Path) -> None:
     result = run("--json", "--data", str(tmp_path))
     report = json.loads(result.output)
-    assert result.exit_code == 0, [one for one in report["checks"] if not one["holds"]]
+    assert result.exit_code == 0, [check for check in report["checks"] if not check["holds"]]
     assert report["ok"]
     assert {"versions", "PostgreSQL", "Valkey", "bubblewrap", "user namespaces", "disk", "uv"} <= {
-        one["name"] for one in report["checks"]
+        check["name"] for check in report["checks"]
     }
-    assert all(one["detail"] or one["name"].startswith("sandbox ") for one in report["checks"])
+    assert all(check["detail"] or check["name"].startswith("sandbox ") for check in report["checks"])
     assert "Docker or Kubernetes" in report["note"]
 
 
 def test_the_sandbox_alone_can_be_tried() -> None:
     report = json.loads(run("--json", "--sandbox").output)
     assert report["checks"]
-    assert all(one["name"].startswith("sandbox") for one in report["checks"])
+    assert all(check["name"].startswith("sandbox") for check in report["checks"])
 
 
 def test_every_backend_that_a_lane_uses_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,7 +44,7 @@ def test_every_backend_that_a_lane_uses_is_tried(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv("MECAPY_DOCKER_HOST", engine.address)
         report = json.loads(run("--json", "--sandbox").output)
     assert report["ok"], report
-    tried = {one["name"] for one in report["checks"]}
+    tried = {item["name"] for item in report["checks"]}
     assert {
         f"sandbox {backend}: {check}"
         for backend in ("bubblewrap", "docker")
@@ -58,7 +58,7 @@ def test_a_backend_that_is_away_fails_and_is_named(tmp_path: Path, monkeypatch: 
     result = run("--json", "--sandbox")
     report = json.loads(result.output)
     assert result.exit_code == 1
-    assert {one["name"].partition(":")[0] for one in report["checks"] if not one["holds"]} == {"sandbox docker"}
+    assert {check["name"].partition(":")[0] for check in report["checks"] if not check["holds"]} == {"sandbox docker"}
 
 
 def test_a_full_disk_fails_and_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +70,7 @@ def test_a_full_disk_fails_and_says_what_to_do(tmp_path: Path, monkeypatch: pyte
 
 def test_an_unknown_backend_is_named() -> None:
     checks = check_sandboxes(Settings(sandbox_backend="nonesuch"))
-    assert [one.holds for one in checks] == [False]
+    assert [check.holds for check in checks] == [False]
     assert "nonesuch" in checks[0].detail
 
 
@@ -82,4 +82,4 @@ def test_interpreters_are_found_below_a_pyenv_and_others_are_not_taken_for_them(
         program.symlink_to(target)
     found = interpreters.find({"PYENV_ROOT": str(tmp_path), "PATH": "", "HOME": str(tmp_path)})
     assert ours.minor in found
-    assert all(one.executable.name != "true" for one in found.values())
+    assert all(item.executable.name != "true" for item in found.values())

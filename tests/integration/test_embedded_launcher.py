@@ -68,10 +68,10 @@ def test_up_listens_on_loopback_alone(place: Path, uid: int | None) -> None:
     with launched(place / "data", uid=uid) as started:
         started.ready()
         addresses = {
-            one.laddr.ip
+            net_connection.laddr.ip
             for process in started.tree()
-            for one in process.net_connections("inet")
-            if one.status == psutil.CONN_LISTEN
+            for net_connection in process.net_connections("inet")
+            if net_connection.status == psutil.CONN_LISTEN
         }
     assert addresses == {"127.0.0.1"}
 
@@ -156,7 +156,7 @@ def running() -> Iterator[Started]:
 
 def fresh_pid(running: Started, name: str, old: int) -> int:
     def look() -> list[int]:
-        return [one for one in running.ready()["parts"][name] if one != old]
+        return [part for part in running.ready()["parts"][name] if part != old]
 
     return int(wait_for(look, "a new pid in the ready file")[0])
 

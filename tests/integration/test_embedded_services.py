@@ -77,7 +77,7 @@ def test_a_session_of_another_database_hears_nothing(tmp_path: Path) -> None:
             for listener in (inside, outside):
                 listener.execute("LISTEN mecapy_test")
             worker.execute("NOTIFY mecapy_test, 'result'")
-            assert [one.payload for one in inside.notifies(timeout=5, stop_after=1)] == ["result"]
+            assert [notify.payload for notify in inside.notifies(timeout=5, stop_after=1)] == ["result"]
             outside.execute("SELECT 1")
             assert list(outside.notifies(timeout=0)) == []
 
@@ -114,7 +114,9 @@ def test_valkey_listens_on_its_socket_alone(tmp_path: Path) -> None:
 def test_valkey_listens_on_loopback_where_its_socket_would_lie_too_deep(tmp_path: Path) -> None:
     with valkey(tmp_path, has_socket=False) as server, redis.Redis.from_url(server.url) as client:
         assert client.ping()
-        assert {one.laddr.ip for one in psutil.Process(server.pid).net_connections("inet")} == {"127.0.0.1"}
+        assert {net_connection.laddr.ip for net_connection in psutil.Process(server.pid).net_connections("inet")} == {
+            "127.0.0.1"
+        }
 
 
 def test_celery_takes_and_gives_messages_over_the_socket(tmp_path: Path) -> None:

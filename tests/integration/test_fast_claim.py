@@ -84,7 +84,7 @@ def fill(database: Database, rng: random.Random, lane: Lane) -> None:
 
 def passes(database: Database) -> dict[UUID, float]:
     with database.transaction() as session:
-        return {one.organization_id: one.stride_pass for one in session.query(LaneShare)}
+        return {item.organization_id: item.stride_pass for item in session.query(LaneShare)}
 
 
 def chosen(database: Database, lane: Lane, slots: int) -> tuple[list[UUID], dict[UUID, float]]:
@@ -92,9 +92,9 @@ def chosen(database: Database, lane: Lane, slots: int) -> tuple[list[UUID], dict
     taken: list[UUID] = []
     after: dict[UUID, float] = {}
     with suppress(UndoneError), database.transaction() as session:
-        taken += [one.task_id for one in claims.claim(session, WORKER, lane, slots, SETTINGS.queue_rules)]
+        taken += [item.task_id for item in claims.claim(session, WORKER, lane, slots, SETTINGS.queue_rules)]
         session.flush()
-        after |= {one.organization_id: one.stride_pass for one in session.query(LaneShare)}
+        after |= {item.organization_id: item.stride_pass for item in session.query(LaneShare)}
         raise UndoneError
     return taken, after
 
@@ -111,7 +111,7 @@ def test_the_short_way_takes_what_the_long_way_takes_in_its_order(database: Data
         with database.transaction() as session:
             claims.claim(session, WORKER, lane, slots, SETTINGS.queue_rules)
         return
-    assert [one.task_id for one in claimed] == expected
+    assert [item.task_id for item in claimed] == expected
     assert passes(database) == passes_after
 
 
@@ -131,13 +131,13 @@ def test_a_claim_of_the_short_way_has_all_that_the_long_way_s_has(database: Data
     with database.transaction() as session:
         session.execute(text("UPDATE nodes SET cpu = 100, memory_mb = 100000"))
     with suppress(UndoneError), database.transaction() as session:
-        long = {one.task_id: one for one in claims.claim(session, WORKER, Lane.DEFAULT, 5, SETTINGS.queue_rules)}
+        long = {item.task_id: item for item in claims.claim(session, WORKER, Lane.DEFAULT, 5, SETTINGS.queue_rules)}
         raise UndoneError
     claimed = short(Lane.DEFAULT, 5)
     assert claimed
-    for one in claimed:
-        fields = vars(long[one.task_id])
-        assert {**vars(one), "token": fields["token"]} == fields
+    for item in claimed:
+        fields = vars(long[item.task_id])
+        assert {**vars(item), "token": fields["token"]} == fields
 
 
 def test_a_claim_can_be_begun_before_others_see_it_and_is_there_when_the_block_is_left(

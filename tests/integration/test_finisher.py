@@ -135,23 +135,23 @@ def ended_now(wire: Wire, given: list[EndedAttempt]) -> Finished:
 def test_many_ends_go_in_one_statement_with_their_results_usage_and_lines(database: Database, wire: Wire) -> None:
     running = claimed(database, 20)
     given = [
-        EndedAttempt(one.token, done(number), [Line(0, "stdout", f"line {number}\n")])
-        for number, one in enumerate(running)
+        EndedAttempt(item.token, done(number), [Line(0, "stdout", f"line {number}\n")])
+        for number, item in enumerate(running)
     ]
     finished = ended_now(wire, given)
-    assert finished.tokens == {one.token for one in running}
+    assert finished.tokens == {item.token for item in running}
     assert (states(database), ends(database)) == (["completed"] * 20, 20)
     with database.transaction() as session:
         assert len(session.execute(text("SELECT DISTINCT xmin::text FROM tasks")).all()) == 1
         attempts = session.scalars(select(Attempt)).all()
-        lines = {one.task_id: one.text for one in session.scalars(select(TaskLog))}
-    assert {(one.state, one.wall_seconds, one.cpu_seconds, one.peak_memory_mb) for one in attempts} == {
-        ("completed", 1.5, 1.0, 64.0)
-    }
-    for number, one in enumerate(running):
-        task = task_of(database, one.task_id)
+        lines = {item.task_id: item.text for item in session.scalars(select(TaskLog))}
+    assert {
+        (attempt.state, attempt.wall_seconds, attempt.cpu_seconds, attempt.peak_memory_mb) for attempt in attempts
+    } == {("completed", 1.5, 1.0, 64.0)}
+    for number, item in enumerate(running):
+        task = task_of(database, item.task_id)
         assert (task.result, task.runtime_seconds, task.attempt_token) == ({"value": number}, 1.5, None)
-        assert lines[one.task_id] == f"line {number}\n"
+        assert lines[item.task_id] == f"line {number}\n"
 
 
 def test_a_token_that_no_longer_counts_changes_nothing_among_ones_that_do(database: Database, wire: Wire) -> None:
@@ -188,9 +188,9 @@ def test_all_who_wait_are_woken_by_the_transaction_that_ends_their_tasks(
     running = claimed(database, 100)
     with psycopg.connect(server.worker_url.replace("+psycopg", ""), autocommit=True) as listener:
         listener.execute("LISTEN mecapy_ended")
-        ended_now(wire, [EndedAttempt(one.token, done()) for one in running])
+        ended_now(wire, [EndedAttempt(item.token, done()) for item in running])
         payloads = [notice.payload for notice in listener.notifies(timeout=LONG, stop_after=100)]
-    assert {payload.partition(" ")[0] for payload in payloads} == {f"task:{one.task_id}" for one in running}
+    assert {payload.partition(" ")[0] for payload in payloads} == {f"task:{item.task_id}" for item in running}
 
 
 def test_a_small_end_comes_with_the_ring_and_a_large_one_does_not(
@@ -207,7 +207,7 @@ def test_a_small_end_comes_with_the_ring_and_a_large_one_does_not(
         ended_now(wire, given)
         payloads = [notice.payload.partition(" ") for notice in listener.notifies(timeout=LONG, stop_after=3)]
     told = {key: rest for key, _, rest in payloads}
-    assert [told[f"task:{one.task_id}"] for one in (large, odd)] == ["", ""]
+    assert [told[f"task:{item.task_id}"] for item in (large, odd)] == ["", ""]
     said = json.loads(told[f"task:{small.task_id}"])
     assert (said["result"], said["wall_seconds"], said["attempts"][0]["number"]) == ({"value": 7}, 1.5, 1)
     assert datetime.fromisoformat(said["completed_at"]) == task_of(database, small.task_id).completed_at
@@ -246,14 +246,14 @@ def test_the_slots_that_become_free_are_filled_in_the_same_transaction(
     with database.transaction() as session:
         waiting = running[1:]
         session.execute(
-            text("DELETE FROM attempts WHERE task_id = ANY (:ids)"), {"ids": [one.task_id for one in waiting]}
+            text("DELETE FROM attempts WHERE task_id = ANY (:ids)"), {"ids": [item.task_id for item in waiting]}
         )
         session.execute(
             text(
                 "UPDATE tasks SET state = 'queued', claimable = true, attempts = 0, attempt_token = NULL WHERE id = "
                 "ANY (:ids)"
             ),
-            {"ids": [one.task_id for one in waiting]},
+            {"ids": [item.task_id for item in waiting]},
         )
     offered = Offered(context(server, database, tmp_path, []))
     slots = SomeSlots(offered.finisher._wire, database, free=1)
@@ -297,13 +297,13 @@ def test_an_end_that_cannot_be_stored_holds_back_no_neighbour(
     offered = Offered(context(server, database, tmp_path, points))
     running = claimed(database, 5)
     offered.finisher._at_work.acquire()  # so that all five are there before the first is looked at
-    for number, one in enumerate(running):
-        offered.offer(one, done(result={"value": "a NUL \0 in a text"}) if number == 2 else done(number))
+    for number, item in enumerate(running):
+        offered.offer(item, done(result={"value": "a NUL \0 in a text"}) if number == 2 else done(number))
     offered.finisher._at_work.release()
     offered.finisher._finish_waiting()
     offered.wait(5)
-    found = [task_of(database, one.task_id) for one in running]
-    assert [one.state for one in found if one is not found[2]] == ["completed"] * 4
+    found = [task_of(database, entry.task_id) for entry in running]
+    assert [entry.state for entry in found if entry is not found[2]] == ["completed"] * 4
     assert found[2].state in {"completed", "failed"}, "it was given an end of its own"
     assert points.count("finished") == 5
 
@@ -315,15 +315,15 @@ def test_what_is_unusual_ends_alone_and_keeps_its_rules(server: Postgres, databa
     offered.offer(completed, done(), *(f"{number}\n" for number in range(500)))  # too many lines to ride along
     offered.offer(lost, Outcome(FailureKind.LOST_MACHINE, USED, "sandbox_lost", "gone"))
     offered.wait(3)
-    assert [task_of(database, one.task_id).state for one in (failed, completed, lost)] == [
+    assert [task_of(database, item.task_id).state for item in (failed, completed, lost)] == [
         "failed",
         "completed",
         "queued",
     ]
     with database.transaction() as session:
         counts = [
-            len(session.scalars(select(TaskLog).where(TaskLog.task_id == one.task_id)).all())
-            for one in (failed, completed)
+            len(session.scalars(select(TaskLog).where(TaskLog.task_id == item.task_id)).all())
+            for item in (failed, completed)
         ]
     assert counts == [1, 500]
     assert Lane.DEFAULT in offered.rung
@@ -336,8 +336,8 @@ def test_ends_from_many_slots_at_once_are_all_told(server: Postgres, database: D
     parts = [running[number::8] for number in range(8)]
 
     def bring(part: list[Claim]) -> None:
-        for one in part:
-            offered.offer(one, done(), "one line\n")
+        for item in part:
+            offered.offer(item, done(), "one line\n")
 
     slots = [threading.Thread(target=bring, args=(part,)) for part in parts]
     for slot in slots:

@@ -277,14 +277,14 @@ def test_high_priority_is_first_in_first_out_whatever_the_priority(database: Dat
         add_tasks(database, tenant, 1, lane="high_priority", rank=0, priority=p, function_id=function_id)[0]
         for p in (1, 9, 5)
     ]
-    assert [one.task_id for one in claim(database, lane=Lane.HIGH_PRIORITY)] == wanted
+    assert [item.task_id for item in claim(database, lane=Lane.HIGH_PRIORITY)] == wanted
 
 
 def test_priority_orders_the_other_lanes(database: Database) -> None:
     tenant = organization(database)
     function_id = function(database, tenant)
     low, high = (add_tasks(database, tenant, 1, rank=9 - p, priority=p, function_id=function_id)[0] for p in (1, 9))
-    assert [one.task_id for one in claim(database)] == [high, low]
+    assert [item.task_id for item in claim(database)] == [high, low]
 
 
 def test_a_flood_of_one_organization_does_not_hold_up_another(database: Database) -> None:
@@ -292,7 +292,7 @@ def test_a_flood_of_one_organization_does_not_hold_up_another(database: Database
     add_tasks(database, flood, 60)
     claim(database, 10)
     (task_id,) = add_tasks(database, small, 1)
-    assert task_id in [one.task_id for one in claim(database, 2)]
+    assert task_id in [item.task_id for item in claim(database, 2)]
 
 
 def test_an_organization_has_at_most_its_share_running(database: Database) -> None:
@@ -318,7 +318,7 @@ def test_every_attempt_keeps_where_it_ran_and_how_it_ended(database: Database) -
     end(database, second.token)
     with database.transaction() as session:
         kept = session.query(Attempt).filter_by(task_id=task_id).order_by(Attempt.number).all()
-        assert [(one.number, one.node, one.state) for one in kept] == [
+        assert [(item.number, item.node, item.state) for item in kept] == [
             (1, "node-1", "lost_machine"),
             (2, "node-1", "completed"),
         ]

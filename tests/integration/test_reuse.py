@@ -44,15 +44,15 @@ def call(bench: Bench, function: str, inputs: Mapping[str, object] | None = None
 
 def test_calls_follow_each_other_in_one_process_up_to_their_number(bench: Bench) -> None:
     told = [call(bench, "count", {"value": value}).result for value in range(CALLS + 2)]
-    assert [one["number"] for one in told] == [1, 2, 3, 4, 5, 1, 2]
-    assert [one["value"] for one in told] == list(range(CALLS + 2))
-    assert len({one["space"] for one in told[:CALLS]}) == 1
+    assert [item["number"] for item in told] == [1, 2, 3, 4, 5, 1, 2]
+    assert [item["value"] for item in told] == list(range(CALLS + 2))
+    assert len({item["space"] for item in told[:CALLS]}) == 1
 
 
 @pytest.mark.parametrize("reuse", [0, 1])
 def test_without_reuse_each_call_has_its_own_process(bench: Bench, reuse: int) -> None:
     told = [call(bench, "count", reuse=reuse).result for _ in range(4)]
-    assert [one["number"] for one in told] == [1] * 4
+    assert [item["number"] for item in told] == [1] * 4
 
 
 def test_each_call_has_its_own_log_time_and_peak(bench: Bench) -> None:
@@ -61,11 +61,11 @@ def test_each_call_has_its_own_log_time_and_peak(bench: Bench) -> None:
     large = call(bench, "takes_memory", {"megabytes": 100}, memory_mb=256)
     small = call(bench, "takes_memory", {"megabytes": 1}, memory_mb=256)
     assert (large.result["number"], small.result["number"]) == (1, 2)
-    peaks = [one.ended.usage.peak_memory_mb or 0 for one in (large, small)]
+    peaks = [item.ended.usage.peak_memory_mb or 0 for item in (large, small)]
     assert peaks[0] > 100 > peaks[1] > 1
     long, short = (call(bench, "works", {"seconds": seconds}) for seconds in (0.4, 0.01))
     assert (long.result["number"], short.result["number"]) == (1, 2)
-    cpu = [one.ended.usage.cpu_seconds or 0 for one in (long, short)]
+    cpu = [item.ended.usage.cpu_seconds or 0 for item in (long, short)]
     assert cpu[0] >= 0.4
     assert 0 < cpu[1] < 0.3
 

@@ -234,13 +234,13 @@ def test_every_table_of_a_tenant_is_behind_forced_row_level_security(owner: Engi
         policies = connection.execute(text(POLICIES)).all()
     assert owned == set(OWNED)
     assert tables - SHARED <= forced
-    for_app = {one.tablename: one for one in policies if one.roles == ["mecapy_app"]}
+    for_app = {item.tablename: item for item in policies if item.roles == ["mecapy_app"]}
     for table in sorted(tables - SHARED):
         policy = for_app[table]
         assert "mecapy.organizations" in policy.qual, table
         assert policy.cmd == "SELECT" or "mecapy.organizations" in policy.with_check, table
-    assert {frozenset(one.roles) for one in policies} == {frozenset({"mecapy_app"}), frozenset({"mecapy_worker"})}
-    assert len([one for one in policies if one.roles == ["mecapy_app"]]) == len(for_app), (
+    assert {frozenset(item.roles) for item in policies} == {frozenset({"mecapy_app"}), frozenset({"mecapy_worker"})}
+    assert len([item for item in policies if item.roles == ["mecapy_app"]]) == len(for_app), (
         "two policies on a table would add up"
     )
 
@@ -292,9 +292,9 @@ def test_reviewed_functions_alone_run_with_another_s_rights(owner: Engine) -> No
     )
     with owner.connect() as connection:
         found = connection.execute(text(functions)).all()
-        assert {one.proname for one in found if one.prosecdef} == RAISED | {"mecapy_catalog_changed"}
-        assert {one.proname for one in found if one.prosecdef and not one.fires} == RAISED
-        assert {one.proname for one in found if one.open} == OPEN
+        assert {item.proname for item in found if item.prosecdef} == RAISED | {"mecapy_catalog_changed"}
+        assert {item.proname for item in found if item.prosecdef and not item.fires} == RAISED
+        assert {item.proname for item in found if item.open} == OPEN
         assert connection.scalars(text(views)).all() == []
 
 
@@ -313,7 +313,7 @@ def a_group(world: tenancy_world.World, scope: UUID, catalog: int) -> dict[str, 
     return {
         "scope": str(scope), "visible": [str(world.organization_id)], "catalog": catalog,
         "organization_id": str(world.organization_id),
-        **{name: str(one) for name, one in ids.items()}, "cpu": 1, "memory_mb": 512, "retries": {}, "tasks": [task],
+        **{name: str(item) for name, item in ids.items()}, "cpu": 1, "memory_mb": 512, "retries": {}, "tasks": [task],
     }  # fmt: skip
 
 
@@ -366,4 +366,4 @@ def test_the_short_look_shows_nothing_outside_of_its_scope(
         found = session.execute(
             text("SELECT place FROM mecapy_tasks(cast(:batch AS json))"), {"batch": json.dumps(questions)}
         ).all()
-    assert [one.place for one in found] == [0]
+    assert [item.place for item in found] == [0]

@@ -65,10 +65,10 @@ class TestWarm(SandboxContract, ConfinementContract):
                 replace(spec, environment=environment, limits=replace(spec.limits, cpu=cpu))
             ) as run:
                 found.append(follow(run).result)
-        assert [one["loaded_ahead"] for one in found] == [True] * 3
-        assert [one["trace"] for one in found] == [300.0 * 300.0] * 3
-        assert len({one["random"] for one in found}) == 3
-        assert [one["threads"] for one in found] == [1, 1, 2]
+        assert [item["loaded_ahead"] for item in found] == [True] * 3
+        assert [item["trace"] for item in found] == [300.0 * 300.0] * 3
+        assert len({item["random"] for item in found}) == 3
+        assert [item["threads"] for item in found] == [1, 1, 2]
 
     def test_a_function_in_demand_is_loaded_before_its_call(self, bench: Bench) -> None:
         """The module is imported by the worker that waits; the import still counts for one call only."""
@@ -77,8 +77,8 @@ class TestWarm(SandboxContract, ConfinementContract):
         def is_loaded() -> bool:
             waiting = [slot.ahead for zygote in pool.held().values() for slot in tuple(zygote.free)]
             return any(
-                one is not None and (one.handler, one.package) == ("cases:double", str(bench.package))
-                for one in waiting
+                item is not None and (item.handler, item.package) == ("cases:double", str(bench.package))
+                for item in waiting
             )
 
         for value in range(4):
@@ -135,4 +135,4 @@ class TestWarm(SandboxContract, ConfinementContract):
             waiting = [
                 slot.ahead for zygote in pool.held().values() for slot in tuple(zygote.free) if slot.ahead is not None
             ]
-            assert sum(one.limits.memory_mb for one in waiting) <= 1024
+            assert sum(item.limits.memory_mb for item in waiting) <= 1024

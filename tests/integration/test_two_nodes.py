@@ -153,13 +153,13 @@ def test_one_node_keeps_room_for_a_large_task_and_the_other_goes_on(bench: Worke
     (large,) = bench.submit(1, cpu=4, created_at=long_ago)
     small = another_organizations(bench, 6)
     assert take(database, bench, "a", []) == [], "it keeps what is free"
-    assert set(small) == {one.task_id for one in take(database, bench, "b", [])} | set(small)
+    assert set(small) == {item.task_id for item in take(database, bench, "b", [])} | set(small)
     with database.transaction() as session:
         kept = {node.name: node.kept_for for node in session.scalars(select(Node))}
     assert kept == {"a": large, "b": None}
     with database.transaction() as session:
         session.execute(text("UPDATE attempts SET ended_at = now() WHERE token = :token"), {"token": first.token})
-    assert [one.task_id for one in take(database, bench, "a", [])] == [large]
+    assert [item.task_id for item in take(database, bench, "a", [])] == [large]
     with database.transaction() as session:
         assert session.get_one(Node, "a").kept_for is None
     assert second.task_id != large

@@ -87,9 +87,9 @@ def test_a_database_of_the_version_before_goes_on(before: tuple[Postgres, dict[s
             assert due_lanes(session) == [Lane.DEFAULT]
         with database.transaction() as session:
             claimed = claim(session, worker, Lane.DEFAULT, 5, SETTINGS.queue_rules)
-        assert {one.task_id for one in claimed} == {ids["queued"], ids["backoff"]}
+        assert {item.task_id for item in claimed} == {ids["queued"], ids["backoff"]}
         with database.transaction() as session:
-            for token in (RUNNING_TOKEN, *(one.token for one in claimed)):
+            for token in (RUNNING_TOKEN, *(item.token for item in claimed)):
                 assert finish(session, token, DONE, SETTINGS.queue_rules) is TaskState.COMPLETED
         with database.transaction() as session:
             ends = session.execute(

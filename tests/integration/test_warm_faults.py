@@ -157,9 +157,9 @@ def test_hundreds_of_calls_leave_no_descriptor_behind(bench: Bench) -> None:
     first = [
         start_warm(bench, "prints") for _ in range(4)
     ]  # as many slots as there may be, so that none is opened later
-    for one in first:
-        with one:
-            follow(one)
+    for item in first:
+        with item:
+            follow(item)
     zygote = zygote_of(bench)
     keeper = int(zygote.facts["keeper"])
 

@@ -139,4 +139,4 @@ def test_an_error_that_is_not_the_database_s_is_its_askers_and_strands_nobody(ur
     first, bad, *others, last = asyncio.run(ask())
     assert (first, last) == ("50", "2")
     assert isinstance(bad, TypeError)
-    assert all(isinstance(one, TypeError) for one in others), "asked together, refused together"
+    assert all(isinstance(other, TypeError) for other in others), "asked together, refused together"

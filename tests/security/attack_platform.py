@@ -120,7 +120,7 @@ class Attacked:
         answer = (client or self.client).post("/tasks/bulk", json={"tasks": requests})
         assert answer.status_code == 200, answer.text
         assert answer.json()["refused"] == 0, answer.text
-        return [one["task"]["id"] for one in answer.json()["results"]]
+        return [result["task"]["id"] for result in answer.json()["results"]]
 
     def ended(self, task_id: str, client: httpx2.Client | None = None) -> Told:
         asked = client or self.client
@@ -255,12 +255,12 @@ class Host:
     def noticed(self) -> list[str]:
         """Who connected to the host's sockets."""
         found = []
-        for one in (self.listener, *self.abstract):
+        for item in (self.listener, *self.abstract):
             try:
-                one.accept()[0].close()
+                item.accept()[0].close()
             except (BlockingIOError, OSError):
                 continue
-            found.append(str(one.getsockname()))
+            found.append(str(item.getsockname()))
         return found
 
 

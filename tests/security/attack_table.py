@@ -15,15 +15,15 @@ class Row:
 
     @property
     def escapes(self) -> int:
-        return sum(one["escaped"] for one in self.tries)
+        return sum(item["escaped"] for item in self.tries)
 
     def short(self) -> str:
-        answers = Counter(one["answer"][:24] for one in self.tries)
+        answers = Counter(item["answer"][:24] for item in self.tries)
         words = ", ".join(f"{answer} x{count}" if count > 1 else answer for answer, count in answers.most_common(4))
         return f"{self.case:48.48} {len(self.tries):5} {self.escapes:7}  {self.end:30.30} {words[:90]}"
 
     def lines(self) -> list[str]:
-        return [f"    {'ESCAPED ' if one['escaped'] else ''}{one['what']}: {one['answer']}" for one in self.tries]
+        return [f"    {'ESCAPED ' if item['escaped'] else ''}{item['what']}: {item['answer']}" for item in self.tries]
 
 
 @dataclass

@@ -24,7 +24,7 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 
 @pytest.fixture(scope="session")
 def under_attack(backend: Backend, request: pytest.FixtureRequest) -> Iterator[Attacked]:
-    wanted = {one.params["case"] for one in _specs(request.session.items) if one.params.get("backend") is backend}
+    wanted = {spec.params["case"] for spec in _specs(request.session.items) if spec.params.get("backend") is backend}
     with attacked(backend, [case for case in CASES if case in wanted]) as running:
         yield running
 

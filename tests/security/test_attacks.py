@@ -24,9 +24,9 @@ def test_the_attack_is_held_and_its_task_ends_as_it_must(under_attack: Attacked,
     told = under_attack.told_of(case)
     tries = told.reports.get(case.attack, [])
     table.add(case.id, tries, told.end)
-    assert not [one for one in tries if one["escaped"]], tries
+    assert not [item for item in tries if item["escaped"]], tries
     assert tries, f"it tried nothing: {told.end} {told.sentence} {told.log[-2000:]}"
-    assert not [one for one in tries if one.get("lost")], tries
+    assert not [item for item in tries if item.get("lost")], tries
     assert told.end in case.ends, f"{told.end}: {told.sentence} {told.log[-2000:]}"
     assert case.words in told.sentence
     assert len(told.task["attempts"]) == 1
@@ -44,7 +44,7 @@ def test_what_is_collected_holds_nothing_of_the_host(under_attack: Attacked, cas
 
 def _contents(under_attack: Attacked, told: Told) -> list[str]:
     found = under_attack.client.get(f"/tasks/{told.task['id']}/artifacts").json()["artifacts"]
-    return [under_attack.client.get(one["url"]).text for one in found[:20]]
+    return [under_attack.client.get(item["url"]).text for item in found[:20]]
 
 
 def test_names_that_look_like_ways_up_come_back_under_their_own_task(under_attack: Attacked) -> None:
@@ -87,6 +87,6 @@ def test_the_suite_is_as_large_as_promised() -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="one uid for all when an ordinary user starts the platform")
 def test_no_task_ran_as_a_user_of_the_platform(under_attack: Attacked) -> None:
     told = under_attack.run("many", "other_processes:becomes_another_user")
-    answers = {one["what"]: one["answer"] for one in told.reports["other_processes:becomes_another_user"]}
+    answers = {item["what"]: item["answer"] for item in told.reports["other_processes:becomes_another_user"]}
     platforms = {(under_attack.running.data / name).stat().st_uid for name in ("files", "postgres", "valkey")}
     assert int(answers["uid"]) not in {0, os.getuid(), *platforms}

@@ -52,7 +52,7 @@ def test_two_that_run_at_once_have_no_channel(
     assert (told.end, other.end) == (("completed", ""), ("completed", ""))
     assert overlap_seconds(told, other) > 1
     assert len(tries) > 3
-    assert not [one for one in tries if one["escaped"]], tries
+    assert not [item for item in tries if item["escaped"]], tries
 
 
 def overlap_seconds(one: Told, other: Told) -> float:
@@ -118,18 +118,18 @@ def _finds_nothing(told: Told, look: str, table: Table) -> None:
     table.add(look.replace(":", "-"), tries, told.end)
     assert told.end == ("completed", ""), (told.sentence, told.log)
     assert tries
-    assert not [one for one in tries if one["escaped"]], tries
+    assert not [item for item in tries if item["escaped"]], tries
 
 
 def test_no_two_tasks_draw_the_same_random_numbers(under_attack: Attacked) -> None:
     drawn = [_drawn(under_attack, client) for client in (under_attack.client, under_attack.client, under_attack.rival)]
-    assert len({one["random"][0] for one in drawn}) == 3
-    assert len({one["urandom"] for one in drawn}) == 3
+    assert len({item["random"][0] for item in drawn}) == 3
+    assert len({item["urandom"] for item in drawn}) == 3
 
 
 def _drawn(under_attack: Attacked, client: httpx2.Client) -> dict[str, Any]:
     tries = under_attack.run("one", "residue:random_state", client=client).reports["residue:random_state"]
-    found: dict[str, Any] = json.loads(next(one["answer"] for one in tries if one["what"] == "random numbers"))
+    found: dict[str, Any] = json.loads(next(item["answer"] for item in tries if item["what"] == "random numbers"))
     return found
 
 

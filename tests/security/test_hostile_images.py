@@ -82,4 +82,4 @@ def test_nothing_of_an_image_is_loaded_into_our_first_process(
     assert told.end == ("completed", ""), (told.sentence, told.log)
     assert told.task["result"] == {"load": 3.0}
     assert len(tries) == len(LOOKS), told.log
-    assert not [one for one in tries if one["escaped"]], tries
+    assert not [item for item in tries if item["escaped"]], tries

@@ -95,7 +95,7 @@ def run(removed: str, cases: list[str]) -> dict[str, list[dict[str, Any]]]:
 
 
 def escapes(tries: list[dict[str, Any]]) -> list[str]:
-    return [f"{one['what']}: {one['answer']}" for one in tries if one["escaped"]]
+    return [f"{item['what']}: {item['answer']}" for item in tries if item["escaped"]]
 
 
 @pytest.fixture(scope="module")
@@ -114,5 +114,5 @@ def test_a_missing_layer_is_noticed(whole: dict[str, list[dict[str, Any]]], laye
 
 def test_without_the_filter_no_new_user_namespace_can_be_made_either() -> None:
     found = run("system call filter", ["kernel_surface:new_namespaces"])
-    answers = {one["what"]: one["answer"] for one in found["kernel_surface:new_namespaces"]}
+    answers = {item["what"]: item["answer"] for item in found["kernel_surface:new_namespaces"]}
     assert answers["unshare(user)"] == "ENOSPC"

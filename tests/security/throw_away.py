@@ -71,14 +71,14 @@ def instead(old: tuple[str, ...], new: tuple[str, ...]) -> Change:
 
 def sharing(space: str, *more: Change) -> Change:
     """All namespaces but one."""
-    left = tuple(f"--unshare-{one}" for one in SPACES if one != space)
+    left = tuple(f"--unshare-{item}" for item in SPACES if item != space)
     return both(instead(("--unshare-all", "--unshare-user"), left), *more)
 
 
 def both(*changes: Change) -> Change:
     def change(argv: list[str]) -> list[str]:
-        for one in changes:
-            argv = one(argv)
+        for item in changes:
+            argv = item(argv)
         return argv
 
     return change
@@ -145,8 +145,8 @@ def main() -> None:
     if group is not None:
         group.kill()  # without a PID namespace something may be left
         group.remove()
-        for one in group.folders.values():
-            Path(one).parent.rmdir()
+        for item in group.folders.values():
+            Path(item).parent.rmdir()
 
 
 def prepare_outside() -> None:
@@ -240,12 +240,12 @@ def run(argv: list[str], removed: str, group: cgroups.RunCgroup | None) -> int:
 
 
 def become(argv: list[str], removed: str, descriptors: tuple[int, int, int]) -> None:
-    high = [os.dup2(one, 100 + index) for index, one in enumerate(descriptors)]
+    high = [os.dup2(item, 100 + index) for index, item in enumerate(descriptors)]
     os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
     errors = os.dup2(2, 90)
     os.dup2(errors, 1)
-    for index, one in enumerate(high, start=3):
-        os.dup2(one, index)
+    for index, item in enumerate(high, start=3):
+        os.dup2(item, index)
     os.closerange(6, 4096)
     if removed == "closed descriptors":
         os.dup2(os.open("/", os.O_RDONLY), LEAKED_FD)

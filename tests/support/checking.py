@@ -130,7 +130,7 @@ def reviewer(
                 ),
                 judge=judge or Judge(Bounds(30.0, 1 << 30)),
             ),
-            max(found.values(), key=lambda one: tuple(map(int, one.minor.split(".")))),
+            max(found.values(), key=lambda item: tuple(map(int, item.minor.split(".")))),
         )
     finally:
         database.dispose()

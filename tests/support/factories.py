@@ -73,7 +73,9 @@ def actor(
         issuer, str(person.subject), name, f"{name}@localhost.localdomain", roles, tuple(organizations)
     )
     identity = sign_in(database, claims)
-    chosen = next((one for one in identity.memberships if one.slug in organizations), identity.personal)
+    chosen = next(
+        (membership for membership in identity.memberships if membership.slug in organizations), identity.personal
+    )
     return Actor(identity.user_id, identity.username, claims.email, roles, chosen, identity.memberships)
 
 

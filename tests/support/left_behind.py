@@ -55,5 +55,5 @@ def _groups(running: Running) -> Iterator[str]:
     kinds = [CGROUPS / kind for kind in ("memory", "pids")] if (CGROUPS / "memory").is_dir() else [CGROUPS]
     for kind in kinds:
         found = [*kind.glob(name), *kind.glob(f"*/{name}"), *kind.glob(f"*/*/{name}")]
-        folders = [folder for one in found for folder in one.iterdir() if folder.is_dir()]
+        folders = [folder for item in found for folder in item.iterdir() if folder.is_dir()]
         yield f"{len(folders)} groups below {kind}"

@@ -65,5 +65,5 @@ def test_a_name_is_asked_for_once_so_that_it_cannot_change_between_judging_and_c
         asked.append(host)
         return ["8.8.8.8"] if len(asked) == 1 else ["127.0.0.1"]
 
-    assert [str(one) for one in Connector(resolve=resolve).addresses("name.example", 443)] == ["8.8.8.8"]
+    assert [str(address) for address in Connector(resolve=resolve).addresses("name.example", 443)] == ["8.8.8.8"]
     assert asked == ["name.example"]

@@ -147,10 +147,10 @@ NAMES: list[tuple[str, bytes, int, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "flags", "code"), [one[1:] for one in NAMES], ids=[one[0] for one in NAMES])
+@pytest.mark.parametrize(("name", "flags", "code"), [item[1:] for item in NAMES], ids=[item[0] for item in NAMES])
 def test_a_name_that_means_harm_is_refused(name: bytes, flags: int, code: str, tmp_path: Path) -> None:
     found = named(build([Member(name, flags=flags)]), tmp_path)
-    assert code in {one for _path, one in found}
+    assert code in {item for _path, item in found}
     assert all(path.isprintable() and len(path) <= 2000 for path, _code in found)
 
 
@@ -181,7 +181,7 @@ PAIRS = [
 @pytest.mark.parametrize(("first", "second", "code"), PAIRS)
 def test_names_that_collide_somewhere_are_refused(first: str, second: str, code: str, tmp_path: Path) -> None:
     found = named(build([Member(first.encode()), Member(second.encode())]), tmp_path)
-    assert {one for _path, one in found} == {code}
+    assert {item for _path, item in found} == {code}
 
 
 KINDS = [

@@ -52,7 +52,7 @@ def test_another_version_is_none(tmp_path: Path, affected: list[str]) -> None:
 
 def test_names_are_compared_as_the_index_compares_them(tmp_path: Path) -> None:
     audited = auditor(tmp_path, database(tmp_path, {**ADVISORY, "package": "Beam_Lib", "affected": ["<3"]})).audit(LOCK)
-    assert [one.rule for one in audited.findings] == ["PYSEC-1"]
+    assert [finding.rule for finding in audited.findings] == ["PYSEC-1"]
 
 
 def test_without_service_and_file_it_says_that_nothing_was_checked(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def answered(folder: Path, answer: dict[str, Any], database: Path | None = None)
 def test_answers_of_the_service_become_findings(tmp_path: Path) -> None:
     told = {"package": "numpy", "id": "GHSA-1", "summary": "bad", "fixed": [], "aliases": []}
     audited = answered(tmp_path, {"vulnerabilities": [told], "unknown": []})
-    assert [(one.rule, one.why) for one in audited.findings] == [("GHSA-1", "numpy 1.21.0: bad")]
+    assert [(finding.rule, finding.why) for finding in audited.findings] == [("GHSA-1", "numpy 1.21.0: bad")]
     assert audited.is_checked
 
 
@@ -104,7 +104,7 @@ def test_what_the_service_does_not_know_was_not_checked(tmp_path: Path) -> None:
 def test_what_the_service_does_not_know_is_looked_up_in_the_file(tmp_path: Path) -> None:
     known = database(tmp_path, {**ADVISORY, "package": "beam-lib", "affected": ["<3"]})
     audited = answered(tmp_path, {"vulnerabilities": [], "unknown": ["beam-lib"]}, known)
-    assert ([one.rule for one in audited.findings], audited.is_checked) == (["PYSEC-1"], True)
+    assert ([finding.rule for finding in audited.findings], audited.is_checked) == (["PYSEC-1"], True)
 
 
 def test_an_answer_of_an_hour_ago_is_not_asked_for_again(tmp_path: Path) -> None:
@@ -122,6 +122,6 @@ def test_a_service_that_does_not_answer_in_time_is_left_and_not_asked_again_at_o
     """No process can start and answer within a millisecond."""
     asked = Auditor(tmp_path / "cache", 0.001, use_service=True, database=database(tmp_path, ADVISORY))
     first, second = asked.audit(LOCK), asked.audit(LOCK)
-    assert [len(one.findings) for one in (first, second)] == [1, 1]
+    assert [len(item.findings) for item in (first, second)] == [1, 1]
     assert "did not answer within 0.001 s" in first.said
     assert "a moment ago" in second.said

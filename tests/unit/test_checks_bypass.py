@@ -104,18 +104,19 @@ OUTSIDE = {
 def findings(folder: Path, source: str) -> list[Finding]:
     write_package(folder, {"main.py": source})
     return [
-        Finding.from_json(one) for one in read_file("main.py", str(folder), Order(frozenset(SCANNED), 60))["findings"]
+        Finding.from_json(finding)
+        for finding in read_file("main.py", str(folder), Order(frozenset(SCANNED), 60))["findings"]
     ]
 
 
 @pytest.mark.parametrize("name", FOUND)
 def test_a_way_around_is_found(name: str, tmp_path: Path) -> None:
     source, rule = FOUND[name]
-    assert rule in {one.rule for one in findings(tmp_path / "package", source)}
+    assert rule in {finding.rule for finding in findings(tmp_path / "package", source)}
 
 
 @pytest.mark.parametrize("what", OUTSIDE)
 def test_what_is_not_found_stands_on_the_page(what: str, tmp_path: Path) -> None:
     found = findings(tmp_path / "package", OUTSIDE[what])
-    assert not [one for one in found if one.check is CheckName.HOSTILE]
+    assert not [item for item in found if item.check is CheckName.HOSTILE]
     assert what in " ".join(PAGE.read_text("utf-8").split())

@@ -19,11 +19,13 @@ EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*/mecapy.yml"))
 def findings(folder: Path) -> tuple[Finding, ...]:
     order = Order(frozenset(SCANNED), 60)
     paths = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file()]
-    return tuple(Finding.from_json(one) for path in paths for one in read_file(path, str(folder), order)["findings"])
+    return tuple(
+        Finding.from_json(finding) for path in paths for finding in read_file(path, str(folder), order)["findings"]
+    )
 
 
 def stopping(folder: Path, files: Mapping[str, str | bytes]) -> set[str]:
-    return {one.rule for one in DEFAULT_POLICY.stopping(findings(write_package(folder, files)))}
+    return {item.rule for item in DEFAULT_POLICY.stopping(findings(write_package(folder, files)))}
 
 
 @pytest.mark.parametrize("name", HOSTILE)

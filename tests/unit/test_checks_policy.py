@@ -73,7 +73,7 @@ def test_imports_take_lists() -> None:
 def test_a_mistake_is_named(changes: dict[str, object], path: str, code: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
         policy_over(DEFAULT_POLICY, changes)
-    assert (caught.value.code, [(one.path, one.code) for one in caught.value.problems]) == (
+    assert (caught.value.code, [(problem.path, problem.code) for problem in caught.value.problems]) == (
         "checks_invalid",
         [(path, code)],
     )
@@ -102,7 +102,7 @@ def test_any_json_is_a_policy_or_an_error(changes: dict[str, object]) -> None:
 def test_what_was_not_checked_is_never_passed() -> None:
     report = Report(DEFAULT_POLICY)
     report.not_checked[CheckName.VULNERABILITIES] = "not checked: nobody answered"
-    states = {one["check"]: (one["state"], one["said"]) for one in report.as_dict()["checks"]}
+    states = {check["check"]: (check["state"], check["said"]) for check in report.as_dict()["checks"]}
     assert states["vulnerabilities"] == ("not_checked", "not checked: nobody answered")
     assert states["bandit"] == ("passed", "")
 
@@ -114,7 +114,7 @@ def test_a_report_names_what_stops_first_and_counts_the_rest() -> None:
     told = report.as_dict()
     assert (told["findings"][0]["rule"], told["findings"][0]["stops"]) == ("miner", True)
     assert (len(told["findings"]), told["left_out"]) == (1 + KEPT_PER_RULE, 100 - KEPT_PER_RULE)
-    assert {one["check"]: one["state"] for one in told["checks"]}["hostile"] == "stopped"
+    assert {check["check"]: check["state"] for check in told["checks"]}["hostile"] == "stopped"
     assert "hostile stopped (1)" in report.summary()
 
 

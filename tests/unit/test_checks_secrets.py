@@ -51,8 +51,8 @@ HARMLESS = {
 @pytest.mark.parametrize("rule", REAL)
 def test_a_credential_is_found_by_its_rule_and_not_shown(rule: str) -> None:
     found = list(scan_secrets("config.txt", REAL[rule].encode()))
-    assert rule in {one.rule for one in found}
-    assert not any(LETTERS[:16] in one.why or BASE64[:30] in one.why for one in found)
+    assert rule in {item.rule for item in found}
+    assert not any(LETTERS[:16] in item.why or BASE64[:30] in item.why for item in found)
 
 
 @pytest.mark.parametrize("name", HARMLESS)
@@ -62,7 +62,7 @@ def test_what_only_looks_like_one_is_left_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", [".netrc", "id_rsa", "deploy/.env", "store.p12", ".pypirc"])
 def test_a_file_of_credentials_is_found_by_its_name(name: str) -> None:
-    assert [one.rule for one in scan_secrets(name, b"something")] == ["secret_file"]
+    assert [scan_secret.rule for scan_secret in scan_secrets(name, b"something")] == ["secret_file"]
 
 
 @pytest.mark.parametrize("name", ["netrc.py", "environment.env.md", "id_rsa.pub.txt", "keys.json"])
@@ -71,7 +71,9 @@ def test_a_name_that_only_resembles_one_is_left_alone(name: str) -> None:
 
 
 def test_a_credential_in_utf_16_is_found() -> None:
-    assert [one.rule for one in scan_secrets("a.txt", REAL["github_token"].encode("utf-16"))] == ["github_token"]
+    assert [scan_secret.rule for scan_secret in scan_secrets("a.txt", REAL["github_token"].encode("utf-16"))] == [
+        "github_token"
+    ]
 
 
 def test_a_binary_file_is_no_text() -> None:
@@ -87,7 +89,9 @@ def test_the_examples_and_this_repositorys_code_hold_none() -> None:
         if path.is_file() and path.suffix != ".pyc"
     ]
     assert len(paths) > 200
-    assert [one for path in paths for one in scan_secrets(str(path.relative_to(root)), path.read_bytes())] == []
+    assert [
+        scan_secret for path in paths for scan_secret in scan_secrets(str(path.relative_to(root)), path.read_bytes())
+    ] == []
 
 
 def test_a_long_line_costs_no_time_that_grows_with_its_square() -> None:

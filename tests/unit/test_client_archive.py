@@ -69,7 +69,7 @@ def test_links_out_of_the_folder_are_refused_all_at_once(tmp_path: Path) -> None
     (folder / "fine").symlink_to("inside.py")
     with pytest.raises(InvalidInputError) as caught:
         write_zip(folder, tmp_path / "p.zip")
-    assert {one.path for one in caught.value.problems} == {"secret", "folder", "gone"}
+    assert {problem.path for problem in caught.value.problems} == {"secret", "folder", "gone"}
 
 
 def test_a_link_inside_the_folder_is_packed_as_a_file(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_a_file_arrives_whole_below_the_directory(platform: FakePlatform, client
     (path,) = client.artifacts.download_all((artifact("sub/field.vtu"),), tmp_path)
     assert path == tmp_path / "sub" / "field.vtu"
     assert path.read_bytes() == CONTENT
-    assert [one.name for one in path.parent.iterdir()] == ["field.vtu"]
+    assert [item.name for item in path.parent.iterdir()] == ["field.vtu"]
 
 
 def test_a_signed_address_is_used_as_it_is_and_without_the_token(

@@ -77,7 +77,7 @@ def verdicts(folder: Path) -> list[Verdict]:
 
 def test_a_new_package_passes_its_own_test(tmp_path: Path) -> None:
     write_package(tmp_path / "bolts", "bolts")
-    assert [one.problems for one in verdicts(tmp_path / "bolts")] == [(), ()]
+    assert [verdict.problems for verdict in verdicts(tmp_path / "bolts")] == [(), ()]
 
 
 def test_ports_are_read_from_the_signature_and_units_converted(tmp_path: Path) -> None:

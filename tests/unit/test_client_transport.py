@@ -123,7 +123,7 @@ def test_problems_become_errors_of_their_family(
     with pytest.raises(family, match="What happened") as caught:
         client.tasks.get(TASK_ID)
     assert caught.value.code == "stable"
-    assert [one.as_dict() for one in caught.value.problems] == errors
+    assert [item.as_dict() for item in caught.value.problems] == errors
 
 
 def test_validation_errors_of_published_paths_keep_their_place(platform: FakePlatform, client: Client) -> None:
@@ -153,7 +153,7 @@ def test_waiting_survives_a_platform_that_goes_away(platform: FakePlatform, clie
     states: list[str] = []
     breaks: list[str] = []
     done = client.tasks.wait(
-        TASK_ID, on_look=lambda one: states.append(one.state.value), on_break=lambda error: breaks.append(error.code)
+        TASK_ID, on_look=lambda item: states.append(item.state.value), on_break=lambda error: breaks.append(error.code)
     )
     assert done.state is TaskState.COMPLETED
     assert states == ["queued", "running", "completed"]
@@ -171,7 +171,7 @@ def test_a_bulk_submission_gives_each_member_a_key_and_a_verdict(platform: FakeP
     verdicts = [{"index": 0, "task": task(), "error": None}, {"index": 1, "task": None, "error": refused}]
     platform.on("POST /tasks/bulk", (200, {"results": verdicts, "accepted": 1, "refused": 1}))
     first, second = client.tasks.submit_bulk([SUBMISSION, SUBMISSION])
-    keys = [one["idempotency_key"] for one in platform.calls("POST /tasks/bulk")[0].json["tasks"]]
+    keys = [item["idempotency_key"] for item in platform.calls("POST /tasks/bulk")[0].json["tasks"]]
     assert first.task is not None
     assert second.error == refused
     assert len(set(keys)) == 2
@@ -185,7 +185,7 @@ def test_listing_goes_page_by_page(platform: FakePlatform, client: Client) -> No
 
     platform.on("GET /tasks", answer)
     found = list(client.tasks.each({"state": "completed"}, limit=250))
-    assert len({one.id for one in found}) == 250
+    assert len({item.id for item in found}) == 250
     assert [seen.query["limit"] for seen in platform.calls("GET /tasks")] == ["200", "50"]
 
 
@@ -236,7 +236,7 @@ def test_stored_logins_are_readable_by_their_owner_alone(tmp_path: Path) -> None
     assert file.path.stat().st_mode & 0o777 == 0o600
     assert file.load().current == "http://a"
     assert file.forget("http://a")
-    assert [one.url for one in file.load().platforms] == ["http://b"]
+    assert [item.url for item in file.load().platforms] == ["http://b"]
 
 
 def test_a_broken_file_of_logins_says_what_to_do(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_confinement_is_asked_for_in_full() -> None:
     assert host["Memory"] == host["MemorySwap"] == 512 << 20
     assert host["NanoCpus"] == 2_000_000_000
     assert host["PidsLimit"] == 101
-    assert {one["Name"]: one["Hard"] for one in host["Ulimits"]}["core"] == 0
+    assert {Ulimit["Name"]: Ulimit["Hard"] for Ulimit in host["Ulimits"]}["core"] == 0
     assert "/sys" in host["MaskedPaths"]
     assert "Privileged" not in host
     assert "Binds" not in host

@@ -41,9 +41,9 @@ def codes_of(tree: ast.AST) -> Iterator[str]:
         elif isinstance(node, ast.Tuple) and len(node.elts) > 1 and "FailureKind" in ast.dump(node.elts[0]):
             given = [node.elts[1]]
         yield from (
-            one.value
-            for one in given
-            if isinstance(one, ast.Constant) and isinstance(one.value, str) and CODE.fullmatch(one.value)
+            item.value
+            for item in given
+            if isinstance(item, ast.Constant) and isinstance(item.value, str) and CODE.fullmatch(item.value)
         )
 
 

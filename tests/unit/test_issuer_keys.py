@@ -27,7 +27,7 @@ class Issuer:
         self.asked += 1
         if self.is_away:
             raise httpx2.ConnectError("refused")
-        return {"keys": [one for key in self.keys for one in key_set(key)["keys"]]}
+        return {"keys": [item for key in self.keys for item in key_set(key)["keys"]]}
 
 
 @pytest.fixture

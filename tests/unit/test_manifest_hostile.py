@@ -69,7 +69,7 @@ UNREADABLE: list[tuple[str, str | bytes, list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("text", "codes"), [one[1:] for one in UNREADABLE], ids=[one[0] for one in UNREADABLE])
+@pytest.mark.parametrize(("text", "codes"), [item[1:] for item in UNREADABLE], ids=[item[0] for item in UNREADABLE])
 def test_yaml_that_means_harm_is_refused(text: str | bytes, codes: list[str]) -> None:
     code, found, message = refused(text)
     assert code == "manifest_unreadable"
@@ -110,7 +110,7 @@ INVALID: list[tuple[str, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("text", "code"), [one[1:] for one in INVALID], ids=[one[0] for one in INVALID])
+@pytest.mark.parametrize(("text", "code"), [item[1:] for item in INVALID], ids=[item[0] for item in INVALID])
 def test_a_value_that_means_harm_is_refused(text: str, code: str) -> None:
     whole, found, _message = refused(text)
     assert whole == "manifest_invalid"

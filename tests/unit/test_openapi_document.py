@@ -21,7 +21,10 @@ def made() -> dict[str, Any]:
 
 def operations(made: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
     return [
-        (path, method, one) for path, item in made["paths"].items() for method, one in item.items() if method in METHODS
+        (path, method, entry)
+        for path, item in made["paths"].items()
+        for method, entry in item.items()
+        if method in METHODS
     ]
 
 
@@ -30,22 +33,22 @@ def test_the_stored_document_is_the_codes() -> None:
 
 
 def test_every_route_has_id_description_tag_and_errors(made: dict[str, Any]) -> None:
-    for path, method, one in operations(made):
+    for path, method, item in operations(made):
         where = f"{method} {path}"
-        assert one.get("operationId"), where
-        assert one.get("description"), where
-        assert one.get("tags"), where
+        assert item.get("operationId"), where
+        assert item.get("description"), where
+        assert item.get("tags"), where
         needed = {"422", "500", "503"} | (set() if path in OPEN else {"401", "403", "404"})
-        assert needed <= set(one["responses"]), where
+        assert needed <= set(item["responses"]), where
 
 
 def test_operation_ids_are_unique(made: dict[str, Any]) -> None:
-    ids = [one["operationId"] for _, _, one in operations(made)]
+    ids = [item["operationId"] for _, _, item in operations(made)]
     assert len(ids) == len(set(ids))
 
 
 def test_every_other_route_asks_for_a_token(made: dict[str, Any]) -> None:
-    without = {path for path, _, one in operations(made) if not one.get("security")}
+    without = {path for path, _, item in operations(made) if not item.get("security")}
     assert without == OPEN
 
 
@@ -56,12 +59,12 @@ def test_every_reference_leads_somewhere(made: dict[str, Any]) -> None:
         if isinstance(value, dict):
             if isinstance(value.get("$ref"), str):
                 found.add(value["$ref"])
-            for one in value.values():
-                walk(one)
+            for item in value.values():
+                walk(item)
         elif isinstance(value, list):
-            for one in value:
-                walk(one)
+            for entry in value:
+                walk(entry)
 
     walk(made)
     schemas = made["components"]["schemas"]
-    assert {one for one in found if one.removeprefix("#/components/schemas/") not in schemas} == set()
+    assert {item for item in found if item.removeprefix("#/components/schemas/") not in schemas} == set()

@@ -16,7 +16,7 @@ def home(tmp_path: Path) -> Path:
 
 
 def outermost_closed(path: Path) -> Path:
-    return next(one for one in reversed((path, *path.parents)) if not one.stat().st_mode & 0o001)
+    return next(item for item in reversed((path, *path.parents)) if not item.stat().st_mode & 0o001)
 
 
 def test_an_open_path_needs_nothing() -> None:

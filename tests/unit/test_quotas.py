@@ -23,13 +23,13 @@ def share(weight: float = 1, passed: float = 0, may_start: int = 1000) -> Share:
 def test_a_flood_of_one_organization_leaves_every_second_turn_to_the_other() -> None:
     queues = {A: tasks(100), B: tasks(3, first=900)}
     picked = pick(queues, {A: share(), B: share()}, Room(100, 10_000, 6), virtual_time=0, is_strict=True)
-    assert sum(1 for one in picked.task_ids if one.int >= 900) == 3
+    assert sum(1 for task_id in picked.task_ids if task_id.int >= 900) == 3
 
 
 def test_weights_divide_the_turns() -> None:
     queues = {A: tasks(100), B: tasks(100, first=900)}
     picked = pick(queues, {A: share(weight=3), B: share()}, Room(1000, 100_000, 40), virtual_time=0, is_strict=True)
-    assert sum(1 for one in picked.task_ids if one.int < 900) == 30
+    assert sum(1 for task_id in picked.task_ids if task_id.int < 900) == 30
 
 
 def test_an_idle_organization_has_not_saved_up_turns() -> None:
@@ -37,7 +37,7 @@ def test_an_idle_organization_has_not_saved_up_turns() -> None:
     picked = pick(
         queues, {A: share(passed=1000), B: share(passed=0)}, Room(1000, 100_000, 20), virtual_time=1000, is_strict=True
     )
-    assert 9 <= sum(1 for one in picked.task_ids if one.int >= 900) <= 11
+    assert 9 <= sum(1 for task_id in picked.task_ids if task_id.int >= 900) <= 11
 
 
 def test_strict_order_is_not_overtaken_by_a_smaller_task() -> None:
@@ -48,7 +48,7 @@ def test_strict_order_is_not_overtaken_by_a_smaller_task() -> None:
 def test_a_smaller_task_may_overtake_where_order_is_not_strict() -> None:
     queue = [*tasks(1, memory_mb=5000), *tasks(3, first=200)]
     picked = pick({A: queue}, {A: share()}, Room(100, 1000, 10), virtual_time=0, is_strict=False)
-    assert [one.int for one in picked.task_ids] == [200, 201, 202]
+    assert [task_id.int for task_id in picked.task_ids] == [200, 201, 202]
 
 
 def test_a_large_task_that_has_waited_long_gets_room_kept_for_it() -> None:
@@ -72,7 +72,7 @@ def test_a_head_that_can_never_run_here_holds_nobody_up(is_strict: bool, waited:
             is_strict=is_strict,
             place=place,
         )
-        assert sorted(one.int for one in picked.task_ids) == [200, 201, 900, 901]
+        assert sorted(task_id.int for task_id in picked.task_ids) == [200, 201, 900, 901]
         assert picked.kept_for is None
 
 
@@ -83,7 +83,7 @@ def test_one_node_keeps_room_for_a_large_task_and_the_others_go_on() -> None:
     large = UUID(int=100)
     assert (first.task_ids, first.kept_for) == ((), large)
     second = pick(queues, shares, room, virtual_time=0, is_strict=False, place=place, kept_elsewhere={large})
-    assert ([one.int for one in second.task_ids], second.kept_for) == ([900, 901, 902], None)
+    assert ([task_id.int for task_id in second.task_ids], second.kept_for) == ([900, 901, 902], None)
 
 
 def test_an_organization_at_its_quota_does_not_hold_up_the_other() -> None:
@@ -91,7 +91,7 @@ def test_an_organization_at_its_quota_does_not_hold_up_the_other() -> None:
     picked = pick(
         queues, {A: share(may_start=0), B: share(passed=50)}, Room(100, 10_000, 10), virtual_time=0, is_strict=True
     )
-    assert [one.int for one in picked.task_ids] == [900, 901, 902, 903, 904]
+    assert [task_id.int for task_id in picked.task_ids] == [900, 901, 902, 903, 904]
 
 
 @given(
@@ -109,7 +109,7 @@ def test_what_is_picked_always_fits(
     picked = pick(
         queues, {A: share(), B: share(weight=2)}, Room(cpu, memory_mb, slots), virtual_time=0, is_strict=is_strict
     )
-    chosen = [candidates[one.int] for one in picked.task_ids]
+    chosen = [candidates[task_id.int] for task_id in picked.task_ids]
     assert len(set(picked.task_ids)) == len(chosen) <= slots
-    assert sum(one.cpu for one in chosen) <= cpu
-    assert sum(one.memory_mb for one in chosen) <= memory_mb
+    assert sum(item.cpu for item in chosen) <= cpu
+    assert sum(item.memory_mb for item in chosen) <= memory_mb

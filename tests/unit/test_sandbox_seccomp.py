@@ -19,7 +19,7 @@ from mecapy_platform.sandbox.syscalls.bpf import (
     assemble_last,
 )
 
-TABLES = {machine: tables.numbers(one.table) for machine, one in ARCHITECTURES.items()}
+TABLES = {machine: tables.numbers(item.table) for machine, item in ARCHITECTURES.items()}
 INSTRUCTIONS_MAX = 4096  # the kernel's limit
 
 
@@ -98,7 +98,7 @@ def test_clone_makes_processes_and_threads(machine: str) -> None:
 
 @pytest.mark.parametrize("machine", ARCHITECTURES)
 @pytest.mark.parametrize(
-    ("family", "answer"), [*((one, ALLOW) for one in (1, 2, 10)), *((one, NO_FAMILY) for one in (16, 17, 38, 40))]
+    ("family", "answer"), [*((item, ALLOW) for item in (1, 2, 10)), *((item, NO_FAMILY) for item in (16, 17, 38, 40))]
 )
 def test_only_local_socket_families_open(machine: str, family: int, answer: int) -> None:
     assert verdict(machine, TABLES[machine]["socket"], family) == answer

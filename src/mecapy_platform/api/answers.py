@@ -49,4 +49,4 @@ def problems(
     """The `responses` of a route: what every route that asks for a token may answer, and `status` beside it."""
     every = SIGNED_IN if signed_in else (408, 413, 422, 500, 503)
     content = {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
-    return {one: {"description": TITLES[one], "content": content} for one in sorted({*every, *status})}
+    return {item: {"description": TITLES[item], "content": content} for item in sorted({*every, *status})}

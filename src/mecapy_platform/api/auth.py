@@ -111,8 +111,8 @@ class IssuerKeys:
                 over.set()
 
     def _read(self) -> dict[str, jwt.PyJWK]:
-        documents = [one for one in self._fetch()["keys"] if one.get("kty") == "RSA"]
-        keys = [jwt.PyJWK.from_dict(dict(one), algorithm="RS256") for one in documents]
+        documents = [item for item in self._fetch()["keys"] if item.get("kty") == "RSA"]
+        keys = [jwt.PyJWK.from_dict(dict(document), algorithm="RS256") for document in documents]
         return {str(key.key_id): key for key in keys}
 
 

@@ -60,7 +60,7 @@ class Caller:
     def organization_id(self, slug: str | None) -> UUID:
         """Where a new package goes: the named organization, else the personal one."""
         if slug is None:
-            return next(one.organization_id for one in self.actor.visible if one.is_personal)
+            return next(item.organization_id for item in self.actor.visible if item.is_personal)
         return _named(self.actor.visible, slug).organization_id
 
 
@@ -128,8 +128,8 @@ async def _who(request: Request) -> tuple[TokenClaims, Identity]:
 def _caller(
     request: Request, claims: TokenClaims, identity: Identity, actor: Actor, *, only: UUID | None = None
 ) -> Caller:
-    ids = [one.organization_id for one in identity.memberships]
-    scope = tuple(one for one in ids if only is None or one == only)
+    ids = [membership.organization_id for membership in identity.memberships]
+    scope = tuple(item for item in ids if only is None or item == only)
     return Caller(actor, scope, claims, get_context(request))
 
 
@@ -138,12 +138,12 @@ def _actor(claims: TokenClaims, identity: Identity, organization: Membership, vi
 
 
 def _default(identity: Identity) -> Membership:
-    others = [one for one in identity.memberships if not one.is_personal]
+    others = [membership for membership in identity.memberships if not membership.is_personal]
     return others[0] if len(others) == 1 else identity.personal
 
 
 def _named(memberships: tuple[Membership, ...], slug: str) -> Membership:
-    by_slug = {one.slug: one for one in memberships}
+    by_slug = {membership.slug: membership for membership in memberships}
     found = by_slug.get(slug) or by_slug.get(f"user:{slug}")
     if found is None:
         raise NotFoundError("organization_not_found", "There is no such organization.")

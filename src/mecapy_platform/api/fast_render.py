@@ -73,7 +73,7 @@ def _text(task: Mapping[str, Any]) -> bytes:
             "memory_mb": task["memory_mb"],
             "timeout_seconds": float(task["timeout_seconds"]),
         },
-        "attempts": [_attempt(one) for one in get("attempts") or ()],
+        "attempts": [_attempt(item) for item in get("attempts") or ()],
         "waiting": None,
         "retry_of": get("retry_of"),
         "parked": task["parked"],

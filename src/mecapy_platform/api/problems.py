@@ -104,7 +104,7 @@ def published_detail(
         found = problems or [Problem("", code, message)]
         return [
             {
-                "loc": ["body", *(one for one in problem.path.split(".") if one)],
+                "loc": ["body", *(item for item in problem.path.split(".") if item)],
                 "msg": problem.message,
                 "type": problem.code,
             }
@@ -173,11 +173,11 @@ async def _validation_error(request: Request, error: Exception) -> ProblemRespon
     assert isinstance(error, RequestValidationError)
     path = request.url.path
     found = error.errors()
-    if found and all(one["loc"][0] == "path" for one in found):
+    if found and all(item["loc"][0] == "path" for item in found):
         return problem_response(path, 404, "not_found", SENTENCES[404])
     problems = validation_problems(found)
     if is_own(path):
-        if any(one["type"] == "json_invalid" for one in found):
+        if any(item["type"] == "json_invalid" for item in found):
             return problem_response(path, 400, "malformed_json", problems[0].message)
         return problem_response(
             path, 422, "invalid_request", "The request has mistakes; see `errors`.", problems=problems

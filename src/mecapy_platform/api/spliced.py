@@ -76,7 +76,7 @@ class _Answer:
 
     @property
     def is_large(self) -> bool:
-        return any(one.is_large for one in self._found)
+        return any(item.is_large for item in self._found)
 
     def pieces(self) -> Iterator[bytes]:
         yield self._parts[0]

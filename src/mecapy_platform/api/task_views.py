@@ -56,7 +56,7 @@ def render_task(
         error=render_error(task),
         usage=render_usage(task),
         limits=LimitsAnswer(cpu=task.cpu, memory_mb=task.memory_mb, timeout_seconds=task.timeout_seconds),
-        attempts=[_attempt(one) for one in attempts],
+        attempts=[_attempt(attempt) for attempt in attempts],
         waiting=Fault(code=waiting.code, message=waiting.message) if waiting else None,
         retry_of=task.retry_of,
         parked=task.parked,
@@ -97,8 +97,10 @@ def render_artifact(artifact: Artifact, storage: Storage) -> ArtifactAnswer:
 
 def render_logs(page: LogPage) -> LogAnswer:
     entries = [
-        LogEntry(index=one.index, attempt=one.attempt, kind=one.kind, text=one.text, created_at=one.created_at)
-        for one in page.entries
+        LogEntry(
+            index=entry.index, attempt=entry.attempt, kind=entry.kind, text=entry.text, created_at=entry.created_at
+        )
+        for entry in page.entries
     ]
     return LogAnswer(entries=entries, next=page.next, done=page.done)
 

@@ -209,7 +209,7 @@ def list_task_artifacts(task_id: UUID, caller: OwnCaller) -> ArtifactList:
     with caller.session() as session:
         read.get_task(session, caller.actor, task_id)
         found = read.artifacts(session, caller.actor, task_id)
-    return ArtifactList(artifacts=[render_artifact(one, caller.context.storage) for one in found])
+    return ArtifactList(artifacts=[render_artifact(item, caller.context.storage) for item in found])
 
 
 @dataclass(frozen=True)
@@ -238,14 +238,14 @@ def _submit_bulk(caller: Caller, members: Sequence[object]) -> BulkAnswer:
         try:
             parsed.append((index, BulkTaskBody.model_validate(member)))
         except ValidationError as error:
-            mistakes = validation_problems([{**one, "loc": ("body", *one["loc"])} for one in error.errors()])
+            mistakes = validation_problems([{**item, "loc": ("body", *item["loc"])} for item in error.errors()])
             refused = InvalidInputError("invalid_request", "The task has mistakes; see `errors`.", problems=mistakes)
             verdicts[index] = _refused(index, refused)
     with caller.accepting() as session:
         requests = [(body.request(), body.idempotency_key) for _, body in parsed]
         rules = caller.context.settings.queue_rules
         outcomes = submit.submit_many(session, caller.actor, requests, rules=rules, values=caller.values)
-        replayed = [one.task.id for one in outcomes if isinstance(one, Submitted) and one.view is None]
+        replayed = [item.task.id for item in outcomes if isinstance(item, Submitted) and item.view is None]
         views = {view.task.id: view for view in read.get_many(session, caller.actor, replayed)} if replayed else {}
     for (index, _), outcome in zip(parsed, outcomes, strict=True):
         if isinstance(outcome, MecapyError):
@@ -255,12 +255,12 @@ def _submit_bulk(caller: Caller, members: Sequence[object]) -> BulkAnswer:
                 index=index, task=render_task(outcome.view or views[outcome.task.id]), error=None
             )
     results = [verdicts[index] for index in range(len(members))]
-    refused_count = sum(one.error is not None for one in results)
+    refused_count = sum(result.error is not None for result in results)
     return BulkAnswer(results=results, accepted=len(results) - refused_count, refused=refused_count)
 
 
 def _refused(index: int, error: MecapyError) -> BulkVerdict:
-    fault = BulkError(code=error.code, detail=error.message, errors=[one.as_dict() for one in error.problems])
+    fault = BulkError(code=error.code, detail=error.message, errors=[problem.as_dict() for problem in error.problems])
     return BulkVerdict(index=index, task=None, error=fault)
 
 
@@ -324,6 +324,6 @@ def _result(caller: Caller, task: Task, artifacts: Sequence[Artifact]) -> Respon
         result=None,
         error=render_error(task),
         usage=render_usage(task),
-        artifacts=[render_artifact(one, storage) for one in artifacts],
+        artifacts=[render_artifact(artifact, storage) for artifact in artifacts],
     )
     return respond({**answer.model_dump(mode="json"), "result": value_pieces(caller, task.id, "result", lying)})

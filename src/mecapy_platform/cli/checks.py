@@ -51,11 +51,11 @@ def change(
     with connect(url, org) as client:
         slug = _organization(client)
         wanted = {} if reset else dict(client.checks.policy(slug)["changes"])
-        for one in changes:
-            name, _, value = one.partition("=")
+        for item in changes:
+            name, _, value = item.partition("=")
             mode, _, severity = value.partition(":")
             if not name or not mode:
-                raise InvalidInputError("arguments", f"{one!r} is not CHECK=MODE or CHECK=MODE:SEVERITY.")
+                raise InvalidInputError("arguments", f"{item!r} is not CHECK=MODE or CHECK=MODE:SEVERITY.")
             if mode == "default":
                 wanted.pop(name, None)
                 continue
@@ -92,29 +92,37 @@ def report(
         say("")
         print_table(
             ("dependency", "version", "licence"),
-            ((one["name"], one["version"], one["licence"] or "?") for one in found.dependencies),
+            (
+                (dependency["name"], dependency["version"], dependency["licence"] or "?")
+                for dependency in found.dependencies
+            ),
         )
 
 
 def show_report(found: ChecksReport, *, every: bool = False) -> None:
     """A table of findings, what stops first, then one line for each check that says something."""
-    shown = [one for one in found.findings if every or one.stops or one.severity != "low"]
+    shown = [finding for finding in found.findings if every or finding.stops or finding.severity != "low"]
     if shown:
         rows = (
-            (("STOPS" if one.stops else one.severity), one.place, f"{one.check}/{one.rule}", f"{one.why} {one.advice}")
-            for one in shown
+            (
+                ("STOPS" if item.stops else item.severity),
+                item.place,
+                f"{item.check}/{item.rule}",
+                f"{item.why} {item.advice}",
+            )
+            for item in shown
         )
         print_table(("severity", "where", "rule", "why, and what to do"), rows)
     hidden = len(found.findings) - len(shown) + found.left_out
     states = [
-        f"{one.check} {one.state}" + (f" ({one.found})" if one.found else "")
-        for one in found.checks
-        if one.state != "off"
+        f"{check.check} {check.state}" + (f" ({check.found})" if check.found else "")
+        for check in found.checks
+        if check.state != "off"
     ]
     say("checks: " + ", ".join(states) + (f"; {hidden} more findings: mecapy checks report --all" if hidden else ""))
-    for one in found.checks:
-        if one.state == "not_checked":
-            say(f"{one.check}: {one.said}")
+    for check in found.checks:
+        if check.state == "not_checked":
+            say(f"{check.check}: {check.said}")
 
 
 def _organization(client: Client) -> str:

@@ -32,9 +32,9 @@ def doctor(
     settings = Settings()
     root = (data or default_root()).absolute()
     checks = check_sandboxes(settings) if sandbox else check_all(root, settings)
-    is_well = all(one.holds for one in checks if one.required)
+    is_well = all(check.holds for check in checks if check.required)
     if as_json:
-        typer.echo(json.dumps({"ok": is_well, "checks": [asdict(one) for one in checks], "note": NOTE}, indent=1))
+        typer.echo(json.dumps({"ok": is_well, "checks": [asdict(check) for check in checks], "note": NOTE}, indent=1))
     else:
         _show(checks)
     if not is_well:
@@ -43,9 +43,9 @@ def doctor(
 
 def _show(checks: list[Check]) -> None:
     table = Table("", "check", "found", box=None, pad_edge=False)
-    for one in checks:
-        mark = "[green]ok[/]" if one.holds else "[red]bad[/]" if one.required else "[yellow]missing[/]"
-        table.add_row(mark, one.name, one.detail)
+    for check in checks:
+        mark = "[green]ok[/]" if check.holds else "[red]bad[/]" if check.required else "[yellow]missing[/]"
+        table.add_row(mark, check.name, check.detail)
     console = Console(highlight=False)
     console.print(table)
     console.print(NOTE, markup=False)

@@ -71,8 +71,12 @@ def packages(
     if versions:
         say("")
         rows = (
-            (one.version, "yanked" if one.yanked_at else one.status, (one.created_at or "")[:16].replace("T", " "))
-            for one in versions
+            (
+                version.version,
+                "yanked" if version.yanked_at else version.status,
+                (version.created_at or "")[:16].replace("T", " "),
+            )
+            for version in versions
         )
         print_table(("version", "status", "created"), rows)
 
@@ -97,7 +101,7 @@ def _await_build(client: Client, package_id: str, version: str) -> PackageVersio
     """The version once its build has ended."""
     told = False
     while True:
-        found = next((one for one in client.packages.versions(package_id) if one.version == version), None)
+        found = next((item for item in client.packages.versions(package_id) if item.version == version), None)
         if found is None or not found.is_building:
             return found
         if not told:
@@ -156,8 +160,8 @@ def _list(found: tuple[Package, ...], *, as_json: bool) -> None:
         print_json(found)
     elif found:
         rows = (
-            (_full_name(one), one.version, one.status, ", ".join(function.name for function in one.functions))
-            for one in found
+            (_full_name(item), item.version, item.status, ", ".join(function.name for function in item.functions))
+            for item in found
         )
         print_table(("package", "version", "status", "functions"), rows)
     else:

@@ -85,7 +85,7 @@ def _said() -> Iterator[Callable[[], Settings]]:
         yield Settings
     except ValidationError as error:
         problems = "; ".join(
-            f"MECAPY_{'_'.join(str(part) for part in one['loc']).upper()}: {one['msg']}" for one in error.errors()
+            f"MECAPY_{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg']}" for item in error.errors()
         )
         typer.echo(f"mecapy server: settings cannot be used: {problems}", err=True)
         raise typer.Exit(1) from error

@@ -55,7 +55,8 @@ def show(task_id: TaskArgument, org: OrgOption = None, url: UrlOption = None, as
     if task.attempts:
         typer.echo()
         print_table(
-            ("attempt", "state", "where", "started", "took", "remark"), (_attempt_row(one) for one in task.attempts)
+            ("attempt", "state", "where", "started", "took", "remark"),
+            (_attempt_row(attempt) for attempt in task.attempts),
         )
 
 

@@ -31,8 +31,8 @@ def run_locally(
     failed = [verdict for verdict in verdicts if not verdict.has_passed]
     if as_json:
         cases = [
-            {"function": one.function, "case": one.case, "passed": one.has_passed, "problems": one.problems}
-            for one in verdicts
+            {"function": item.function, "case": item.case, "passed": item.has_passed, "problems": item.problems}
+            for item in verdicts
         ]
         print_json({"passed": len(verdicts) - len(failed), "failed": len(failed), "cases": cases})
     elif not verdicts:

@@ -35,7 +35,7 @@ def token(
     try:
         person = Person(
             _checked(USER, user, "user"),
-            tuple(_checked(SLUG, one, "organization") for one in organization or ()),
+            tuple(_checked(SLUG, item, "organization") for item in organization or ()),
             tuple(role or ()),
         )
         typer.echo(content.token(Layout((data or default_root()).resolve()), person, hours * 3600))

@@ -40,10 +40,10 @@ class Actor:
 
     @property
     def organization_ids(self) -> list[UUID]:
-        return [one.organization_id for one in self.visible]
+        return [item.organization_id for item in self.visible]
 
     def role_in(self, organization_id: UUID) -> Role | None:
-        return next((one.role for one in self.visible if one.organization_id == organization_id), None)
+        return next((item.role for item in self.visible if item.organization_id == organization_id), None)
 
 
 def require_submit(actor: Actor, organization_id: UUID) -> None:

@@ -32,7 +32,7 @@ class AddressPolicy:
     def permits(self, address: Address) -> bool:
         inner = _embedded(address)
         return is_public(address) or any(
-            one in network for network in self.allowed for one in (address, inner) if one.version == network.version
+            item in network for network in self.allowed for item in (address, inner) if item.version == network.version
         )
 
 

@@ -23,7 +23,7 @@ def storable_json(value: Any) -> Any:
     if isinstance(value, str):
         return storable(value)
     if isinstance(value, dict):
-        return {storable(str(key)): storable_json(one) for key, one in value.items()}
+        return {storable(str(key)): storable_json(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [storable_json(one) for one in value]
+        return [storable_json(item) for item in value]
     return value

@@ -82,8 +82,8 @@ def _file(whole: Any, problems: list[Problem]) -> list[TestCase]:
         return []
     return [
         case
-        for index, one in enumerate(written)
-        if (case := _case(one, handler, f"test_cases[{index}]", problems)) is not None
+        for index, item in enumerate(written)
+        if (case := _case(item, handler, f"test_cases[{index}]", problems)) is not None
     ]
 
 

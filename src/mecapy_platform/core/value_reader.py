@@ -193,7 +193,7 @@ class ValueReader:
                 return allowed
         shown = repr(value)[:80] if isinstance(value, str | int | float) else said(value)
         self.problem(
-            path, "not_allowed", f"{path} is {shown}; allowed are {', '.join(str(one) for one in kind.values)}."
+            path, "not_allowed", f"{path} is {shown}; allowed are {', '.join(str(item) for item in kind.values)}."
         )
         return None
 

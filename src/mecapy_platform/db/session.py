@@ -67,4 +67,7 @@ def widen_scope(session: Session, organization_id: UUID) -> None:
 
 def set_scope(session: Session, organizations: Sequence[UUID], user_id: UUID) -> None:
     """`SET LOCAL` of the tenant: holds until the transaction ends, so it never leaks through the pool."""
-    session.execute(SET_SCOPE, {"organizations": ",".join(str(one) for one in organizations), "user_id": str(user_id)})
+    session.execute(
+        SET_SCOPE,
+        {"organizations": ",".join(str(organization) for organization in organizations), "user_id": str(user_id)},
+    )

@@ -87,7 +87,7 @@ def check_sandbox(kind: BackendKind, settings: Settings) -> list[Check]:
             sandbox.close()  # also what is removed in the background
     except MecapyError as error:
         return [Check(f"sandbox {backend}", holds=False, detail=error.message)]
-    tried = [Check(f"sandbox {backend}: {one.name}", one.holds, one.detail, one.required) for one in found]
+    tried = [Check(f"sandbox {backend}: {item.name}", item.holds, item.detail, item.required) for item in found]
     return tried or [
         Check(
             f"sandbox {backend}",

@@ -162,7 +162,9 @@ class Launcher:
         self, program: Program, machine: Machine, settings: Settings, listener: socket.socket, lock: DataLock
     ) -> bool:
         """Everything that forks from us, with its imports done once. False: we were asked to stop meanwhile."""
-        os.environ[interpreters.FOUND_VARIABLE] = os.pathsep.join(str(one.executable) for one in machine.interpreters)
+        os.environ[interpreters.FOUND_VARIABLE] = os.pathsep.join(
+            str(interpreter.executable) for interpreter in machine.interpreters
+        )
         private = (lock.descriptor, *(() if machine.users.lock is None else (machine.users.lock,)))
 
         def fork(name: str, work: Callable[[], None], *also_close: int, user: User = machine.users.service) -> Child:
@@ -182,8 +184,10 @@ class Launcher:
         self._start("relay", partial(fork, "relay", partial(program.run_relay, own("relay")), hidden), ((TERM, 10.0),))
         owner = machine.users.service.uid
         companions, worker_settings = companion_parts(own("worker"), self._layout, owner, machine.interpreters)
-        for one in companions:
-            self._start(one.name, partial(self._start_argv, machine, one.name, one.argv), ((TERM, 10.0),))
+        for companion in companions:
+            self._start(
+                companion.name, partial(self._start_argv, machine, companion.name, companion.argv), ((TERM, 10.0),)
+            )
         for lane in LANES:
             name = f"worker-{lane}"
             self._start(

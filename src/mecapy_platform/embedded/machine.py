@@ -106,7 +106,7 @@ def _needs(machine: Machine) -> Iterator[Need]:
         for path in dict.fromkeys((sys.prefix, sys.base_prefix, *sys.path))
         if path and Path(path).exists()
     )
-    yield from (Need(one.prefix) for one in machine.interpreters)
+    yield from (Need(interpreter.prefix) for interpreter in machine.interpreters)
     for variable in PATH_VARIABLES:
         value = os.environ.get(variable, "")
         if value.startswith("/") and Path(value).exists():

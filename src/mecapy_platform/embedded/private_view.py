@@ -59,18 +59,18 @@ def plan(needs: Sequence[Need]) -> Plan:
     result = Plan()
     for need in needs:
         links, real = _walk(need.path)
-        closed = [cover for one in (*links, real) if (cover := _closed_ancestor(one)) is not None]
+        closed = [cover for item in (*links, real) if (cover := _closed_ancestor(item)) is not None]
         if not closed:
             continue
         result.covers.update(closed)
         result.links.update(links)
         if os.path.lexists(real) and real not in links:  # a loop of links leads nowhere
             result.binds[real] = result.binds.get(real, False) or need.is_writable
-    result.covers = {one for one in result.covers if not any(other in one.parents for other in result.covers)}
+    result.covers = {item for item in result.covers if not any(other in item.parents for other in result.covers)}
     result.links = {link: to for link, to in result.links.items() if _is_below(link, result.covers)}
     result.binds = {
         path: result.binds[path]
-        for path in sorted(result.binds, key=lambda one: len(one.parts))
+        for path in sorted(result.binds, key=lambda item: len(item.parts))
         if _is_below(path, result.covers)
     }
     return result
@@ -168,7 +168,7 @@ def _walk(path: Path) -> tuple[dict[Path, str], Path]:
             to = str(here.readlink())
             links[here] = to
             followed += 1
-            pending = [one for one in Path(to).parts if one != "/"] + pending
+            pending = [item for item in Path(to).parts if item != "/"] + pending
             here = Path("/") if to.startswith("/") else here.parent
     return links, here
 
@@ -186,7 +186,7 @@ def _is_below(path: Path, covers: set[Path]) -> bool:
 
 
 def _mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
-    raw = [None if one is None else one.encode() for one in (source, target, kind, data)]
+    raw = [None if item is None else item.encode() for item in (source, target, kind, data)]
     _checked(LIBC.mount(raw[0], raw[1], raw[2], ctypes.c_ulong(flags), raw[3]), f"mount {target}")
 
 

@@ -48,7 +48,7 @@ def shown_roots(layout: Layout, interpreters: Sequence[Interpreter]) -> list[str
         Path(sys.prefix),
         Path(sys.base_prefix),
         SCRIPT.parents[2],
-        *(one.prefix for one in interpreters),
+        *(interpreter.prefix for interpreter in interpreters),
     ]
     roots += [Path(path) for tool in TOOLS if (path := shutil.which(tool)) is not None]
     return sorted({str(root) for root in roots})

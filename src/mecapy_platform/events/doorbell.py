@@ -129,8 +129,8 @@ class Doorbell:
         None, after a reconnect: wake everybody, anything may have ended.
         """
         name, _, end_notice = (key or "").partition(" ")
-        for one in tuple(self._rings) if key is None else (name,):
-            for ring in tuple(self._rings.get(one, ())):
+        for item in tuple(self._rings) if key is None else (name,):
+            for ring in tuple(self._rings.get(item, ())):
                 ring.ring(end_notice or None)
 
 

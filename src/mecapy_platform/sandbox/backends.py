@@ -121,6 +121,7 @@ def read_options(kind: type[Options], backend: str, values: Mapping[str, Any]) -
         return cast("Options", TypeAdapter(strict).validate_python(dict(values)))
     except ValidationError as error:
         said = "; ".join(
-            f"MECAPY_{backend}_{'_'.join(map(str, one['loc']))}".upper() + f": {one['msg']}" for one in error.errors()
+            f"MECAPY_{backend}_{'_'.join(map(str, item['loc']))}".upper() + f": {item['msg']}"
+            for item in error.errors()
         )
         raise ConfigurationError("bad_backend_options", f"Options of the {backend} sandbox: {said}.") from error

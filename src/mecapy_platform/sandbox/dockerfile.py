@@ -65,10 +65,10 @@ class Dockerfile:
     @property
     def bases(self) -> Sequence[str]:
         """The images that it builds upon, without the names of its own stages."""
-        return [one.base for one in self.instructions if one.base is not None]
+        return [instruction.base for instruction in self.instructions if instruction.base is not None]
 
     def text(self, pins: Mapping[str, str] | None = None) -> str:
-        return "".join(one.text(pins or {}) + "\n" for one in self.instructions)
+        return "".join(instruction.text(pins or {}) + "\n" for instruction in self.instructions)
 
 
 def parse_dockerfile(text: str) -> Dockerfile:

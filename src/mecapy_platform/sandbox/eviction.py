@@ -26,16 +26,18 @@ def choose_victim(held: Sequence[Held[Name]], organization: str, now: float) -> 
     idleness.
     """
     counts: dict[str, int] = {}
-    for one in held:
-        counts[one.organization] = counts.get(one.organization, 0) + 1
+    for item in held:
+        counts[item.organization] = counts.get(item.organization, 0) + 1
     weight = dict(counts)
     weight[organization] = weight.get(organization, 0) + 1
-    idle = [one for one in held if not one.is_busy]
+    idle = [entry for entry in held if not entry.is_busy]
     allowed = [
-        one
-        for one in idle
-        if one.organization == organization or counts[one.organization] > 1 or now - one.used_at > PUSH_OUT_SECONDS
+        entry
+        for entry in idle
+        if entry.organization == organization
+        or counts[entry.organization] > 1
+        or now - entry.used_at > PUSH_OUT_SECONDS
     ]
     if not allowed:
         return None
-    return max(allowed, key=lambda one: (weight[one.organization], now - one.used_at)).key
+    return max(allowed, key=lambda entry: (weight[entry.organization], now - entry.used_at)).key

@@ -53,9 +53,9 @@ class Found:
 
     def as_dict(self) -> dict[str, Any]:
         return {
-            "findings": [one.as_dict() for one in self.findings[:MAX_FINDINGS]],
+            "findings": [finding.as_dict() for finding in self.findings[:MAX_FINDINGS]],
             "left_out": max(0, len(self.findings) - MAX_FINDINGS),
-            "imports": [[one.module, one.file, one.line, one.is_optional] for one in self.imports],
+            "imports": [[item.module, item.file, item.line, item.is_optional] for item in self.imports],
             "files": self.files,
         }
 
@@ -124,8 +124,8 @@ def _ended(status: int) -> str:
 
 
 def _take(line: dict[str, Any], found: Found) -> None:
-    found.findings += [Finding.from_json(one) for one in line["findings"]]
-    found.imports += [Import(*one) for one in line["imports"]]
+    found.findings += [Finding.from_json(finding) for finding in line["findings"]]
+    found.imports += [Import(*item) for item in line["imports"]]
 
 
 def _be_child(paths: Sequence[str], root: str, order: Order, write_end: int) -> None:
@@ -157,10 +157,10 @@ def read_file(path: str, root: str, order: Order) -> dict[str, Any]:
             )
         ]
         imports = []
-    kept = [one for one in findings if one.check in order.checks]
+    kept = [finding for finding in findings if finding.check in order.checks]
     return {
-        "findings": [one.as_dict() for one in kept[:MAX_FINDINGS]],
-        "imports": [[*vars(one).values()] for one in imports],
+        "findings": [item.as_dict() for item in kept[:MAX_FINDINGS]],
+        "imports": [[*vars(item).values()] for item in imports],
     }
 
 

@@ -81,13 +81,13 @@ def violations(data: bytes, path: str, allowed: tuple[str, ...]) -> Iterator[tup
 
 def _imported(node: ast.AST) -> Iterator[str]:
     if isinstance(node, ast.Import):
-        yield from (one.name for one in node.names)
+        yield from (name.name for name in node.names)
     elif isinstance(node, ast.ImportFrom):
         yield "." * node.level + (node.module or "")
 
 
 def _may(name: str, allowed: tuple[str, ...]) -> bool:
-    return any(name == one or name.startswith(f"{one}.") for one in allowed)
+    return any(name == item or name.startswith(f"{item}.") for item in allowed)
 
 
 def load_handler(handler: str, package: str, allowed: tuple[str, ...]) -> Callable[..., object]:
@@ -110,7 +110,7 @@ def load_handler(handler: str, package: str, allowed: tuple[str, ...]) -> Callab
 
 def _guards(name: str, allowed: tuple[str, ...]) -> dict[str, Any]:
     own = importlib.import_module("builtins")
-    names = {one: getattr(own, one) for one in MORE_BUILTINS}
+    names = {item: getattr(own, item) for item in MORE_BUILTINS}
 
     def guarded_import(module: str, space: Any = None, local: Any = None, wanted: Any = (), level: int = 0) -> Any:
         if level or not _may(module, allowed):

@@ -184,7 +184,7 @@ def _let_go(session: Session, version: PackageVersion, values: ValueStore | None
         select(Task).where(Task.package_version_id == version.id, Task.hold_reason == "building").with_for_update()
     ).all()
     functions = {
-        one.id: one for one in session.scalars(select(Function).where(Function.package_version_id == version.id))
+        item.id: item for item in session.scalars(select(Function).where(Function.package_version_id == version.id))
     }
     for function in functions.values():
         session.refresh(function)

@@ -71,7 +71,7 @@ def _organization(session: Session, actor: Actor, slug: str) -> Organization:
     query = select(Organization).where(
         Organization.slug.in_((slug, f"user:{slug}")), Organization.id.in_(actor.organization_ids)
     )
-    found = {one.slug: one for one in session.scalars(query)}
+    found = {item.slug: item for item in session.scalars(query)}
     organization = found.get(slug) or found.get(f"user:{slug}")
     if organization is None:
         raise NotFoundError("organization_not_found", "There is no such organization.")

@@ -46,7 +46,7 @@ class Identity:
 
     @property
     def personal(self) -> Membership:
-        return next(one for one in self.memberships if one.is_personal)
+        return next(membership for membership in self.memberships if membership.is_personal)
 
 
 def sign_in(database: Database, claims: TokenClaims) -> Identity:
@@ -64,7 +64,7 @@ def sign_in(database: Database, claims: TokenClaims) -> Identity:
         set_scope(session, [], user_id)
         memberships = _memberships(session, user_id)
         username = session.scalars(select(tables.User.username).where(tables.User.id == user_id)).one()
-    return Identity(user_id, username, tuple(sorted(memberships, key=lambda one: (not one.is_personal, one.slug))))
+    return Identity(user_id, username, tuple(sorted(memberships, key=lambda item: (not item.is_personal, item.slug))))
 
 
 def _memberships(session: Session, user_id: UUID) -> Sequence[Membership]:

@@ -37,7 +37,7 @@ class OrganizationView:
 
 def list_own(session: Session, actor: Actor) -> list[OrganizationView]:
     """The organizations the caller belongs to, without the personal one."""
-    ids = [one.organization_id for one in actor.visible if not one.is_personal]
+    ids = [item.organization_id for item in actor.visible if not item.is_personal]
     rows = session.scalars(select(Organization).where(Organization.id.in_(ids)).order_by(Organization.slug))
     return [_view(session, actor, row) for row in rows]
 
@@ -91,10 +91,10 @@ def set_role(session: Session, actor: Actor, slug: str, user_id: UUID, role: Rol
     require_admin(actor, organization.id)
     session.scalars(select(Membership).where(Membership.organization_id == organization.id).with_for_update()).all()
     members = _members(session, organization.id)
-    member = next((one for one in members if one.user.id == user_id), None)
+    member = next((item for item in members if item.user.id == user_id), None)
     if member is None:
         raise NotFoundError("member_not_found", "There is no such member.")
-    others = [one for one in members if one.membership.role == Role.ADMIN and one.user.id != user_id]
+    others = [item for item in members if item.membership.role == Role.ADMIN and item.user.id != user_id]
     if role is not Role.ADMIN and member.membership.role == Role.ADMIN and not others:
         raise ConflictError(
             "last_administrator", "An organization keeps at least one administrator; name another one first."

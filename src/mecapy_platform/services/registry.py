@@ -32,7 +32,7 @@ def lookup_package(session: Session, actor: Actor, *, owner: str, name: str, ver
             Organization.slug.in_([owner, PERSONAL + owner]),
         )
     )
-    package = next((one for one in session.scalars(query) if may_see(actor, one)), None)
+    package = next((item for item in session.scalars(query) if may_see(actor, item)), None)
     if package is None:
         raise NotFoundError("package_not_found", "There is no such package.")
     versions = select(PackageVersion.version).where(PackageVersion.package_id == package.id)

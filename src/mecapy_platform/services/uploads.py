@@ -46,7 +46,7 @@ def accept(
 
 def accept_archive(actor: Actor, *, filename: str) -> Accepted:
     """A place for an archive that belongs to no function, in the caller's own organization."""
-    personal = next(one for one in actor.visible if one.is_personal)
+    personal = next(item for item in actor.visible if item.is_personal)
     return Accepted(new_id(), personal.organization_id, None, "archive", filename, "zip")
 
 
@@ -76,5 +76,5 @@ def _check_port(port: dict[str, object] | None, var_name: str, extension: str) -
         raise InvalidInputError("not_a_file_port", message, problems=[Problem("var_name", "not_a_file_port", message)])
     allowed = file_extensions(expression)
     if allowed and extension not in allowed:
-        message = f"The input {var_name} takes {', '.join('.' + one for one in sorted(allowed))}, not .{extension}."
+        message = f"The input {var_name} takes {', '.join('.' + item for item in sorted(allowed))}, not .{extension}."
         raise InvalidInputError("wrong_extension", message, problems=[Problem("file", "wrong_extension", message)])

@@ -22,7 +22,7 @@ def layout_faults(
 ) -> Iterator[tuple[zipfile.ZipInfo, str, str]]:
     """Member, code and sentence of each that does not lie as the directory says."""
     end = 0
-    for info in sorted(infos, key=lambda one: one.header_offset):
+    for info in sorted(infos, key=lambda item: item.header_offset):
         source.seek(max(0, info.header_offset))
         raw = source.read(HEADER.size)
         if len(raw) < HEADER.size or not raw.startswith(SIGNATURE) or info.header_offset < 0:

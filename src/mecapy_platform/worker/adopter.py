@@ -99,14 +99,16 @@ class Adopter(LivingThread):
         if not kept:
             return
         alive = self._alive(kept)
-        for one in kept:
-            if (one.is_attempt and (one.task_id, one.attempt) not in alive) or (not one.is_attempt and one.is_overdue):
+        for item in kept:
+            if (item.is_attempt and (item.task_id, item.attempt) not in alive) or (
+                not item.is_attempt and item.is_overdue
+            ):
                 with suppress(SandboxError):
-                    sandbox.remove(one.reference)
+                    sandbox.remove(item.reference)
 
     def _alive(self, kept: Sequence[Kept]) -> set[tuple[str, int]]:
         with self._context.database.transaction() as session:
-            found = adopt.still_count(session, {UUID(one.task_id) for one in kept if one.is_attempt})
+            found = adopt.still_count(session, {UUID(item.task_id) for item in kept if item.is_attempt})
         return {(str(task_id), number) for task_id, number in found}
 
     def _remove_folders(self) -> None:

@@ -269,7 +269,9 @@ def _signature_ports(
                 described[function.name], wants_inputs=not has_inputs, wants_outputs=not has_outputs
             )
         except InvalidInputError as error:
-            problems += [replace(one, path=f"functions.{function.name}.{one.path}") for one in error.problems]
+            problems += [
+                replace(problem, path=f"functions.{function.name}.{problem.path}") for problem in error.problems
+            ]
             continue
         inputs = read.inputs if function.inputs is None else function.inputs
         outputs = read.outputs if function.outputs is None else function.outputs
@@ -302,7 +304,7 @@ def _signatures(
             "handler_broken", f"The description of the handlers cannot be read. {error.sentence()}"
         ) from error
     loaded = found.pop("", None)
-    if set(found) != set(handlers) or not all(isinstance(one, dict) for one in found.values()):
+    if set(found) != set(handlers) or not all(isinstance(item, dict) for item in found.values()):
         raise InvalidInputError(
             "handler_broken",
             "Importing the module wrote out/data.json itself; a module must only define its functions when it is "

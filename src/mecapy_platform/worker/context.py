@@ -101,7 +101,7 @@ class WorkerContext:
             *self.lane_sandboxes.values(),
             *([self.containers] if self.containers is not None else []),
         ]
-        return list({id(one): one for one in every}.values())
+        return list({id(item): item for item in every}.values())
 
     def durable_sandboxes(self) -> Sequence[DurableSandbox]:
-        return [one for one in self.sandboxes() if isinstance(one, DurableSandbox)]
+        return [sandbox for sandbox in self.sandboxes() if isinstance(sandbox, DurableSandbox)]

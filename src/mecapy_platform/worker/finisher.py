@@ -113,33 +113,35 @@ class Finisher:
             except DatabaseAwayError as error:
                 if time.monotonic() > deadline:
                     log.exception("%s ends could not be reported; their leases will run out", len(batch))
-                    for one in batch:
-                        one.done()
+                    for item in batch:
+                        item.done()
                     self._ring(tuple(Lane))
                     return
                 log.warning("ends are kept for later: %s", error.detail)
                 time.sleep(wait_seconds)
                 wait_seconds = min(WAIT_MAX_SECONDS, wait_seconds * 2)
         left = []
-        for one in batch:
-            if one.ended.token in finished.tokens:
-                self._context.probe("finished", one.report.claim)
-                one.done()
+        for entry in batch:
+            if entry.ended.token in finished.tokens:
+                self._context.probe("finished", entry.report.claim)
+                entry.done()
             else:
-                left.append(one)
+                left.append(entry)
         self._ring(finished.lanes)
         self._pass_on(finished.lanes)
         self._apart(left)
 
     def _finish_and_claim(self, batch: Sequence[PendingEnd]) -> Finished:
         """What is claimed starts while the commit is on its way; should that fail, `confirm_claims` stops it."""
-        seats = next((one.seats for one in batch if one.seats is not None and one.seats.fast_claim.is_possible), None)
-        reserved = 0 if seats is None else seats.reserve(sum(one.seats is seats for one in batch))
+        seats = next(
+            (item.seats for item in batch if item.seats is not None and item.seats.fast_claim.is_possible), None
+        )
+        reserved = 0 if seats is None else seats.reserve(sum(item.seats is seats for item in batch))
         started: Sequence[LiveAttempt] = ()
         is_committed = False
         try:
             with fast_finish(
-                self._wire, [one.ended for one in batch], None if seats is None else seats.fast_claim, reserved
+                self._wire, [item.ended for item in batch], None if seats is None else seats.fast_claim, reserved
             ) as finished:
                 if seats is not None:
                     started, reserved = seats.begin(finished.claims, reserved, is_recorded=False), 0
@@ -151,8 +153,8 @@ class Finisher:
                 seats.confirm_claims(started, is_committed=is_committed)
 
     def _apart(self, batch: Sequence[PendingEnd]) -> None:
-        for one in batch:
-            self._alone.submit(self._go_alone, one.report, one.done)
+        for item in batch:
+            self._alone.submit(self._go_alone, item.report, item.done)
 
     def _go_alone(self, report: Report, done: Done) -> None:
         claim = report.claim

@@ -10,7 +10,7 @@ from mecapy_platform.worker.checks.formulas import is_restricted
 
 def ignored_options(manifest: Mapping[str, Any], sandboxes: Iterable[Sandbox], *, is_image: bool) -> Iterator[str]:
     """A sentence for each; `sandboxes` are those that run the version's tasks."""
-    can_reuse = not is_image and any(isinstance(one, ReusingSandbox) and one.can_reuse for one in sandboxes)
+    can_reuse = not is_image and any(isinstance(sandbox, ReusingSandbox) and sandbox.can_reuse for sandbox in sandboxes)
     platform = manifest.get("platform") or {}
     options = {name: options_of(platform, name) for name in manifest.get("functions") or {}}
     asked = [name for name, own in options.items() if own.get("reuse", 1) > 1]

@@ -32,7 +32,7 @@ def check_required(claim: Claim, collected: Collected) -> None:
                 Problem(
                     port,
                     "wrong_extension",
-                    f"{found[port].name} should end in {', '.join('.' + one for one in sorted(allowed))}.",
+                    f"{found[port].name} should end in {', '.join('.' + item for item in sorted(allowed))}.",
                 )
             )
     if problems:

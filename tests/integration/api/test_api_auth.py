@@ -145,8 +145,8 @@ def test_a_foreign_thing_answers_exactly_as_an_absent_one(platform: ApiPlatform)
         foreign = stranger.request(method, path.format(**ids))
         absent = stranger.request(method, path.format(**{name: str(uuid4()) for name in ids}))
         assert foreign.status_code == 404, (method, path, foreign.text)
-        for one in (foreign, absent):
-            assert one.json()["instance"]
+        for item in (foreign, absent):
+            assert item.json()["instance"]
         assert {k: v for k, v in foreign.json().items() if k != "instance"} == {
             k: v for k, v in absent.json().items() if k != "instance"
         }
@@ -169,7 +169,7 @@ def test_a_viewer_looks_but_starts_nothing(platform: ApiPlatform) -> None:
         viewer.post(f"/tasks/{task}/cancel"),
         viewer.post(f"/tasks/{task}/retry"),
     ]
-    assert [one.status_code for one in answers] == [403, 403, 403]
+    assert [answer.status_code for answer in answers] == [403, 403, 403]
 
 
 def test_an_issuer_elsewhere_is_found_by_discovery(platform: ApiPlatform, tmp_path: Path) -> None:

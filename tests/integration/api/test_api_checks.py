@@ -100,7 +100,7 @@ def test_everybody_sets_the_policy_of_their_personal_organization(platform: ApiP
 def test_a_policy_that_cannot_be_read_changes_nothing(admin: httpx2.Client, path: str) -> None:
     answer = admin.put(path, json={"checks": {"bandits": "off", "hostile": "never"}})
     assert (answer.status_code, answer.json()["code"]) == (422, "checks_invalid")
-    assert {one["path"] for one in answer.json()["errors"]} == {"checks.bandits", "checks.hostile.mode"}
+    assert {error["path"] for error in answer.json()["errors"]} == {"checks.bandits", "checks.hostile.mode"}
     assert admin.get(path).json()["changes"] == {}
 
 
@@ -132,7 +132,7 @@ def test_the_report_of_a_version_has_a_path_of_its_own(platform: ApiPlatform, ad
     assert (told["version"], told["status"]) == ("1.2.0", "error")
     assert told["findings"] == [{**FOUND.as_dict(), "stops": True}]
     assert told["dependencies"][0]["licence"] == "BSD-3-Clause"
-    assert {one["check"]: one["state"] for one in told["checks"]}["hostile"] == "stopped"
+    assert {check["check"]: check["state"] for check in told["checks"]}["hostile"] == "stopped"
 
 
 def test_the_list_of_versions_tells_the_states_without_the_findings(
@@ -143,7 +143,7 @@ def test_the_list_of_versions_tells_the_states_without_the_findings(
     package = stored(platform, slug, report.as_dict())
     (version,) = admin.get(f"/packages/{package.package_id}/versions").json()["versions"]
     assert "findings" not in version["report"]["checks"]
-    assert {one["check"] for one in version["report"]["checks"]["checks"]} == set(CheckName)
+    assert {check["check"] for check in version["report"]["checks"]["checks"]} == set(CheckName)
 
 
 def test_a_version_that_is_building_has_an_empty_report(platform: ApiPlatform, admin: httpx2.Client, slug: str) -> None:

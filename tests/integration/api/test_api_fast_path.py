@@ -100,7 +100,7 @@ def test_an_ended_task_is_shown_alike(
     assert short.json()["state"] == "completed"
     assert list(long.json()) == list(short.json())
     without_times = [
-        {name: value for name, value in one.json().items() if not name.endswith("_at")} for one in (long, short)
+        {name: value for name, value in item.json().items() if not name.endswith("_at")} for item in (long, short)
     ]
     assert without_times[0] == without_times[1]
 
@@ -169,8 +169,8 @@ def test_callers_of_one_moment_share_a_transaction(
     client.post("/tasks", json=BODY)
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda _: client.post("/tasks", json=BODY), range(64)))
-    assert {one.status_code for one in answers} == {201}
-    assert len({transactions(platform, one.json()["id"]) for one in answers}) < 64
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({transactions(platform, answer.json()["id"]) for answer in answers}) < 64
 
 
 def test_a_new_version_counts_from_the_next_call_on(
@@ -257,7 +257,7 @@ def test_five_hundred_who_wait_are_answered_by_one_process(
 
     began = time.monotonic()
     found = asyncio.run(wait_all())
-    assert {one["state"] for one in found} == {"completed"}
+    assert {item["state"] for item in found} == {"completed"}
     assert time.monotonic() - began < 45, "they were answered by the end of their wait, not by the end of their tasks"
 
 

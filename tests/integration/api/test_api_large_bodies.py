@@ -53,7 +53,7 @@ def test_a_large_submit_may_wait_for_its_end(platform: ApiPlatform, client: http
     answers: list[httpx2.Response] = []
     asking = threading.Thread(target=lambda: answers.append(post(client, body(name="waits"), params={"wait": 60})))
     asking.start()
-    while not (tasks := [one for one in client.get("/tasks").json()["tasks"] if one["name"] == "waits"]):
+    while not (tasks := [task for task in client.get("/tasks").json()["tasks"] if task["name"] == "waits"]):
         pass
     factories.end_task(platform.worker_database, UUID(tasks[0]["id"]))
     asking.join(60)

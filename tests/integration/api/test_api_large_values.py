@@ -160,10 +160,10 @@ def test_no_list_and_no_look_at_many_tasks_names_their_values(platform: ApiPlatf
             client.get(f"/jobs/{task['id']}").raise_for_status()
             client.get(f"/tasks/{task['id']}/logs", params={"wait": 0.01}).raise_for_status()
             client.get(f"/tasks/{task['id']}/artifacts").raise_for_status()
-    assert {task["id"] for task in tasks} <= {one["id"] for one in listed}
-    assert {(one["inputs"], one["files"], one["result"]) for one in listed} == {(None, None, None)}
-    assert any("FROM tasks" in one for one in seen)
-    assert [one for one in seen if NAMES_VALUES.search(one)] == []
+    assert {task["id"] for task in tasks} <= {item["id"] for item in listed}
+    assert {(item["inputs"], item["files"], item["result"]) for item in listed} == {(None, None, None)}
+    assert any("FROM tasks" in item for item in seen)
+    assert [item for item in seen if NAMES_VALUES.search(item)] == []
 
 
 def test_who_waits_for_a_task_loads_no_values_before_its_end(platform: ApiPlatform, client: httpx2.Client) -> None:
@@ -172,9 +172,9 @@ def test_who_waits_for_a_task_loads_no_values_before_its_end(platform: ApiPlatfo
     with statements(platform) as seen:
         client.get(f"/tasks/{task['id']}", params={"wait": 2}).raise_for_status()
         assert client.get(f"/tasks/{task['id']}/result", params={"wait": 2}).status_code == 409
-    named = {one for one in seen if re.search(r"\b(tasks|t)\.(inputs|result)\b", one)}
+    named = {item for item in seen if re.search(r"\b(tasks|t)\.(inputs|result)\b", item)}
     assert len(named) == 1
-    assert all("octet_length(t.inputs::text) <= " in one for one in named)
+    assert all("octet_length(t.inputs::text) <= " in item for item in named)
 
 
 def test_a_bulk_submit_and_a_repeated_one_show_no_values(platform: ApiPlatform, client: httpx2.Client) -> None:
@@ -184,10 +184,10 @@ def test_a_bulk_submit_and_a_repeated_one_show_no_values(platform: ApiPlatform, 
     ]
     first = client.post("/tasks/bulk", json={"tasks": members}).json()
     again = client.post("/tasks/bulk", json={"tasks": members}).json()
-    ids = [one["task"]["id"] for one in first["results"]]
-    assert [one["task"]["id"] for one in again["results"]] == ids
-    assert {one["task"]["inputs"] for one in (*first["results"], *again["results"])} == {None}
-    assert [client.get(f"/tasks/{one}/inputs").json() for one in ids] == [LARGE, SMALL, LARGE]
+    ids = [result["task"]["id"] for result in first["results"]]
+    assert [result["task"]["id"] for result in again["results"]] == ids
+    assert {item["task"]["inputs"] for item in (*first["results"], *again["results"])} == {None}
+    assert [client.get(f"/tasks/{item}/inputs").json() for item in ids] == [LARGE, SMALL, LARGE]
 
 
 def test_a_repeated_submit_stores_nothing_again(platform: ApiPlatform, client: httpx2.Client) -> None:

@@ -79,13 +79,19 @@ def test_each_mistake_is_named_by_its_path(client: httpx2.Client, changes: dict[
     body = {"package": "bolts", "function": "size", "inputs": {"diameter": 0.01}, **changes}
     answer = client.post("/tasks", json=body)
     assert answer.status_code == 422, answer.text
-    assert path in {one["path"] for one in answer.json()["errors"]}
+    assert path in {error["path"] for error in answer.json()["errors"]}
     assert isinstance(answer.json()["detail"], str)
 
 
 def test_all_mistakes_come_at_once(client: httpx2.Client) -> None:
     answer = client.post("/tasks", json={"priority": 99, "name": "", "surprise": 1})
-    assert {one["path"] for one in answer.json()["errors"]} == {"package", "function", "priority", "name", "surprise"}
+    assert {error["path"] for error in answer.json()["errors"]} == {
+        "package",
+        "function",
+        "priority",
+        "name",
+        "surprise",
+    }
 
 
 @pytest.mark.parametrize(
@@ -154,14 +160,14 @@ def test_bodies_above_the_limit_are_refused_with_and_without_a_length(small: Api
     chunked = client.post(
         "/tasks", content=iter([body[:9_000], body[9_000:]]), headers={"Content-Type": "application/json"}
     )
-    assert [(one.status_code, one.json()["code"]) for one in (known, chunked)] == [(413, "body_too_large")] * 2
+    assert [(item.status_code, item.json()["code"]) for item in (known, chunked)] == [(413, "body_too_large")] * 2
 
 
 def test_archives_above_the_limit_are_refused(small: ApiPlatform) -> None:
     client = small.client("ann")
     just_above = client.post("/packages/from-zip", files={"file": ("a.zip", b"x" * 20_001, "application/zip")})
     far_above = client.post("/packages/from-zip", files={"file": ("a.zip", b"x" * 4_000_000, "application/zip")})
-    assert [one.status_code for one in (just_above, far_above)] == [413, 413]
+    assert [item.status_code for item in (just_above, far_above)] == [413, 413]
 
 
 def test_a_large_body_without_a_token_is_refused_unread(small: ApiPlatform) -> None:
@@ -183,7 +189,7 @@ def test_on_a_full_disk_files_are_refused_and_the_rest_goes_on(tmp_path: Path) -
             client.post("/packages/from-zip", files={"file": ("a.zip", factories.archive(), "application/zip")}),
             client.post("/upload/archive", files={"file": ("a.zip", b"x" * 3_000_000, "application/zip")}),
         ]
-        assert [(one.status_code, one.json()["code"]) for one in answers] == [(507, "storage_full")] * 2
+        assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(507, "storage_full")] * 2
         assert client.get("/packages").json()["total"] == 0
         assert httpx2.get(f"{full.url}/ready").status_code == 503
         assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / "issuer.pem"]

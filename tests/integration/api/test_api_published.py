@@ -58,7 +58,7 @@ def build(platform: ApiPlatform, **changes: Any) -> None:
 def test_every_published_route_of_this_issue_exists(platform: ApiPlatform) -> None:
     document = httpx2.get(f"{platform.url}/openapi.json").json()
     ours = {(method, path) for path, item in document["paths"].items() for method in item}
-    assert {one for one in operations() if not one[1].startswith(LATER)} - ours == FROM_GIT
+    assert {operation for operation in operations() if not operation[1].startswith(LATER)} - ours == FROM_GIT
 
 
 def test_root_and_health_need_no_token(platform: ApiPlatform) -> None:
@@ -88,10 +88,13 @@ def test_a_package_is_deployed_built_and_seen(platform: ApiPlatform, client: htt
     build(platform)
     shown = check(client.get(f"/packages/{found['package']['id']}")).json()
     assert shown["status"] == "ready"
-    assert {one["name"]: one["io_spec"] is not None for one in shown["functions"]} == {"size": True, "check": True}
+    assert {function["name"]: function["io_spec"] is not None for function in shown["functions"]} == {
+        "size": True,
+        "check": True,
+    }
     detail = check(client.get(f"/function-versions/{shown['functions'][0]['id']}")).json()
     assert (detail["package_name"], detail["runtime"]) == ("bolts", "python311")
-    assert found["package"]["id"] in {one["id"] for one in check(client.get("/packages")).json()["packages"]}
+    assert found["package"]["id"] in {item["id"] for item in check(client.get("/packages")).json()["packages"]}
 
 
 def test_a_failed_build_shows_its_log(platform: ApiPlatform, client: httpx2.Client) -> None:
@@ -144,13 +147,13 @@ def test_a_version_that_did_not_build_has_not_spent_its_number(platform: ApiPlat
     assert lower.status_code == 200, lower.text
     build(platform)
     shown = client.get(f"/packages/{package_id}/versions").json()["versions"]
-    assert {one["version"]: one["status"] for one in shown} == {
+    assert {item["version"]: item["status"] for item in shown} == {
         "1.9.0": "ready",
         "2.0.0": "error",
         "2.0.0+failed.1": "error",
         "2.0.0+failed.2": "error",
     }
-    assert all(one["build_log"] == "why" for one in shown if one["status"] == "error")
+    assert all(item["build_log"] == "why" for item in shown if item["status"] == "error")
     ended = client.get(f"/tasks/{waiting.json()['id']}").json()
     assert (ended["state"], ended["error"]["code"]) == ("failed", "version_broken")
     assert deploy(client, factories.archive(version="1.9.0")).json()["code"] == "version_exists"
@@ -158,7 +161,7 @@ def test_a_version_that_did_not_build_has_not_spent_its_number(platform: ApiPlat
 
 def test_selected_functions_alone_are_deployed(platform: ApiPlatform, client: httpx2.Client) -> None:
     found = check(deploy(client, factories.archive(), deploy_strategy="selective", functions="check")).json()
-    assert [one["name"] for one in found["package"]["functions"]] == ["check"]
+    assert [function["name"] for function in found["package"]["functions"]] == ["check"]
     unknown = check(
         deploy(client, factories.archive(version="2.0.0"), deploy_strategy="selective", functions="check,none")
     )
@@ -190,7 +193,7 @@ def test_a_manifest_with_many_mistakes_names_them_all(client: httpx2.Client) -> 
     )
     answer = check(deploy(client, factories.archive(manifest=manifest)))
     assert len(answer.json()["errors"]) >= 4
-    assert all(one["message"] in answer.json()["detail"] for one in answer.json()["errors"])
+    assert all(error["message"] in answer.json()["detail"] for error in answer.json()["errors"])
 
 
 def test_only_the_owner_deploys_and_others_read_permission_denied(
@@ -261,7 +264,7 @@ def test_a_job_from_upload_to_result(
     assert result["result"]["_output_files"]["report"]
     logs = check(client.get(f"{path}/logs")).json()
     assert (logs["entries"], logs["done"]) == ([{"kind": "stdout", "chunk": "hello\n"}], True)
-    assert job["job_id"] in {one["job_id"] for one in check(client.get("/jobs")).json()["jobs"]}
+    assert job["job_id"] in {item["job_id"] for item in check(client.get("/jobs")).json()["jobs"]}
     assert client.get(f"{path}/artifacts").json()["artifacts"][0]["name"] == "report"
 
 
@@ -330,14 +333,14 @@ def test_packages_are_found_by_owner_and_name(
 
 def test_types_answer_without_a_token(platform: ApiPlatform) -> None:
     catalog = check(httpx2.get(f"{platform.url}/types/catalog")).json()
-    assert {"Force", "Matrix", "Object"} <= {one["name"] for one in catalog["types"]}
+    assert {"Force", "Matrix", "Object"} <= {item["name"] for item in catalog["types"]}
     verdicts = {
         (source, target): check(
             httpx2.post(f"{platform.url}/types/check-connection", json={"source": source, "target": target})
         ).json()
         for source, target in (("Force", "Float"), ("Force", "Length"))
     }
-    assert [one["compatibility"] for one in verdicts.values()] == ["ALLOWED", "REFUSED"]
+    assert [verdict["compatibility"] for verdict in verdicts.values()] == ["ALLOWED", "REFUSED"]
     broken = check(httpx2.post(f"{platform.url}/types/check-connection", json={"source": "Farce", "target": "Float"}))
     assert broken.status_code == 422
 
@@ -348,7 +351,9 @@ def test_an_organization_is_made_changed_and_deleted(platform: ApiPlatform, clie
     assert (made.status_code, made.json()["my_role"], made.json()["admin_count"]) == (201, "admin", 1)
     assert check(client.post("/organizations", json={"slug": slug, "display_name": "Again"})).status_code == 409
     assert check(client.post("/organizations", json={"slug": "UPPER", "display_name": "x"})).status_code == 422
-    assert slug in {one["slug"] for one in check(client.get("/organizations")).json()["organizations"]}
+    assert slug in {
+        organization["slug"] for organization in check(client.get("/organizations")).json()["organizations"]
+    }
     me = check(client.get(f"/organizations/{slug}")).json()["members"][0]["user_id"]
     last = check(client.patch(f"/organizations/{slug}/members/{me}", json={"role": "user"}))
     assert (last.status_code, last.json()["code"]) == (409, "last_administrator")

@@ -22,7 +22,7 @@ EXAMPLES = 8
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 SCHEMA = schemathesis.openapi.from_dict(json.loads(document()))
 FOUND: list[Any] = list(SCHEMA.get_all_operations())
-OPERATIONS = {one.label: one for one in (found.ok() for found in FOUND)}
+OPERATIONS = {item.label: item for item in (found.ok() for found in FOUND)}
 
 
 @pytest.fixture(scope="module")

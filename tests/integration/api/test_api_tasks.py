@@ -101,11 +101,11 @@ def test_bulk_gives_each_member_its_own_verdict(client: httpx2.Client, package: 
     assert answer.status_code == 200, answer.text
     found = answer.json()
     assert (found["accepted"], found["refused"]) == (2, 3)
-    assert [one["error"]["code"] if one["error"] else None for one in found["results"]] == [
+    assert [result["error"]["code"] if result["error"] else None for result in found["results"]] == [
         None, "function_not_found", "invalid_request", "invalid_request", None,
     ]  # fmt: skip
     assert found["results"][0]["task"]["id"] == found["results"][4]["task"]["id"]
-    assert {one["path"] for one in found["results"][2]["error"]["errors"]} == {"function", "surprise"}
+    assert {error["path"] for error in found["results"][2]["error"]["errors"]} == {"function", "surprise"}
 
 
 def test_lists_are_paged_newest_first_without_gap_or_double(
@@ -125,7 +125,7 @@ def test_lists_are_narrowed(client: httpx2.Client, package: factories.ReadyPacka
     task = submit(client)
     client.post(f"/tasks/{task['id']}/cancel")
     found = client.get("/tasks", params={"state": "cancelled", "function": "size", "package": "bolts"}).json()["tasks"]
-    assert task["id"] in {one["id"] for one in found}
+    assert task["id"] in {item["id"] for item in found}
     assert client.get("/tasks", params={"package": "nuts"}).json()["tasks"] == []
 
 
@@ -199,10 +199,10 @@ def test_logs_are_read_from_an_offset_and_say_when_they_are_done(
     log = (("stdout", "one\n"), ("progress", '{"step": 1}'), ("stderr", "two\n"))
     factories.end_task(platform.worker_database, UUID(task["id"]), factories.End(log=log))
     part = client.get(f"/tasks/{task['id']}/logs", params={"limit": 2}).json()
-    assert [one["text"] for one in part["entries"]] == ["one\n", '{"step": 1}']
+    assert [entry["text"] for entry in part["entries"]] == ["one\n", '{"step": 1}']
     assert not part["done"]
     rest = client.get(f"/tasks/{task['id']}/logs", params={"after": part["next"]}).json()
-    assert [one["kind"] for one in rest["entries"]] == ["stderr"]
+    assert [entry["kind"] for entry in rest["entries"]] == ["stderr"]
     assert rest["done"]
 
 

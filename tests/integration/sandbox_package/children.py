@@ -93,7 +93,7 @@ def starts(how: str) -> list[Any]:
     worker = threading.Thread(target=run)
     worker.start()
     worker.join()
-    assert os.getpid() not in {one.pop("pid") for one in seen}
+    assert os.getpid() not in {item.pop("pid") for item in seen}
     return seen
 
 

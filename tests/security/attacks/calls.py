@@ -105,7 +105,7 @@ def call(name: str, *arguments: Any) -> int:
 
 def raw(number: int, *arguments: Any) -> int:
     ctypes.set_errno(0)
-    answer: int = libc.syscall(ctypes.c_long(number), *[_wide(one) for one in arguments])
+    answer: int = libc.syscall(ctypes.c_long(number), *[_wide(argument) for argument in arguments])
     if answer == -1:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))

@@ -194,7 +194,7 @@ def flags_of_all_mounts(report: Report) -> None:
     for words in lines:
         place, flags = words[4], words[5].split(",")
         is_made = words[words.index("-") + 1] in {"devtmpfs", "devpts", "mqueue"} or place.startswith(("/dev", "/proc"))
-        is_leaf = any(place == one or place.startswith(f"{one}/") for one in WRITABLE) or place.startswith(
+        is_leaf = any(place == item or place.startswith(f"{item}/") for item in WRITABLE) or place.startswith(
             ("/dev", "/proc")
         )
         if not _is_reached(place, words[2]):

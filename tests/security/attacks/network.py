@@ -84,7 +84,7 @@ def abstract_sockets_of_the_host(report: Report) -> None:
         seen = [line.split()[-1] for line in file.read().splitlines()[1:] if "@" in line]
     report.holds(
         "/proc/net/unix",
-        not [one for one in seen if any(name in one for name in report.world["abstract"])],
+        not [item for item in seen if any(name in item for name in report.world["abstract"])],
         seen or "none",
     )
 

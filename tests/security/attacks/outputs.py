@@ -36,8 +36,8 @@ def folder_as_link(report: Report) -> None:
 
 
 def files_folder_as_link(report: Report) -> None:
-    for one in FILES.iterdir():
-        one.unlink()
+    for item in FILES.iterdir():
+        item.unlink()
     FILES.rmdir()
     FILES.symlink_to("/workspace/in")
     report.note("files -> /workspace/in", "left")

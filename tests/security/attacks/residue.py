@@ -249,8 +249,10 @@ def patched_modules(report: Report) -> None:
     )
     report.holds("json", json.dumps([1]) == "[1]", "whole")
     report.holds("sys.modules", MARK not in sys.modules, "not there")
-    report.holds("sys.path", not any(MARK in one for one in sys.path), sys.path)
-    report.holds("sys.meta_path", not any(type(one).__name__ == "_Finder" for one in sys.meta_path), len(sys.meta_path))
+    report.holds("sys.path", not any(MARK in item for item in sys.path), sys.path)
+    report.holds(
+        "sys.meta_path", not any(type(item).__name__ == "_Finder" for item in sys.meta_path), len(sys.meta_path)
+    )
     report.holds("sys.excepthook", sys.excepthook is sys.__excepthook__, "whole")
 
 
@@ -314,7 +316,7 @@ def _own_memory() -> Iterator[bytes]:
         ranges = [line.split()[:2] for line in file]
     with open("/proc/self/mem", "rb", buffering=0) as source:
         for span, mode in ranges:
-            start, end = (int(one, 16) for one in span.split("-"))
+            start, end = (int(item, 16) for item in span.split("-"))
             if mode.startswith("rw") and end - start < 64 << 20:
                 with contextlib.suppress(OSError, ValueError, OverflowError):
                     source.seek(start)

@@ -185,8 +185,8 @@ def open_files(report: Report) -> None:
     except OSError as error:
         report.note(f"open after {len(held)}", name_of(error))
     report.holds("open files", len(held) <= 1024, len(held))
-    for one in held:
-        os.close(one)
+    for item in held:
+        os.close(item)
 
 
 def bytes_on_disk(report: Report) -> None:

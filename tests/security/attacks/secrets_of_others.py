@@ -54,9 +54,9 @@ def leads_to_interpreter(path: str) -> bool:
         os.path.realpath(f"{sys.base_prefix}/lib"),
         os.path.realpath(f"{sys.prefix}/lib"),
     }
-    if any(path == one or path.startswith(f"{one}/") for one in shown):
+    if any(path == item or path.startswith(f"{item}/") for item in shown):
         return True
-    if not any(one.startswith(f"{path}/") for one in shown):
+    if not any(item.startswith(f"{path}/") for item in shown):
         return os.path.islink(path)
     return all(leads_to_interpreter(f"{path}/{name}") for name in os.listdir(path))
 

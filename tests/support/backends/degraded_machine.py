@@ -63,7 +63,7 @@ def without_seccomp() -> None:
     load_first = struct.pack("<HBBI", LOAD, 0, 0, 16)
     look = struct.pack("<HBBI", EQUAL, 0, 4, CALLS["prctl"]) + load_first
     look += b"".join(
-        struct.pack("<HBBI", *one) for one in ((EQUAL, 0, 1, SET_SECCOMP), (RETURN, 0, 0, ANSWER | errno.EINVAL))
+        struct.pack("<HBBI", *item) for item in ((EQUAL, 0, 1, SET_SECCOMP), (RETURN, 0, 0, ANSWER | errno.EINVAL))
     )
     look += struct.pack("<HBBI", RETURN, 0, 0, ALLOW)
     _filter([(CALLS["seccomp"], errno.ENOSYS)], look)

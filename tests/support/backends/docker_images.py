@@ -52,7 +52,7 @@ def load_shell_image(daemon: Daemon, name: str = "test/shell", **config: Any) ->
     """busybox at /bin, with its names."""
     layer = _layer(
         {"bin/busybox": BUSYBOX.read_bytes()},
-        {f"bin/{one}": "busybox" for one in SHELL},
+        {f"bin/{item}": "busybox" for item in SHELL},
         ("bin", "tmp", "workspace", "mecapy"),
     )
     return _load(daemon, layer, name, {"Env": ["PATH=/bin"], **config})
@@ -65,7 +65,7 @@ def load_hostile_image(
     folders = sorted({str(parent) for path in files for parent in Path(path).parents} - {"."})
     layer = _layer(
         {"bin/busybox": BUSYBOX.read_bytes(), **files},
-        {f"bin/{one}": "busybox" for one in SHELL},
+        {f"bin/{item}": "busybox" for item in SHELL},
         tuple(dict.fromkeys(("bin", "tmp", "workspace", *folders))),
     )
     return _load(daemon, layer, name, {"Env": ["PATH=/bin", *environment]})

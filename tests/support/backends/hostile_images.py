@@ -63,8 +63,8 @@ def kinds(library: bytes) -> Mapping[str, Files]:
     return {
         "libraries_loaded_ahead": loads_ahead(library),
         "list_of_libraries": lists_its_libraries(library),
-        "modules_beside_ours": {path: content for one in modules for path, content in one.items()},
-        "library_of_our_interpreter": {path: content for one in places for path, content in one.items()},
+        "modules_beside_ours": {path: content for module in modules for path, content in module.items()},
+        "library_of_our_interpreter": {path: content for item in places for path, content in item.items()},
         "environment": {"evil.so": library},
         "our_corner": PLANTED,
     }

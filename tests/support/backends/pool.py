@@ -165,7 +165,7 @@ class PoolSandbox:
 
     def capacity(self) -> PoolCapacity:
         machines = self._cluster.machines
-        return PoolCapacity(sum(one.cpu for one in machines), sum(one.memory_mb for one in machines))
+        return PoolCapacity(sum(machine.cpu for machine in machines), sum(machine.memory_mb for machine in machines))
 
     def self_test(self) -> SelfTest:
         self._cluster.check()

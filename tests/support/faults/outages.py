@@ -102,8 +102,8 @@ def kill_during_start(platform: Faulty, victims: Mapping[str, Victim], seed: int
                 victims[name].kill(platform)
                 if name not in PARTS:
                     back.append(pool.submit(_bring_back, victims[name], pause))
-            for one in back:
-                one.result()
+            for item in back:
+                item.result()
 
 
 def keep_away(platform: Faulty, victims: Mapping[str, Victim], seconds: float) -> Mapping[str, int]:

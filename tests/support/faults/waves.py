@@ -93,9 +93,9 @@ def report(records: Sequence[Record], kills: Sequence[Kill], waits: dict[str, fl
     for lane, count in sorted(Counter(record.lane for record in records).items()):
         longest = max(waits[record.id] for record in records if record.lane == lane)
         yield f"  {lane:<15} {count:5} tasks, the last ended {max(0.0, longest):5.1f} s after the last recovery"
-    for one in kills:
-        took = one.recovered_at - one.killed_at
-        yield f"  killed: {one.what:<25} among {one.in_flight:3} tasks, whole again after {took:5.1f} s"
+    for item in kills:
+        took = item.recovered_at - item.killed_at
+        yield f"  killed: {item.what:<25} among {item.in_flight:3} tasks, whole again after {took:5.1f} s"
 
 
 def fill(platform: Faulty, count: int) -> None:

@@ -112,5 +112,5 @@ def api_platform(
         running.should_exit = True
         thread.join(timeout=20)
         listener.close()
-        for one in (database, worker):
-            one.dispose()
+        for item in (database, worker):
+            item.dispose()

@@ -136,7 +136,7 @@ def launched(
 
 def code_paths() -> list[Path]:
     code = Path(mecapy_platform.__file__).parents[1]
-    found = [one.prefix for one in interpreters.find().values()]
+    found = [item.prefix for item in interpreters.find().values()]
     return [Path(sys.prefix), Path(sys.base_prefix), code, STANDIN.parent, *found]
 
 

@@ -119,7 +119,7 @@ class FakePlatform:
 
     def calls(self, route: str) -> list[Seen]:
         method, _, pattern = route.partition(" ")
-        return [one for one in self.seen if one.method == method and re.fullmatch(pattern, one.path)]
+        return [item for item in self.seen if item.method == method and re.fullmatch(pattern, item.path)]
 
 
 @contextmanager

@@ -29,10 +29,12 @@ def operations() -> set[tuple[str, str]]:
 def template_of(method: str, path: str) -> str:
     """The published path that an address belongs to; a literal one goes before one with parameters."""
     found = [
-        one for verb, one in operations() if verb == method and re.fullmatch(re.sub(r"\{[^}]+\}", "[^/]+", one), path)
+        item
+        for verb, item in operations()
+        if verb == method and re.fullmatch(re.sub(r"\{[^}]+\}", "[^/]+", item), path)
     ]
     assert found, f"{method} {path} is not published"
-    return min(found, key=lambda one: one.count("{"))
+    return min(found, key=lambda item: item.count("{"))
 
 
 def check(answer: httpx2.Response) -> httpx2.Response:

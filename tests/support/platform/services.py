@@ -131,7 +131,7 @@ def _place(tmp: Path | None) -> Iterator[tuple[Path, User | None]]:
 
 
 def _is_open(path: Path) -> bool:
-    return all(one.stat().st_mode & 0o001 for one in (path, *path.parents))
+    return all(item.stat().st_mode & 0o001 for item in (path, *path.parents))
 
 
 def _made(user: User | None, path: Path) -> Path:

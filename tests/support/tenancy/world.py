@@ -143,7 +143,7 @@ def make(platform: ApiPlatform) -> World:
     ann = platform.actor(f"ann-{slug}", slug)
     bob = platform.actor(f"bob-{slug}", slug)
     organization_id = ann.organization.organization_id
-    personal_id = next(one.organization_id for one in ann.visible if one.is_personal)
+    personal_id = next(item.organization_id for item in ann.visible if item.is_personal)
     package = factories.ready_package(
         platform.worker_database, organization_id, ann.user_id, name=factories.unique("bolts")
     )
@@ -189,8 +189,8 @@ def fenced(server: Postgres, directory: Path) -> Iterator[Fenced]:
 
 def _everybody_s(database: Database, identity: Identity) -> tuple[Membership, ...]:
     """The user's own memberships, then every other organization, as its administrator."""
-    own = {one.organization_id for one in identity.memberships}
+    own = {membership.organization_id for membership in identity.memberships}
     with database.transaction() as session:
         rows = session.scalars(select(Organization)).all()
-    others = [Membership(one.id, one.slug, one.is_personal, Role.ADMIN) for one in rows if one.id not in own]
+    others = [Membership(row.id, row.slug, row.is_personal, Role.ADMIN) for row in rows if row.id not in own]
     return (*identity.memberships, *others)

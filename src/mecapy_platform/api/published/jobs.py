@@ -141,7 +141,9 @@ def get_job_logs(
     task_id = parse_id(job_id, "task")
     with caller.session() as session:
         page = read.logs(session, caller.actor, task_id, after=since, limit=LOG_LIMIT)
-    entries = [JobLogChunk(kind=one.kind, chunk=one.text) for one in page.entries if one.kind in {"stdout", "stderr"}]
+    entries = [
+        JobLogChunk(kind=entry.kind, chunk=entry.text) for entry in page.entries if entry.kind in {"stdout", "stderr"}
+    ]
     return JobLogsResponse(job_id=str(task_id), entries=entries, next_index=page.next, done=page.done)
 
 
@@ -151,7 +153,7 @@ def list_job_artifacts(job_id: str, caller: PublishedCaller) -> ArtifactList:
     with caller.session() as session:
         task = read.get_task(session, caller.actor, parse_id(job_id, "task"))
         found = read.artifacts(session, caller.actor, task.id)
-    return ArtifactList(artifacts=[render_artifact(one, caller.context.storage) for one in found])
+    return ArtifactList(artifacts=[render_artifact(item, caller.context.storage) for item in found])
 
 
 def _upload_ids(files: dict[str, str]) -> dict[str, UUID]:
@@ -181,15 +183,15 @@ def _with_files(caller: Caller, result: Pieces | None, artifacts: Sequence[Artif
     """The outputs, and the files beside them: small ones inline as base64, all of them by address."""
     storage, inline_bytes = caller.context.storage, caller.context.settings.inline_output_bytes
     members: dict[str, Any] = {}
-    files = [one for one in artifacts if one.kind == "file"]
-    others = [one for one in artifacts if one.kind != "file"]
+    files = [artifact for artifact in artifacts if artifact.kind == "file"]
+    others = [artifact for artifact in artifacts if artifact.kind != "file"]
     if files:
-        is_inline = sum(one.size_bytes for one in files) <= inline_bytes
+        is_inline = sum(file.size_bytes for file in files) <= inline_bytes
         members["_output_files"] = {
-            one.name: file_pieces(storage, one.key) if is_inline else _by_address(one, storage) for one in files
+            file.name: file_pieces(storage, file.key) if is_inline else _by_address(file, storage) for file in files
         }
     if others:
-        members["_artifacts"] = {one.name: _by_address(one, storage) for one in others}
+        members["_artifacts"] = {other.name: _by_address(other, storage) for other in others}
     return with_members(result or Pieces((b"{}",), is_large=False), members)
 
 

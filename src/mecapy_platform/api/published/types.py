@@ -18,7 +18,7 @@ router = APIRouter(prefix="/types", tags=["types"], route_class=StrictRoute)
 @router.get("/catalog", operation_id="get_types_catalog", responses=problems(signed_in=False))
 async def get_types_catalog() -> TypesCatalogResponse:
     """Every named type, by category."""
-    types = [CanonicalTypeModel.model_validate(one.as_dict()) for one in CATALOG.values()]
+    types = [CanonicalTypeModel.model_validate(item.as_dict()) for item in CATALOG.values()]
     return TypesCatalogResponse(types=types, categories=list(CATEGORIES))
 
 

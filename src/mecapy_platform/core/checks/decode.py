@@ -77,7 +77,7 @@ def read_source(path: str, data: bytes) -> tuple[Source | None, list[Finding]]:
 
 
 def _encoding(path: str, encoding: str) -> Iterator[Finding]:
-    if codecs.lookup(encoding).name not in {codecs.lookup(one).name for one in ORDINARY}:
+    if codecs.lookup(encoding).name not in {codecs.lookup(item).name for item in ORDINARY}:
         why = f"The source declares the encoding {encoding}, in which its bytes say something else than they show."
         yield _finding("source_encoding", Severity.HIGH, path, 1, why, "Save the file as UTF-8 and drop the cookie.")
 

@@ -65,10 +65,10 @@ def imports_of(source: Source, names: Names) -> tuple[list[Import], list[Finding
 
 def _modules(node: ast.AST, names: Names) -> Iterator[str]:
     if isinstance(node, ast.Import):
-        yield from (one.name for one in node.names)
+        yield from (name.name for name in node.names)
     elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
         yield node.module
-        yield from (f"{node.module}.{one.name}" for one in node.names if one.name != "*")
+        yield from (f"{node.module}.{name.name}" for name in node.names if name.name != "*")
     elif isinstance(node, ast.Call) and names.resolve(node.func) & set(IMPORTERS) and node.args:
         text = names.folder.text(node.args[0])
         if text and HOLE not in text and not text.startswith("."):
@@ -92,31 +92,33 @@ def judge_imports(
     imports: Sequence[Import], resolved: Mapping[str, Resolved], *, denied: Sequence[str], listed: Sequence[str] | None
 ) -> Iterator[Finding]:
     """What resolves decides. `listed` None: every library of the lock may be imported."""
-    for one in imports:
-        top = one.module.partition(".")[0]
+    for item in imports:
+        top = item.module.partition(".")[0]
         what = resolved.get(top, Resolved(Origin.NOWHERE))
         if what.origin is Origin.STANDARD:
-            yield from _denied(one, denied)
-        elif what.origin is Origin.LIBRARY and listed is not None and not _is_listed(one.module, what, listed):
+            yield from _denied(item, denied)
+        elif what.origin is Origin.LIBRARY and listed is not None and not _is_listed(item.module, what, listed):
             why = f"{top} ({what.distribution or 'a library'}) is not on the organization's list of libraries."
             yield _finding(
                 "import_not_listed",
                 Severity.HIGH,
-                one.file,
-                one.line,
+                item.file,
+                item.line,
                 why,
                 "Use a listed library, or ask an administrator to list it.",
             )
         elif what.origin is Origin.NOWHERE:
-            severity = Severity.LOW if one.is_optional else Severity.MEDIUM
+            severity = Severity.LOW if item.is_optional else Severity.MEDIUM
             why = f"Nothing provides {top}: not Python, not the package, not its requirements."
-            yield _finding("import_missing", severity, one.file, one.line, why, "Name the library in requirements.txt.")
+            yield _finding(
+                "import_missing", severity, item.file, item.line, why, "Name the library in requirements.txt."
+            )
         elif what.origin is Origin.ELSEWHERE:
             yield _finding(
                 "import_elsewhere",
                 Severity.HIGH,
-                one.file,
-                one.line,
+                item.file,
+                item.line,
                 f"{top} lies outside the package and its environment.",
                 "Remove it.",
             )

@@ -109,7 +109,7 @@ def policy_over(policy: Policy, changes: Mapping[str, Any], path: str = "checks"
             )
             continue
         rules[check] = _rule(rules[check], given, here, problems)
-        rest = {key: one for key, one in given.items() if key not in {"mode", "from"}}
+        rest = {key: item for key, item in given.items() if key not in {"mode", "from"}}
         if check is CheckName.IMPORTS:
             imports = _import_rules(imports, rest, here, problems)
         else:
@@ -150,6 +150,6 @@ def _are_names(value: object) -> bool:
     if not isinstance(value, list) or len(value) > 1000:
         return False
     return all(
-        isinstance(one, str) and len(one) <= 200 and all(part.isidentifier() for part in one.split("."))
-        for one in value
+        isinstance(item, str) and len(item) <= 200 and all(part.isidentifier() for part in item.split("."))
+        for item in value
     )

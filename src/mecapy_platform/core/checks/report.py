@@ -29,9 +29,9 @@ class Report:
 
     def add(self, findings: Sequence[Finding]) -> None:
         """Findings of checks that are on; doubles are dropped."""
-        for one in findings:
-            if self.policy.runs(one.check) and one not in self.findings:
-                self.findings.append(one)
+        for finding in findings:
+            if self.policy.runs(finding.check) and finding not in self.findings:
+                self.findings.append(finding)
 
     @property
     def stopping(self) -> tuple[Finding, ...]:
@@ -41,7 +41,7 @@ class Report:
         """Off | not_checked | stopped | warned | passed."""
         if not self.policy.runs(check):
             return "off"
-        found = [one for one in self.findings if one.check is check]
+        found = [finding for finding in self.findings if finding.check is check]
         if self.policy.stopping(tuple(found)):
             return "stopped"
         if check in self.not_checked:
@@ -53,15 +53,15 @@ class Report:
         stopping = set(self.stopping)
         return {
             "checks": [self._check(check) for check in CheckName],
-            "findings": [{**one.as_dict(), "stops": one in stopping} for one in kept],
+            "findings": [{**item.as_dict(), "stops": item in stopping} for item in kept],
             "left_out": self.left_out + len(self.findings) - len(kept),
-            "dependencies": [dict(one) for one in self.dependencies],
+            "dependencies": [dict(dependency) for dependency in self.dependencies],
             "files": self.files,
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
         }
 
     def _check(self, check: CheckName) -> dict[str, Any]:
-        found = sum(1 for one in self.findings if one.check is check)
+        found = sum(1 for finding in self.findings if finding.check is check)
         rule = self.policy.rules[check]
         said = self.not_checked.get(check) or self.said.get(check, "")
         return {
@@ -78,18 +78,25 @@ class Report:
         stopping = set(self.stopping)
         counts: dict[tuple[CheckName, str], int] = {}
         kept = []
-        for one in sorted(
-            self.findings, key=lambda one: (one not in stopping, -one.severity.rank, one.check, one.file, one.line)
+        for finding in sorted(
+            self.findings,
+            key=lambda finding: (
+                finding not in stopping,
+                -finding.severity.rank,
+                finding.check,
+                finding.file,
+                finding.line,
+            ),
         ):
-            counts[one.check, one.rule] = counts.get((one.check, one.rule), 0) + 1
-            if counts[one.check, one.rule] <= KEPT_PER_RULE:
-                kept.append(one)
+            counts[finding.check, finding.rule] = counts.get((finding.check, finding.rule), 0) + 1
+            if counts[finding.check, finding.rule] <= KEPT_PER_RULE:
+                kept.append(finding)
         return kept[:KEPT_FINDINGS]
 
     def summary(self) -> str:
         """One line for the build's log."""
         parts = []
         for check in CheckName:
-            found = sum(1 for one in self.findings if one.check is check)
+            found = sum(1 for finding in self.findings if finding.check is check)
             parts.append(f"{check} {self.state(check)}" + (f" ({found})" if found else ""))
         return "Checks: " + ", ".join(parts)

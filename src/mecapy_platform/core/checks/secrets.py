@@ -95,7 +95,7 @@ def _has_key(line: str, following: list[str]) -> bool:
 
 def _is_real(rule: str, value: str) -> bool:
     if rule in {"url_password", "assigned_secret"}:
-        return not PLACEHOLDER.search(value) and entropy(value) >= MIN_ENTROPY and any(one.isdigit() for one in value)
+        return not PLACEHOLDER.search(value) and entropy(value) >= MIN_ENTROPY and any(item.isdigit() for item in value)
     return "EXAMPLE" not in value.upper() and len(set(value)) > 8
 
 

@@ -121,7 +121,7 @@ def _value_of_dict(annotation: Mapping[str, Any]) -> bool:
 
 
 def _mappings(value: Any) -> list[Mapping[str, Any]]:
-    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
 
 
 def _port(annotation: Any, path: str, problems: list[Problem], *, required: bool, is_output: bool) -> PortJson | None:
@@ -133,8 +133,10 @@ def _port(annotation: Any, path: str, problems: list[Problem], *, required: bool
         kind = parse_type(_expression(annotation, 0), path)
     except InvalidInputError as error:
         problems.extend(
-            replace(one, message=f"{name}: {one.message} Or {_SAYS_WHAT}.") if one.code == "unknown_type" else one
-            for one in error.problems
+            replace(problem, message=f"{name}: {problem.message} Or {_SAYS_WHAT}.")
+            if problem.code == "unknown_type"
+            else problem
+            for problem in error.problems
         )
         return None
     if (found := port_type_problem(kind, is_output=is_output)) is not None:
@@ -146,7 +148,11 @@ def _port(annotation: Any, path: str, problems: list[Problem], *, required: bool
 def _without_none(annotation: Any) -> dict[str, Any] | None:
     """`X | None` is X."""
     while isinstance(annotation, Mapping) and annotation.get("name") == "Union":
-        others = [one for one in _mappings(annotation.get("arguments")) if one.get("name") not in {"None", "NoneType"}]
+        others = [
+            mapping
+            for mapping in _mappings(annotation.get("arguments"))
+            if mapping.get("name") not in {"None", "NoneType"}
+        ]
         if len(others) != 1:
             break
         annotation = others[0]
@@ -186,7 +192,7 @@ def _said_beside(bare: Mapping[str, Any]) -> str | None:
 
 def _may_be_none(annotation: Any) -> bool:
     arguments = _mappings(annotation.get("arguments")) if isinstance(annotation, Mapping) else []
-    return any(one.get("name") == "None" for one in arguments) and annotation.get("name") == "Union"
+    return any(argument.get("name") == "None" for argument in arguments) and annotation.get("name") == "Union"
 
 
 def _composed(bare: Mapping[str, Any], name: str, arguments: list[Mapping[str, Any]], depth: int) -> str:
@@ -206,9 +212,9 @@ def _composed(bare: Mapping[str, Any], name: str, arguments: list[Mapping[str, A
 def _values(bare: Mapping[str, Any]) -> list[str | int | float]:
     values = bare.get("values")
     found: list[str | int | float] = []
-    for one in values if isinstance(values, list) else ():
-        if isinstance(one, str | int | float) and one not in found:
-            found.append(one)
+    for item in values if isinstance(values, list) else ():
+        if isinstance(item, str | int | float) and item not in found:
+            found.append(item)
     return found
 
 
@@ -230,10 +236,10 @@ def _named(bare: Mapping[str, Any], name: str, depth: int) -> str:
 
 def _union(arguments: list[Mapping[str, Any]], depth: int) -> str:
     """Several kinds are one type where one of them takes the others too."""
-    kinds = [one for one in arguments if one.get("name") != "None"]
-    if kinds and all(one.get("name") == "Literal" for one in kinds):
-        return str(LiteralType(tuple(dict.fromkeys(value for one in kinds for value in _values(one)))))
-    types = list(dict.fromkeys(_inner([one], 0, depth) for one in kinds))
+    kinds = [argument for argument in arguments if argument.get("name") != "None"]
+    if kinds and all(kind.get("name") == "Literal" for kind in kinds):
+        return str(LiteralType(tuple(dict.fromkeys(value for kind in kinds for value in _values(kind)))))
+    types = list(dict.fromkeys(_inner([kind], 0, depth) for kind in kinds))
     several = set(types)
     if several == {"Integer", "Float"}:
         return "Numeric"
@@ -245,7 +251,7 @@ def _union(arguments: list[Mapping[str, Any]], depth: int) -> str:
 
 
 def _tuple(arguments: list[Mapping[str, Any]], depth: int) -> str:
-    kinds = list(dict.fromkeys(_inner([one], 0, depth) for one in arguments))
+    kinds = list(dict.fromkeys(_inner([argument], 0, depth) for argument in arguments))
     if kinds == ["Float"] and len(arguments) == VECTOR:
         return "Vector3"
     return f"list[{kinds[0] if len(kinds) == 1 else 'Object'}]"

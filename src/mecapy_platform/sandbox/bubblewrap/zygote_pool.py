@@ -390,7 +390,8 @@ class WarmPool:
             victim = None
             if len(self._zygotes) >= self._limits.sandboxes:
                 held = [
-                    Held(one.key, one.key.organization, one.used_at, one.busy > 0) for one in self._zygotes.values()
+                    Held(item.key, item.key.organization, item.used_at, item.busy > 0)
+                    for item in self._zygotes.values()
                 ]
                 chosen = choose_victim(held, key.organization, time.monotonic())
                 if chosen is None:
@@ -438,9 +439,10 @@ class WarmPool:
         now = time.monotonic()
         with self._lock:
             old = [
-                one
-                for one in self._zygotes.values()
-                if one.busy == 0 and (now - one.used_at > self._limits.idle_seconds or one.calls >= self._limits.calls)
+                item
+                for item in self._zygotes.values()
+                if item.busy == 0
+                and (now - item.used_at > self._limits.idle_seconds or item.calls >= self._limits.calls)
             ]
             for function in [
                 name for name, demand in self._demand.items() if now - demand.moments[-1] > self._limits.idle_seconds

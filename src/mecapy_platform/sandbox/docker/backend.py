@@ -126,12 +126,12 @@ class DockerSandbox:
 
     def kept(self) -> Sequence[Kept]:
         found = self._broker().list(self._options.node)
-        self._forget({str(one["labels"][f"{LABEL}.name"]) for one in found})
+        self._forget({str(item["labels"][f"{LABEL}.name"]) for item in found})
         home = self._options.home
-        labels = [claimed_labels(home / one["labels"][f"{LABEL}.name"], dict(one["labels"])) for one in found]
+        labels = [claimed_labels(home / item["labels"][f"{LABEL}.name"], dict(item["labels"])) for item in found]
         return [
-            _kept(str(one["id"]), own, time.time() - float(one["created"]))
-            for one, own in zip(found, labels, strict=True)
+            _kept(str(item["id"]), own, time.time() - float(item["created"]))
+            for item, own in zip(found, labels, strict=True)
         ]
 
     def remove(self, reference: str) -> None:

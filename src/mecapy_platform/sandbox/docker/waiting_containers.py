@@ -118,8 +118,8 @@ class WarmContainers:
         Without a choice, the newest goes.
         """
         held = [
-            Held(key, one.organization, one.wished_at, is_busy=False)
-            for key, one in self._waiting.items()
+            Held(key, item.organization, item.wished_at, is_busy=False)
+            for key, item in self._waiting.items()
             if key != made
         ]
         return choose_victim(held, organization, time.monotonic()) or made
@@ -129,8 +129,8 @@ class WarmContainers:
         with self._lock:
             left = list(self._waiting.values())
             self._waiting.clear()
-        for one in left:
-            one.run.close()
+        for item in left:
+            item.run.close()
 
     def close(self) -> None:
         self._makers.shutdown(wait=True)
@@ -155,8 +155,8 @@ class WarmContainers:
                 self._wished.discard(key)
                 self._making = None
                 self._lock.notify_all()
-        for one in gone:
-            one.run.close()
+        for item in gone:
+            item.run.close()
 
 
 def lay_inputs(source: Path, target: Path) -> None:

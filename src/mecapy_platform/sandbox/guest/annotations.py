@@ -70,7 +70,7 @@ def unwrapped(kind: Any) -> tuple[Any, list[str]]:
     while True:
         origin = typing.get_origin(kind)
         if origin is not None and hasattr(kind, "__metadata__"):
-            texts += [one for one in kind.__metadata__ if isinstance(one, str)]
+            texts += [item for item in kind.__metadata__ if isinstance(item, str)]
             kind = kind.__origin__
         elif getattr(origin, "_name", None) in WRAPPERS:
             kind = typing.get_args(kind)[0]
@@ -94,9 +94,9 @@ def values_of(kind: Any) -> dict[Any, Any]:
     Its value where that is text for all of them, or where the members are text or numbers themselves; else its name.
     """
     members = list(kind)
-    if issubclass(kind, (str, int, float)) or all(isinstance(one.value, str) for one in members):
-        return {one.value: one for one in members}
-    return {one.name: one for one in members}
+    if issubclass(kind, (str, int, float)) or all(isinstance(member.value, str) for member in members):
+        return {member.value: member for member in members}
+    return {member.name: member for member in members}
 
 
 def fields_of(kind: Any) -> dict[str, tuple[Any, bool]] | None:
@@ -120,21 +120,24 @@ def _fields_of_class(kind: Any) -> dict[str, tuple[Any, bool]] | None:
     if hasattr(kind, "__attrs_attrs__"):
         hints = hints_of(kind)
         return {
-            getattr(one, "alias", None) or one.name.lstrip("_"): (
-                hints.get(one.name, one.type or Any),
-                not str(one.default).endswith("NOTHING"),
+            getattr(attrs_attr, "alias", None) or attrs_attr.name.lstrip("_"): (
+                hints.get(attrs_attr.name, attrs_attr.type or Any),
+                not str(attrs_attr.default).endswith("NOTHING"),
             )
-            for one in kind.__attrs_attrs__
-            if one.init
+            for attrs_attr in kind.__attrs_attrs__
+            if attrs_attr.init
         }
     if hasattr(kind, "__dataclass_fields__"):
         from dataclasses import MISSING, fields
 
         hints = hints_of(kind)
         return {
-            one.name: (hints.get(one.name, one.type), one.default is not MISSING or one.default_factory is not MISSING)
-            for one in fields(kind)
-            if one.init
+            field.name: (
+                hints.get(field.name, field.type),
+                field.default is not MISSING or field.default_factory is not MISSING,
+            )
+            for field in fields(kind)
+            if field.init
         }
     if issubclass(kind, tuple) and hasattr(kind, "_fields"):
         hints = hints_of(kind)
@@ -152,5 +155,5 @@ def _alias(name: str, info: Any) -> str:
 
 
 def _with_metadata(info: Any) -> Any:
-    texts = tuple(one for one in info.metadata if isinstance(one, str))
+    texts = tuple(item for item in info.metadata if isinstance(item, str))
     return typing.Annotated[(info.annotation, *texts)] if texts else info.annotation

@@ -44,7 +44,7 @@ def _generic(kind: Any, value: Any, where: str) -> Any:
     if origin is typing.Literal:
         made = _literal(arguments, value)
     elif getattr(origin, "__name__", "") == "UnionType" or origin is typing.Union:
-        made = _union([one for one in arguments if one is not type(None)], value, where)
+        made = _union([argument for argument in arguments if argument is not type(None)], value, where)
     elif not isinstance(base, type):
         made = value
     elif isinstance(value, Mapping):
@@ -59,14 +59,18 @@ def _generic(kind: Any, value: Any, where: str) -> Any:
 
 
 def _member(kind: Any, value: Any, where: str) -> Any:
-    for known in (values_of(kind), {one.value: one for one in kind if _is_plain(one.value)}, dict(kind.__members__)):
+    for known in (
+        values_of(kind),
+        {item.value: item for item in kind if _is_plain(item.value)},
+        dict(kind.__members__),
+    ):
         for given, member in known.items():
             if given == value and isinstance(given, bool) == isinstance(value, bool):
                 return member
     try:
         return kind(value)  # flags together, or what the class itself makes of it
     except ValueError:
-        allowed = ", ".join(str(one) for one in values_of(kind))
+        allowed = ", ".join(str(item) for item in values_of(kind))
         raise ArgumentError(f"Input {where}: {value!r} is no {kind.__name__}; allowed are {allowed}.") from None
 
 
@@ -90,9 +94,9 @@ def _record(kind: Any, fields: dict[str, tuple[Any, bool]], value: Any, where: s
 
 def _literal(allowed: tuple[Any, ...], value: Any) -> Any:
     """A literal may name members of an enumeration."""
-    for one in allowed:
-        if is_enumeration(type(one)) and value in {one.value, one.name}:
-            return one
+    for item in allowed:
+        if is_enumeration(type(item)) and value in {item.value, item.name}:
+            return item
     return value
 
 
@@ -119,20 +123,20 @@ def _mapping(arguments: tuple[Any, ...], value: Mapping[str, Any], where: str) -
     keys = {"int": int, "float": float}
     to_key = keys.get(getattr(key, "__name__", ""))
     return {
-        to_key(name) if to_key else convert(key, name, where): convert(item, one, f"{where}.{name}")
-        for name, one in value.items()
+        to_key(name) if to_key else convert(key, name, where): convert(item, entry, f"{where}.{name}")
+        for name, entry in value.items()
     }
 
 
 def _items(base: type, arguments: tuple[Any, ...], value: list[Any], where: str) -> Any:
-    kinds = [one for one in arguments if one is not Ellipsis]
+    kinds = [argument for argument in arguments if argument is not Ellipsis]
     is_tuple = issubclass(base, tuple)
     if is_tuple and arguments and Ellipsis not in arguments:
         if len(value) != len(kinds):
             raise ArgumentError(f"Input {where}: {len(value)} values, but the handler takes {len(kinds)}.")
         items = [convert(kind, one, f"{where}[{at}]") for at, (kind, one) in enumerate(zip(kinds, value, strict=True))]
     elif len(kinds) == 1:
-        items = [convert(kinds[0], one, f"{where}[{at}]") for at, one in enumerate(value)]
+        items = [convert(kinds[0], item, f"{where}[{at}]") for at, item in enumerate(value)]
     else:
         items = value
     make = CONTAINERS.get(base.__name__, SETS.get(base.__name__, list))

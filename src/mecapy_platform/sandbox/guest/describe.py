@@ -89,7 +89,7 @@ def _json_of(value: Any) -> Any:
 def _generic(origin: Any, arguments: tuple[Any, ...], depth: int) -> dict[str, Any]:
     name = getattr(origin, "__name__", None) or str(origin).removeprefix("typing.")
     if name == "Literal":
-        described = {"name": "Literal", "values": _plain(_json_of(one) for one in arguments)}
+        described = {"name": "Literal", "values": _plain(_json_of(item) for item in arguments)}
         return {"name": "Union", "arguments": [described, {"name": "None"}]} if None in arguments else described
     if name in {"UnionType", "Union"}:
         name = "Union"

@@ -83,14 +83,14 @@ def _distributions() -> tuple[list[dict[str, str]], dict[str, str]]:
 
     listed: list[dict[str, str]] = []
     provided: dict[str, str] = {}
-    for one in distributions(path=[SITE]) if os.path.isdir(SITE) else ():
-        about = one.metadata
+    for item in distributions(path=[SITE]) if os.path.isdir(SITE) else ():
+        about = item.metadata
         name = str(about["Name"] or "")[:200]
         listed.append({"name": name, "version": str(about["Version"] or "")[:100], "licence": _licence(about)})
-        for file in one.files or ():
+        for file in item.files or ():
             top = str(file).partition("/")[0]
             provided.setdefault(top.partition(".")[0], name)
-    return sorted(listed, key=lambda one: one["name"].lower()), provided
+    return sorted(listed, key=lambda entry: entry["name"].lower()), provided
 
 
 def _licence(about: Any) -> str:
@@ -98,11 +98,11 @@ def _licence(about: Any) -> str:
     if about["License-Expression"]:
         return str(about["License-Expression"])[:200]
     kinds = [
-        str(one).rpartition("::")[2].strip()
-        for one in about.get_all("Classifier") or ()
-        if str(one).startswith("License ::")
+        str(item).rpartition("::")[2].strip()
+        for item in about.get_all("Classifier") or ()
+        if str(item).startswith("License ::")
     ]
-    kinds = [one for one in kinds if one != "OSI Approved"]
+    kinds = [kind for kind in kinds if kind != "OSI Approved"]
     if kinds:
         return "; ".join(kinds)[:200]
     lines = str(about["License"] or "").strip().splitlines()

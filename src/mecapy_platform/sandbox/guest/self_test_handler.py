@@ -86,7 +86,7 @@ def _can_read(path: str) -> bool:
 def _leads_to_interpreter(path: str) -> bool:
     """The interpreter stays at its own path, so the folders above it exist, and hold nothing else."""
     shown = (os.path.realpath(sys.executable), f"{sys.base_prefix}/lib")
-    if not any(one == path or one.startswith(f"{path}/") for one in shown):
+    if not any(item == path or item.startswith(f"{path}/") for item in shown):
         return False
     return (
         path in shown

@@ -150,9 +150,11 @@ class Keeper:
         except (RequestError, OSError, ValueError, KeyError, TypeError) as error:
             _send(connection, {"error": str(error) or type(error).__name__})
             return
-        socket.send_fds(connection, [json.dumps(answer).encode() + b"\n"], [one.fileno() for one in descriptors])
-        for one in descriptors:
-            one.close()
+        socket.send_fds(
+            connection, [json.dumps(answer).encode() + b"\n"], [descriptor.fileno() for descriptor in descriptors]
+        )
+        for descriptor in descriptors:
+            descriptor.close()
 
     def _slot(self, values: Any) -> tuple[dict[str, object], list[socket.socket]]:
         limits = parse_limits(values)

@@ -67,7 +67,7 @@ def all_but(values: Sequence[int], bits: int = 32) -> Iterator[tuple[int, int]]:
         elif left > 0:
             bit = 1 << (left - 1)
             for side in (0, bit):
-                inside = tuple(one for one in excluded if one & bit == side)
+                inside = tuple(item for item in excluded if item & bit == side)
                 pending.append((mask | bit, value | side, left - 1, inside))
 
 
@@ -80,7 +80,7 @@ def _sockets() -> list[Rule]:
     pairs = [(family, protocol) for family in bpf.FAMILIES for protocol in bpf.PROTOCOLS]
     families = [{"index": 0, "value": family, "valueTwo": 0, "op": "SCMP_CMP_EQ"} for family, _protocol in pairs]
     protocols = [_masked(2, LOW_HALF, protocol) for _family, protocol in pairs]
-    return [{**_allow("socket", one), "args": [one, other]} for one, other in zip(families, protocols, strict=True)]
+    return [{**_allow("socket", item), "args": [item, other]} for item, other in zip(families, protocols, strict=True)]
 
 
 def _no_family(name: str, families: Sequence[int]) -> list[Rule]:

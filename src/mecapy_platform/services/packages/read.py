@@ -105,7 +105,7 @@ def get_function(session: Session, actor: Actor, function_id: UUID) -> tuple[Pac
 
 
 def function_of(view: PackageView, name: str) -> Function:
-    function = next((one for one in view.functions if one.name == name), None)
+    function = next((item for item in view.functions if item.name == name), None)
     if function is None:
         raise NotFoundError(
             "function_not_found", f"Package {view.package.name} {view.version.version} has no function {name!r}."

@@ -157,8 +157,8 @@ def _questions(questions: Sequence[Mapping[str, Any]]) -> object:
     return [
         {
             "place": place,
-            "scope": ",".join(str(one) for one in question["scope"]),
-            "visible": [str(one) for one in question["actor"].organization_ids],
+            "scope": ",".join(str(item) for item in question["scope"]),
+            "visible": [str(organization_id) for organization_id in question["actor"].organization_ids],
             "user_id": str(question["actor"].user_id),
             "id": str(question["id"]),
         }

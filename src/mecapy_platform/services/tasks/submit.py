@@ -240,7 +240,7 @@ def _inputs(function: Function, request: TaskRequest, files: Mapping[str, Any]) 
 
 def _view(session: Session, actor: Actor, task: Task, resolved: Resolved) -> TaskView:
     function, version, package = resolved
-    owner = next((one.slug for one in actor.visible if one.organization_id == package.organization_id), None)
+    owner = next((item.slug for item in actor.visible if item.organization_id == package.organization_id), None)
     return TaskView(
         task, function, version, package, owner or session.get_one(Organization, package.organization_id).slug
     )
@@ -314,7 +314,7 @@ def _check_extensions(function: Function, files: Mapping[str, Any]) -> None:
     for port, file in files.items():
         allowed = file_extensions(str((function.inputs or {}).get(port, {}).get("type", "")))
         if allowed and file["extension"] not in allowed:
-            message = f"{file['filename']} should end in {', '.join('.' + one for one in sorted(allowed))}."
+            message = f"{file['filename']} should end in {', '.join('.' + item for item in sorted(allowed))}."
             problems.append(Problem(f"files.{port}", "file_extension_refused", message))
     if problems:
         raise InvalidInputError(

@@ -65,7 +65,7 @@ class Auditor:
     def _completed(self, audited: Audited, unknown: Sequence[str], packages: Sequence[tuple[str, str]]) -> Audited:
         """What the service does not know is looked up in the offline file; without one it was not checked."""
         names = {canonicalize_name(name) for name in unknown}
-        left = [one for one in packages if canonicalize_name(one[0]) in names]
+        left = [package for package in packages if canonicalize_name(package[0]) in names]
         if not left:
             return audited
         why = f"the service does not know {', '.join(sorted(names))[:200]}"
@@ -129,9 +129,13 @@ def from_service(answer: Mapping[str, Any], packages: Sequence[tuple[str, str]])
     versions = {canonicalize_name(name): version for name, version in packages}
     findings = [
         _finding(
-            one["package"], versions.get(canonicalize_name(one["package"]), ""), one["id"], one["summary"], one["fixed"]
+            vulnerability["package"],
+            versions.get(canonicalize_name(vulnerability["package"]), ""),
+            vulnerability["id"],
+            vulnerability["summary"],
+            vulnerability["fixed"],
         )
-        for one in answer["vulnerabilities"]
+        for vulnerability in answer["vulnerabilities"]
     ]
     return Audited(
         tuple(findings), is_checked=True, said=f"{len(packages) - len(answer['unknown'])} packages asked of the service"
@@ -154,14 +158,14 @@ def from_database(path: Path, packages: Sequence[tuple[str, str]], why: str = ""
             _finding(
                 name,
                 version,
-                str(one["id"]),
-                str(one.get("summary", "")),
-                list(one.get("fixed", ())),
-                str(one.get("severity", "high")),
+                str(item["id"]),
+                str(item.get("summary", "")),
+                list(item.get("fixed", ())),
+                str(item.get("severity", "high")),
             )
             for name, version in packages
-            for one in by_name.get(canonicalize_name(name), ())
-            if _is_affected(version, one["affected"])
+            for item in by_name.get(canonicalize_name(name), ())
+            if _is_affected(version, item["affected"])
         ]
         said = (
             f"{len(packages)} packages against the offline database of "
@@ -175,7 +179,7 @@ def from_database(path: Path, packages: Sequence[tuple[str, str]], why: str = ""
 
 
 def _is_affected(version: str, ranges: Sequence[str]) -> bool:
-    return any(SpecifierSet(one).contains(Version(version), prereleases=True) for one in ranges)
+    return any(SpecifierSet(item).contains(Version(version), prereleases=True) for item in ranges)
 
 
 def _finding(

@@ -23,7 +23,7 @@ def main() -> int:
     service = PyPIService(cache_dir=Path(question["cache"]), timeout=question["seconds"])
     asked = [ResolvedDependency(name, Version(version)) for name, version in question["packages"]]
     try:
-        first = [service.query(one) for one in asked[:1]]  # when the service is away, one question shows it
+        first = [service.query(item) for item in asked[:1]]  # when the service is away, one question shows it
         with ThreadPoolExecutor(THREADS) as pool:
             answers = [*first, *pool.map(service.query, asked[1:])]
     except Exception as error:  # noqa: BLE001 - whatever is wrong with the service, it was not asked
@@ -32,15 +32,15 @@ def main() -> int:
     found: list[dict[str, Any]] = []
     unknown = [spec.name for spec, _ in answers if spec.is_skipped()]
     for spec, vulnerabilities in answers:
-        for one in vulnerabilities:
-            fixed = [str(version) for version in one.fix_versions]
+        for vulnerability in vulnerabilities:
+            fixed = [str(version) for version in vulnerability.fix_versions]
             found.append(
                 {
                     "package": spec.name,
-                    "id": one.id,
-                    "summary": one.description[:300],
+                    "id": vulnerability.id,
+                    "summary": vulnerability.description[:300],
                     "fixed": fixed,
-                    "aliases": sorted(one.aliases),
+                    "aliases": sorted(vulnerability.aliases),
                 }
             )
     json.dump({"vulnerabilities": found, "unknown": unknown}, sys.stdout)

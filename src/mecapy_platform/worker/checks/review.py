@@ -100,13 +100,13 @@ class Review:
         if not self.report.policy.runs(CheckName.IMPORTS) or not isinstance(told, Mapping):
             return
         read = {
-            str(name): [str(one) for one in where]
+            str(name): [str(item) for item in where]
             for name, where in told.items()
             if isinstance(where, list) and len(where) == 4
         }
-        known = {(one.rule, one.why) for one in self.report.findings}
+        known = {(finding.rule, finding.why) for finding in self.report.findings}
         found = judge_loaded(read, denied=self.report.policy.imports.denied)
-        self.report.add([one for one in found if (one.rule, one.why) not in known])
+        self.report.add([item for item in found if (item.rule, item.why) not in known])
         self.stop_if_found()
 
     def stop_if_found(self) -> None:
@@ -121,10 +121,11 @@ class Review:
         if not stopping:
             return
         problems = [
-            Problem(f"{one.file}:{one.line}", one.rule, f"{one.why} {one.advice}") for one in stopping[:NAMED_PROBLEMS]
+            Problem(f"{item.file}:{item.line}", item.rule, f"{item.why} {item.advice}")
+            for item in stopping[:NAMED_PROBLEMS]
         ]
         more = len(stopping) - NAMED_PROBLEMS
-        checks = ", ".join(sorted({str(one.check) for one in stopping}))
+        checks = ", ".join(sorted({str(item.check) for item in stopping}))
         more_said = f" ({more} more are in the report)" if more > 0 else ""
         message = f"{len(stopping)} findings of the checks {checks} stop this version{more_said}."
         raise InvalidInputError("checks_failed", message, problems=problems)
@@ -154,8 +155,8 @@ class Review:
         """Take what the scan of the sources said into the report. None: it said nothing that can be read."""
         try:
             told = self._told(result)
-            findings = [Finding.from_json(one) for one in told["findings"]]
-            imports = tuple(Import(str(one[0]), str(one[1]), int(one[2]), bool(one[3])) for one in told["imports"])
+            findings = [Finding.from_json(finding) for finding in told["findings"]]
+            imports = tuple(Import(str(item[0]), str(item[1]), int(item[2]), bool(item[3])) for item in told["imports"])
             self.report.files, self.report.left_out = int(told["files"]), int(told["left_out"])
         except UNREADABLE:
             return None
@@ -171,7 +172,7 @@ class Review:
         """The version's own, so that its syntax is read; a newer one where the scanner does not run on it."""
         if _minor(interpreter) >= OLDEST_SCANNER:
             return interpreter
-        newer = [one for one in self.context.interpreters.values() if _minor(one) >= OLDEST_SCANNER]
+        newer = [item for item in self.context.interpreters.values() if _minor(item) >= OLDEST_SCANNER]
         return min(newer, key=_minor) if newer else interpreter
 
     def _restricted_files(self) -> list[str]:
@@ -187,7 +188,7 @@ class Review:
         policy = self.report.policy
         if not policy.runs(CheckName.IMPORTS) and not policy.runs(CheckName.LICENCES):
             return
-        names = sorted({one.module.partition(".")[0] for one in self.imports})
+        names = sorted({item.module.partition(".")[0] for item in self.imports})
         limits = Limits(1, 512, 30, 16 << 20, processes=16)
         answer = ask_sandbox(
             self.context, self.build, Question({"names": names}, limits, Mode.IMPORTS), self.package, environment
@@ -195,11 +196,12 @@ class Review:
         try:
             told = self._told(answer.collected.result)
             resolved = {
-                name: Resolved(Origin(one[0]), str(one[1]), str(one[2]), str(one[3]))
-                for name, one in told["names"].items()
+                name: Resolved(Origin(item[0]), str(item[1]), str(item[2]), str(item[3]))
+                for name, item in told["names"].items()
             }
             dependencies = [
-                {key: str(one[key])[:200] for key in ("name", "version", "licence")} for one in told["distributions"]
+                {key: str(distribution[key])[:200] for key in ("name", "version", "licence")}
+                for distribution in told["distributions"]
             ]
         except UNREADABLE:
             self.report.not_checked[CheckName.IMPORTS] = f"not checked: {answer.ended.detail or answer.ended.reason}"
@@ -217,9 +219,9 @@ class Review:
     def _licences(self, dependencies: list[dict[str, str]]) -> None:
         own = (self.build.version.manifest.get("package") or {}).get("license") or "none declared"
         self.report.said[CheckName.LICENCES] = f"the package: {own}; {len(dependencies)} dependencies"
-        for one in dependencies:
-            if not one["licence"]:
-                why = f"{one['name']} {one['version']} names no licence in its metadata."
+        for dependency in dependencies:
+            if not dependency["licence"]:
+                why = f"{dependency['name']} {dependency['version']} names no licence in its metadata."
                 advice = "Look it up at the project before you pass results on."
                 self.report.add(
                     [Finding(CheckName.LICENCES, "licence_unknown", Severity.LOW, "requirements.txt", 0, why, advice)]

@@ -73,7 +73,7 @@ class Flow:
         return self._all(parts, seen) if parts else {Descriptor.UNKNOWN}
 
     def _all(self, expressions: list[ast.expr], seen: frozenset[int]) -> set[Descriptor]:
-        found = set[Descriptor]().union(*(self.descriptor(one, seen) for one in expressions))
+        found = set[Descriptor]().union(*(self.descriptor(expression, seen) for expression in expressions))
         return found if expressions else {Descriptor.UNKNOWN}
 
     def _called(self, node: ast.Call, seen: frozenset[int]) -> set[Descriptor]:
@@ -83,7 +83,7 @@ class Flow:
             return {Descriptor.SOCKET}
         if called & COPIES and given:
             return self.descriptor(given[0], seen)
-        within = set[Descriptor]().union(*(self.descriptor(one, seen) for one in given))
+        within = set[Descriptor]().union(*(self.descriptor(item, seen) for item in given))
         if Descriptor.SOCKET in within:
             return {Descriptor.SOCKET}
         method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
@@ -166,8 +166,8 @@ class Flow:
             values = (
                 value.elts if is_pairwise and isinstance(value, ast.Tuple | ast.List) else [value] * len(target.elts)
             )
-            for one, given in zip(target.elts, values, strict=True):
-                self._put(scope, one, given)
+            for item, given in zip(target.elts, values, strict=True):
+                self._put(scope, item, given)
         elif isinstance(target, ast.Starred):
             self._put(scope, target.value, value)
 
@@ -184,7 +184,7 @@ def _parameters(function: Scope) -> list[str]:
     if isinstance(function, ast.Module):
         return []
     given = function.args
-    return [one.arg for one in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
+    return [item.arg for item in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
 
 
 def _last_name(node: ast.expr) -> str:

@@ -86,8 +86,8 @@ class Folder:
         if isinstance(node, ast.BinOp):
             return self._operation(node, depth)
         if isinstance(node, ast.List | ast.Tuple | ast.Set):
-            parts = [self.fold(one, depth + 1) for one in node.elts[:5000]]
-            return tuple(HOLE if one is None else one for one in parts)
+            parts = [self.fold(elt, depth + 1) for elt in node.elts[:5000]]
+            return tuple(HOLE if part is None else part for part in parts)
         if isinstance(node, ast.Subscript):
             return self._slice(node, depth)
         if isinstance(node, ast.Call):
@@ -98,8 +98,8 @@ class Folder:
 
     def _joined(self, node: ast.JoinedStr, depth: int) -> str:
         parts: list[str] = []
-        for one in node.values:
-            value = self.fold(one.value if isinstance(one, ast.FormattedValue) else one, depth + 1)
+        for item in node.values:
+            value = self.fold(item.value if isinstance(item, ast.FormattedValue) else item, depth + 1)
             parts.append(str(value) if isinstance(value, str | int) else HOLE)
         return "".join(parts)[:MAX_TEXT]
 
@@ -123,8 +123,8 @@ class Folder:
             return None
         if isinstance(node.slice, ast.Slice):
             bounds = [
-                None if one is None else self._whole(one, depth)
-                for one in (node.slice.lower, node.slice.upper, node.slice.step)
+                None if item is None else self._whole(item, depth)
+                for item in (node.slice.lower, node.slice.upper, node.slice.step)
             ]
             return value[slice(*bounds)] if bounds[2] != 0 else None
         index = self.fold(node.slice, depth + 1)
@@ -139,7 +139,7 @@ class Folder:
 
     def _call(self, node: ast.Call, depth: int) -> Constant | None:  # noqa: PLR0911 - one line for each kind of call
         name = self._dotted(node.func) or ""
-        arguments = [self.fold(one, depth + 1) for one in node.args[:4]]
+        arguments = [self.fold(arg, depth + 1) for arg in node.args[:4]]
         first = arguments[0] if arguments else None
         try:
             if name in DECODERS and isinstance(first, str | bytes):
@@ -165,7 +165,7 @@ class Folder:
     def _mapped(self, node: ast.Call, arguments: list[Constant | None]) -> Constant | None:
         values = arguments[1] if len(arguments) > 1 else None
         if self._dotted(node.args[0]) == "builtins.chr" and isinstance(values, tuple | bytes):
-            return tuple(chr(one) if isinstance(one, int) else HOLE for one in values)
+            return tuple(chr(value) if isinstance(value, int) else HOLE for value in values)
         return None
 
     def _method(self, func: ast.Attribute, arguments: list[Constant | None], depth: int) -> Constant | None:
@@ -184,8 +184,8 @@ class Folder:
         if not isinstance(values, tuple | bytes | str) or len(values) > 5000:
             return None
         parts: list[Constant] = []
-        for one in values:
-            inner = Folder({**self._constants, target.id: one}, self._dotted)
+        for item in values:
+            inner = Folder({**self._constants, target.id: item}, self._dotted)
             value = inner.fold(node.elt, depth + 1)
             parts.append(HOLE if value is None else value)
         return tuple(parts)
@@ -205,7 +205,7 @@ def _added(left: Constant | None, right: Constant | None) -> Constant | None:
 
 def _path(parts: Sequence[Constant | None]) -> str:
     """Joined as pathlib joins, with unknown parts as holes."""
-    return "/".join(one.rstrip("/") if isinstance(one, str) else HOLE for one in parts)[:MAX_TEXT]
+    return "/".join(part.rstrip("/") if isinstance(part, str) else HOLE for part in parts)[:MAX_TEXT]
 
 
 def _number(operator: ast.operator, left: int, right: int) -> int | None:
@@ -222,7 +222,7 @@ def _filled(pattern: str, values: Constant | None) -> str | None:
     given = values if isinstance(values, tuple) else (values,)
     try:
         return (
-            str(pattern % tuple(HOLE if one is None else one for one in given))[:MAX_TEXT]
+            str(pattern % tuple(HOLE if item is None else item for item in given))[:MAX_TEXT]
             if len(pattern) < 10_000
             else None
         )
@@ -234,7 +234,7 @@ def _plain(name: str, value: Constant) -> Constant | None:
     if name == "builtins.str":
         return value.decode("latin-1") if isinstance(value, bytes) else str(value)[:MAX_TEXT]
     if isinstance(value, tuple):
-        return bytes(one for one in value if isinstance(one, int) and 0 <= one < 256)
+        return bytes(item for item in value if isinstance(item, int) and 0 <= item < 256)
     return value if isinstance(value, str | bytes) else None
 
 
@@ -263,7 +263,7 @@ def _codec(value: Constant | None, codec: Constant | None) -> Constant | None:
 def _text_method(value: str, method: str, arguments: list[Constant | None]) -> Constant | None:  # noqa: PLR0911 - one line for each method
     first = arguments[0] if arguments else None
     if method == "join" and isinstance(first, tuple | str):
-        return value.join(one if isinstance(one, str) else HOLE for one in first)[:MAX_TEXT]
+        return value.join(item if isinstance(item, str) else HOLE for item in first)[:MAX_TEXT]
     if method in {"lower", "upper", "strip", "swapcase", "title", "capitalize"} and not arguments:
         return str(getattr(value, method)())
     if method == "replace" and len(arguments) > 1 and isinstance(first, str) and isinstance(arguments[1], str):

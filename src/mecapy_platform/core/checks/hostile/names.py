@@ -83,10 +83,10 @@ class Names:
         elif isinstance(node, ast.IfExp):
             found = self.resolve(node.body, depth + 1) | self.resolve(node.orelse, depth + 1)
         elif isinstance(node, ast.BoolOp):
-            found = set().union(*(self.resolve(one, depth + 1) for one in node.values))
+            found = set().union(*(self.resolve(value, depth + 1) for value in node.values))
         elif isinstance(node, ast.Lambda):
             found = self.resolve(node.body.func, depth + 1) if isinstance(node.body, ast.Call) else set()
-        return {_spelled(one) for one in found}
+        return {_spelled(item) for item in found}
 
     def _name(self, name: str) -> set[str]:
         if name in self.aliases:
@@ -131,9 +131,9 @@ class Names:
             owner = node.func.value if len(node.args) == 1 else node.args[0]
             return self._attribute(node, owner, node.args[-1], depth)
         return {
-            f"{one}()"
-            for one in called
-            if one
+            f"{item}()"
+            for item in called
+            if item
             in {"ctypes.CDLL", "ctypes.PyDLL", "ctypes.cdll.LoadLibrary", "socket.socket", "socket.create_connection"}
         }
 
@@ -151,7 +151,7 @@ class Names:
         """`sys.modules['os']`, `__builtins__['eval']`, `globals()['__builtins__']`, `os.__dict__['system']`."""
         if isinstance(owner, ast.List | ast.Tuple | ast.Dict):
             inner = owner.values if isinstance(owner, ast.Dict) else owner.elts
-            return set().union(*(self.resolve(one, depth + 1) for one in inner))
+            return set().union(*(self.resolve(item, depth + 1) for item in inner))
         text = self.folder.text(key)
         if text is None:
             return set()
@@ -171,18 +171,19 @@ class Names:
 
     def _import(self, node: ast.AST) -> None:
         if isinstance(node, ast.Import):
-            for one in node.names:
-                self.modules.add(one.name)
+            for name in node.names:
+                self.modules.add(name.name)
                 self._add(
-                    one.asname or one.name.partition(".")[0], one.name if one.asname else one.name.partition(".")[0]
+                    name.asname or name.name.partition(".")[0],
+                    name.name if name.asname else name.name.partition(".")[0],
                 )
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             self.modules.add(node.module)
-            for one in node.names:
-                if one.name == "*":
+            for item in node.names:
+                if item.name == "*":
                     self.stars.add(node.module)
                 else:
-                    self._add(one.asname or one.name, f"{node.module}.{one.name}")
+                    self._add(item.asname or item.name, f"{node.module}.{item.name}")
 
     def _assignments(self) -> Iterator[tuple[ast.expr, ast.expr]]:
         for node in self._nodes:

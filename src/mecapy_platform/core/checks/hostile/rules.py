@@ -72,7 +72,7 @@ def _spoken(value: object) -> Iterator[str]:
     elif isinstance(value, str):
         yield value
     elif isinstance(value, tuple):
-        yield " ".join(one for one in value if isinstance(one, str))
+        yield " ".join(item for item in value if isinstance(item, str))
 
 
 def hidden_calls(source: Source, names: Names) -> Iterator[Finding]:
@@ -115,7 +115,7 @@ def _is_bound_hidden(name: str, names: Names) -> bool:
         targets = (
             node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.NamedExpr) else []
         )
-        if any(isinstance(one, ast.Name) and one.id == name for one in targets):
+        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
             value = node.value  # type: ignore[attr-defined]  # both kinds have one
             if any(id(inner) in names.hidden for inner in ast.walk(value)):
                 return True
@@ -232,15 +232,15 @@ def _names_of(names: Names, test: Callable[[ast.expr, Names, set[str]], bool]) -
                 if test(node.value if isinstance(node, ast.AugAssign) else node.iter, names, known):
                     known.add(node.target.id)
             elif isinstance(node, ast.FunctionDef):
-                returned = [one.value for one in ast.walk(node) if isinstance(one, ast.Return) and one.value]
-                if any(test(one, names, known) for one in returned):
+                returned = [item.value for item in ast.walk(node) if isinstance(item, ast.Return) and item.value]
+                if any(test(item, names, known) for item in returned):
                     known.add(node.name)
     return known
 
 
 def shells(source: Source, names: Names) -> Iterator[Finding]:
     """A socket that becomes the standard streams; a terminal's shell. What counts is what is put there."""
-    has_socket = any(one.partition(".")[0] == "socket" for one in names.modules) or "_socket" in names.modules
+    has_socket = any(module.partition(".")[0] == "socket" for module in names.modules) or "_socket" in names.modules
     flow = Flow(names) if has_socket else None
     for node, called in _calls(names):
         if "pty.spawn" in called:
@@ -252,9 +252,9 @@ def shells(source: Source, names: Names) -> Iterator[Finding]:
                 yield _finding(source, node, "reverse_shell", "It puts a socket in the place of a standard stream.")
         elif called & calls.PROCESS:
             streams = [word.value for word in node.keywords if word.arg in {"stdin", "stdout"}]
-            if any(Descriptor.SOCKET in flow.descriptor(one) for one in streams):
+            if any(Descriptor.SOCKET in flow.descriptor(stream) for stream in streams):
                 yield _finding(source, node, "reverse_shell", "It gives a socket to a program as a standard stream.")
-            elif node.args and any(_is_download(one, names) for one in flow.reach(node.args[0])):
+            elif node.args and any(_is_download(item, names) for item in flow.reach(node.args[0])):
                 yield _finding(source, node, "remote_command", "It runs commands that come over the network.")
 
 
@@ -265,7 +265,7 @@ def _may_be_socket(node: ast.Call, names: Names, flow: Flow) -> bool:
     if Descriptor.SOCKET in kinds or not kinds:
         return True
     return Descriptor.UNKNOWN in kinds and any(
-        isinstance(one, ast.Attribute) and one.attr in SPEAKING for one in names.nodes()
+        isinstance(item, ast.Attribute) and item.attr in SPEAKING for item in names.nodes()
     )
 
 
@@ -279,7 +279,7 @@ def _is_download(node: ast.AST, names: Names) -> bool:
 
 def native(source: Source, names: Names) -> Iterator[Finding]:
     """Functions of the C library that reach into the kernel or into other processes, by ctypes or cffi."""
-    if not {one.partition(".")[0] for one in names.modules} & {"ctypes", "_ctypes", "cffi"}:
+    if not {module.partition(".")[0] for module in names.modules} & {"ctypes", "_ctypes", "cffi"}:
         return
     for node in names.nodes():
         name = node.attr if isinstance(node, ast.Attribute) else None
@@ -310,7 +310,7 @@ def insides(source: Source, names: Names) -> Iterator[Finding]:
             name, owner = names.folder.text(node.args[1]), node.args[0]
         if name not in calls.INSIDES or owner is None:
             continue
-        walked = {one.attr for one in ast.walk(owner) if isinstance(one, ast.Attribute)}
+        walked = {item.attr for item in ast.walk(owner) if isinstance(item, ast.Attribute)}
         if name == "__subclasses__" and walked & {"__class__", "__bases__", "__base__", "__mro__"}:
             yield _finding(
                 source, node, "escape_by_subclasses", "It looks for classes of the interpreter from a harmless value."
@@ -351,17 +351,17 @@ def environment(source: Source, names: Names) -> Iterator[Finding]:
 def _whole_environment(nodes: Iterator[ast.AST], names: Names) -> Iterator[ast.expr]:
     """`os.environ` itself; not a member of it, nor the result of a program that was started with it."""
     reached = list(nodes)
-    owned = {id(one.value) for one in reached if isinstance(one, ast.Subscript | ast.Attribute)}
-    started = [one for one in reached if isinstance(one, ast.Call) and names.resolve(one.func) & calls.PROCESS]
-    owned |= {id(inner) for one in started for inner in ast.walk(one)}
-    methods = {id(one.func) for one in reached if isinstance(one, ast.Call)}
+    owned = {id(item.value) for item in reached if isinstance(item, ast.Subscript | ast.Attribute)}
+    started = [item for item in reached if isinstance(item, ast.Call) and names.resolve(item.func) & calls.PROCESS]
+    owned |= {id(inner) for item in started for inner in ast.walk(item)}
+    methods = {id(item.func) for item in reached if isinstance(item, ast.Call)}
     whole = {"items", "copy", "values", "keys"}
-    for one in reached:
-        if not isinstance(one, ast.Name | ast.Attribute):
+    for item in reached:
+        if not isinstance(item, ast.Name | ast.Attribute):
             continue
-        is_whole = isinstance(one, ast.Attribute) and one.attr in whole and id(one) in methods
-        owner = one.value if is_whole and isinstance(one, ast.Attribute) else one
-        if names.resolve(owner) & {"os.environ", "os.environb"} and (is_whole or id(one) not in owned):
+        is_whole = isinstance(item, ast.Attribute) and item.attr in whole and id(item) in methods
+        owner = item.value if is_whole and isinstance(item, ast.Attribute) else item
+        if names.resolve(owner) & {"os.environ", "os.environb"} and (is_whole or id(item) not in owned):
             yield owner
 
 

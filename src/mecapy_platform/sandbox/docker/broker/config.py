@@ -41,7 +41,7 @@ class BrokerConfig:
         values = json.loads(text)
         values["roots"] = tuple(os.path.realpath(root) for root in values["roots"])
         own: dict[str, Any] = {
-            name: tuple(one) if isinstance(one, list) else one for name, one in values.pop("images", {}).items()
+            name: tuple(item) if isinstance(item, list) else item for name, item in values.pop("images", {}).items()
         }
         return cls(**values, images=ImagePolicy(**own))
 
@@ -102,7 +102,7 @@ def container_id(value: object) -> str:
 
 
 def read_limits(value: object) -> Limits:
-    names = {one.name for one in fields(Limits)}
+    names = {item.name for item in fields(Limits)}
     if not isinstance(value, dict) or set(value) != names:
         raise refused("the limits are not complete")
     for name, given in value.items():

@@ -35,7 +35,7 @@ class Daemon:
         """Versions of what the daemon starts, such as runc."""
         with _translated("The Docker daemon did not answer"):
             found = self._api.version(api_version=False).get("Components") or ()
-            return {str(one.get("Name")): str(one.get("Version")) for one in found}
+            return {str(item.get("Name")): str(item.get("Version")) for item in found}
 
     def create(self, config: Mapping[str, Any], name: str) -> str:
         with _translated("Docker did not create the container"):
