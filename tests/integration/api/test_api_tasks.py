@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from mecapy_platform.core.states import TaskState
+from mecapy_platform.db import queue
 from mecapy_platform.db.tables import Function, Task
 from support import factories
 from support.platform.api_platform import ApiPlatform
@@ -48,6 +49,25 @@ def test_a_submitted_task_is_queued_with_its_inputs_in_si(
     shown = client.get(f"/tasks/{task['id']}").json()
     assert shown["waiting"]["code"] == "no_worker"
     assert shown["provenance"]["inputs_digest"]
+
+
+@pytest.mark.usefixtures("package")
+def test_a_task_that_waits_behind_another_one_for_a_worker_that_is_there_says_so(
+    platform: ApiPlatform, client: httpx2.Client
+) -> None:
+    with platform.worker_database.transaction() as session:
+        factories.see_node(session, "large")
+        seen = {"name": "large-1", "node": "large", "lane": None, "backend": "fake", "abilities": [], "away": []}
+        accepting = {"accepts_work": True, "refusal_code": None, "refusal": None, "software_version": "1"}
+        session.execute(queue.SEE_WORKER, {**seen, **accepting})
+    try:
+        submit(client)
+        shown = client.get(f"/tasks/{submit(client)['id']}").json()
+        assert shown["waiting"]["code"] == "behind_others"
+    finally:
+        with platform.worker_database.transaction() as session:  # other tests count on there being none
+            session.execute(text("DELETE FROM workers WHERE node = 'large'"))
+            session.execute(text("DELETE FROM nodes WHERE name = 'large'"))
 
 
 def test_the_answer_comes_the_moment_the_task_ends(
