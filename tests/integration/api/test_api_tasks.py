@@ -57,7 +57,14 @@ def test_a_task_that_waits_behind_another_one_for_a_worker_that_is_there_says_so
 ) -> None:
     with platform.worker_database.transaction() as session:
         factories.see_node(session, "large")
-        seen = {"name": "large-1", "node": "large", "lane": None, "backend": "fake", "abilities": [], "away": []}
+        seen: dict[str, Any] = {
+            "name": "large-1",
+            "node": "large",
+            "lane": None,
+            "backend": "fake",
+            "abilities": [],
+            "away": [],
+        }
         accepting = {"accepts_work": True, "refusal_code": None, "refusal": None, "software_version": "1"}
         session.execute(queue.SEE_WORKER, {**seen, **accepting})
     try:
