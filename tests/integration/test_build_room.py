@@ -51,12 +51,12 @@ def deployed(database: Database) -> Build:
     return found
 
 
-def reserve(database: Database, build: Build, memory_mb: int) -> bool:
+def reserve(database: Database, build: Build, memory_mb: int) -> bool | None:
     with database.transaction() as session:
         return builds.reserve(session, build.token, NODE, memory_mb)
 
 
-def has_room(database: Database, build: Build) -> bool:
+def has_room(database: Database, build: Build) -> bool | None:
     with database.transaction() as session:
         return builds.has_room(session, build.token)
 
@@ -164,3 +164,33 @@ def test_a_node_that_nobody_knows_holds_up_no_build(database: Database) -> None:
     build = deployed(database)
     with database.transaction() as session:
         assert builds.reserve(session, build.token, "unknown", 1 << 20)
+
+
+def test_a_build_that_another_builder_took_over_has_no_room_of_its_own(database: Database) -> None:
+    build = deployed(database)
+    assert reserve(database, build, 2048)
+    with database.transaction() as session:
+        session.execute(text("UPDATE package_versions SET build_lease_until = now() - interval '1 s'"))
+    with database.transaction() as session:
+        again = builds.claim_build(session, SETTINGS.queue_rules)
+    assert again is not None
+    assert has_room(database, build) is None
+    add_tasks(database, 4)
+    assert len(claim(database)) == 4, "what the one before had reserved is nobody's"
+
+
+def test_what_is_not_free_is_not_held_by_a_build_that_only_tries(database: Database) -> None:
+    build = deployed(database)
+    add_tasks(database, 1)
+    (running,) = claim(database)
+    with database.transaction() as session:
+        assert builds.reserve_if_free(session, build.token, NODE, ALL_MB) is False
+    add_tasks(database, 3)
+    others = claim(database)
+    assert len(others) == 3
+    for claimed in (running, *others):
+        end(database, claimed.token)
+    with database.transaction() as session:
+        assert builds.reserve_if_free(session, build.token, NODE, ALL_MB) is True
+    add_tasks(database, 1)
+    assert claim(database) == []

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.orm import undefer
 
 from mecapy_platform.core.errors import StorageFullError, UnavailableError
@@ -25,6 +25,7 @@ from mecapy_platform.services.tasks.requests import inputs_digest
 from mecapy_platform.services.values import UNNEEDED_AFTER, ValueStore, fetch
 from mecapy_platform.settings import Settings
 from mecapy_platform.storage.filesystem import FilesystemStorage
+from support import factories
 from support.fakes import FakeSandbox
 from support.platform.embedded_process import wait_for
 from support.platform.worker_bench import WorkerBench, worker_bench
@@ -214,9 +215,46 @@ def test_large_inputs_of_a_task_that_waits_for_its_build_are_checked_then(
         assert builds.finish_build(session, token, Built(log="", ports={"size": ports}), store)
     with bench.database.transaction() as session:
         task = session.get_one(Task, task_id, options=[undefer(Task.inputs)])
-        inputs = task.inputs if task.inputs_ref is None else store.load(session, task.inputs_ref)
+        inputs = task.inputs if task.inputs_ref is None else store.load(session, task.organization_id, task.inputs_ref)
     assert (task.inputs_ref is not None, task.claimable) == (is_large_after, True)
     assert (inputs, task.inputs_digest) == (checked, inputs_digest(checked, {}))
     grow_old(bench.database)
     delete_leftovers(bench.database, storage)
     assert rows(bench.database) == int(is_large_after)
+
+
+def test_a_task_whose_inputs_are_lost_ends_alone_and_its_version_is_ready(
+    bench: WorkerBench, store: ValueStore, storage: FilesystemStorage
+) -> None:
+    lost = kept(bench, store)
+    with bench.database.transaction() as session:
+        storage.delete(session.get_one(StoredValue, lost).key)
+    (task_id,) = bench.submit(1, inputs=None, inputs_ref=lost, claimable=False, hold_reason="building")
+    (other_id,) = bench.submit(1, inputs={"lengths": [1.0]}, claimable=False, hold_reason="building")
+    ports = Ports({"lengths": {"type": "list[Length]", "required": True}}, {}, free_inputs=False)
+    token = uuid4()
+    with bench.database.transaction() as session:
+        version_id = session.get_one(Task, task_id).package_version_id
+        building = {"status": "building", "build_token": token}
+        session.execute(update(PackageVersion).where(PackageVersion.id == version_id).values(**building))
+    with bench.database.transaction() as session:
+        assert builds.finish_build(session, token, Built(log="", ports={"size": ports}), store)
+    with bench.database.transaction() as session:
+        assert session.get_one(PackageVersion, version_id).status == "ready"
+        assert session.get_one(Task, task_id).state == "failed"
+        assert session.get_one(Task, other_id).claimable
+
+
+def test_a_worker_is_not_told_where_a_value_of_another_organization_lies(
+    bench: WorkerBench, store: ValueStore, storage: FilesystemStorage
+) -> None:
+    with bench.database.transaction() as session:
+        stranger = factories.organization_of(session)
+    foreign = store.keep(stranger, LARGE)
+    (task_id,) = bench.submit(1, inputs=None, inputs_ref=foreign)
+    with bench.database.transaction() as session:
+        taken = session.execute(
+            text("SELECT inputs_key FROM mecapy_take(ARRAY[cast(:id AS uuid)], ARRAY[uuidv7()], 'n', 'w', 'b', 15)"),
+            {"id": task_id},
+        ).scalar_one()
+    assert taken is None

@@ -137,11 +137,17 @@ class EarlierWorker:
             for statement in statements:
                 self._connection.execute(statement)
 
-    def end(self, token: UUID, slots: int) -> tuple[bytes | None, bytes | None]:
+    def end(self, token: UUID, slots: int, key: str | None = None) -> tuple[bytes | None, bytes | None]:
         """A completed attempt, with a claim for the places that become free: what was ended, what it was given."""
         lines = [{"index": 9, "kind": "stdout", "text": "bye"}]
         used = {"wall_seconds": 1.0, "cpu_seconds": 1.0, "peak_memory_mb": 64.0}
-        end = {"token": str(token), "result": {"stress": 1.0}, "result_key": None, "lines": lines, **used}
+        end = {
+            "token": str(token),
+            "result": None if key else {"stress": 1.0},
+            "result_key": key,
+            "lines": lines,
+            **used,
+        }
         asked = [json.dumps([end]).encode(), *self._asked(slots)]
         ((ended, _lanes, claims),) = checked(self._connection.pgconn.exec_prepared(b"finish_many", asked))
         return ended, claims
@@ -155,8 +161,9 @@ class EarlierWorker:
 ROWS: LiteralString = "SELECT to_jsonb(t) FROM {} t ORDER BY id"
 
 
+@pytest.mark.parametrize("key", [None, "tasks/large/result.json"])
 def test_a_worker_of_the_version_before_takes_nothing_harms_nothing_and_ends_what_it_began(
-    before: tuple[Postgres, dict[str, UUID]],
+    before: tuple[Postgres, dict[str, UUID]], key: str | None
 ) -> None:
     server, ids = before
     with psycopg.connect(plain_url(server.worker_url), autocommit=True) as connection:
@@ -175,14 +182,14 @@ def test_a_worker_of_the_version_before_takes_nothing_harms_nothing_and_ends_wha
         assert rows() == known
         assert connection.execute("SELECT build_attempts FROM package_versions").fetchall() == [(0,)]
 
-        assert earlier.end(RUNNING_TOKEN, slots=2) == (str(RUNNING_TOKEN).encode(), None)
+        assert earlier.end(RUNNING_TOKEN, 2, key) == (str(RUNNING_TOKEN).encode(), None)
         assert earlier.end(RUNNING_TOKEN, slots=2) == (None, None), "once"
         states: dict[UUID, str] = dict(connection.execute("SELECT id, state FROM tasks").fetchall())
         assert states == {
             ids["queued"]: "queued", ids["backoff"]: "queued", ids["running"]: "completed", ids["ended"]: "completed",
         }  # fmt: skip
-        told = connection.execute("SELECT result FROM tasks WHERE id = %s", [ids["running"]]).fetchone()
-        assert told == ({"stress": 1.0},)
+        told = connection.execute("SELECT result, result_s3_key FROM tasks WHERE id = %s", [ids["running"]]).fetchone()
+        assert told == (None if key else {"stress": 1.0}, key)
         with psycopg.connect(plain_url(server.worker_url), autocommit=True) as after_a_lost_connection:
             assert EarlierWorker(after_a_lost_connection).end(RUNNING_TOKEN, slots=1) == (None, None)
 

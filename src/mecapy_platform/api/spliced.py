@@ -36,7 +36,7 @@ def value_pieces(caller: Caller, task_id: UUID, column: str, lying: Lying) -> Pi
         return Pieces((lying.text.encode(),), is_large=False)
     if lying.key is not None:
         return Pieces(_chunks(caller.context.storage.open(lying.key)))
-    return None if lying.row_bytes is None else Pieces(row_pieces(caller.session, task_id, column))
+    return None if lying.row_bytes is None else Pieces(row_pieces(caller.session, task_id, column, lying.row_bytes))
 
 
 def file_pieces(storage: Storage, key: str) -> Pieces:

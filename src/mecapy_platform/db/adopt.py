@@ -41,7 +41,7 @@ SELECT taken.reference, told.id AS task_id, told.organization_id, taken.number, 
     i.sha256 AS inputs_sha256, told.files, o.limits, runnable.*
 FROM taken JOIN told ON told.id = taken.task_id JOIN organizations o ON o.id = told.organization_id
 JOIN runnable_functions runnable ON runnable.function_id = told.function_id
-LEFT JOIN stored_values i ON i.id = told.inputs_ref
+LEFT JOIN stored_values i ON i.id = told.inputs_ref AND i.organization_id = told.organization_id
 """)
 
 SEEN = text("""

@@ -159,6 +159,7 @@ LOCK_BUILDS = text("SELECT pg_advisory_xact_lock(hashtextextended('mecapy-build'
 # last build ended longest ago. An organization at its limit waits, however many builders are idle.
 CLAIM_BUILD = text("""
 UPDATE package_versions SET build_token = :token, build_attempts = build_attempts + 1,
+    build_node = NULL, build_memory_mb = 0, build_reserved_at = NULL,
     build_lease_until = clock_timestamp() + make_interval(secs => :lease_seconds)
 WHERE id = (
     SELECT waiting.id
@@ -185,6 +186,7 @@ RETURNING id
 # Whoever waits for the version reads in its log why it is tried again.
 GIVE_BUILD_BACK = text("""
 UPDATE package_versions SET build_token = NULL, build_attempts = greatest(0, build_attempts - 1 + :counted),
+    build_node = NULL, build_memory_mb = 0, build_reserved_at = NULL,
     build_lease_until = clock_timestamp() + make_interval(secs => :delay_seconds),
     build_log = coalesce(cast(:log AS text), build_log)
 WHERE build_token = :token AND status = 'building' RETURNING id
@@ -197,15 +199,16 @@ UPDATE package_versions v SET build_node = n.name, build_memory_mb = least(:memo
 FROM nodes n WHERE n.name = :node AND v.build_token = :token AND v.status = 'building'
 """)
 
-# Whether what a build has reserved is free of tasks and of builds that reserved before it; no row: nothing is reserved.
+# Whether what a build has reserved is free of tasks and of builds that reserved before it; so is nothing. No row: the
+# token no longer counts.
 BUILD_HAS_ROOM = text("""
-SELECT n.memory_mb
+SELECT n.memory_mb IS NULL OR n.memory_mb
     >= coalesce((SELECT sum(a.memory_mb) FROM attempts a WHERE a.node = n.name AND a.ended_at IS NULL), 0)
     + coalesce((SELECT sum(b.build_memory_mb) FROM package_versions b
                 WHERE b.build_node = n.name AND b.build_token IS NOT NULL AND b.status = 'building'
                     AND b.build_lease_until >= clock_timestamp()
                     AND (b.build_reserved_at, b.id) <= (v.build_reserved_at, v.id)), 0)
-FROM package_versions v JOIN nodes n ON n.name = v.build_node
+FROM package_versions v LEFT JOIN nodes n ON n.name = v.build_node
 WHERE v.build_token = :token AND v.status = 'building'
 """)
 

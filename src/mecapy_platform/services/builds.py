@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from mecapy_platform.core.errors import ConflictError, InvalidInputError
+from mecapy_platform.core.errors import ConflictError, InvalidInputError, MecapyError, NotFoundError
 from mecapy_platform.core.events import VersionBuilt
 from mecapy_platform.core.placement import Place, misfit, misfit_everywhere
 from mecapy_platform.core.queue_rules import QueueRules
@@ -25,7 +25,7 @@ from mecapy_platform.services.events import record
 from mecapy_platform.services.places import build_needs, known_places
 from mecapy_platform.services.tasks.ending import Ending, end
 from mecapy_platform.services.tasks.requests import inputs_digest
-from mecapy_platform.services.values import ValueStore
+from mecapy_platform.services.values import DAMAGED, ValueStore
 
 LOG_CHARACTERS = 1_000_000
 LEFT_SECONDS = 2.0  # how long a build is left to a worker that can do it, before this one looks again
@@ -121,7 +121,7 @@ def give_back(session: Session, token: UUID, delay_seconds: float, *, is_counted
     return session.execute(queue.GIVE_BUILD_BACK, {**values, "log": text}).first() is not None
 
 
-def reserve(session: Session, token: UUID, node: str, memory_mb: int) -> bool:
+def reserve(session: Session, token: UUID, node: str, memory_mb: int) -> bool | None:
     """Set memory of a node aside for a build, in the place of what it had. Whether it is free already; see `has_room`.
 
     Of a node that is smaller, all.
@@ -131,9 +131,19 @@ def reserve(session: Session, token: UUID, node: str, memory_mb: int) -> bool:
     return has_room(session, token)
 
 
-def has_room(session: Session, token: UUID) -> bool:
-    """Whether what was set aside is free of tasks, and of builds that came before."""
-    return session.scalar(queue.BUILD_HAS_ROOM, {"token": token}) is not False
+def reserve_if_free(session: Session, token: UUID, node: str, memory_mb: int) -> bool | None:
+    """As `reserve`, but nothing is set aside where it is not free now."""
+    with session.begin_nested() as attempt:
+        is_free = reserve(session, token, node, memory_mb)
+        if not is_free:
+            attempt.rollback()
+    return is_free
+
+
+def has_room(session: Session, token: UUID) -> bool | None:
+    """Whether what was set aside is free of tasks, and of builds that came before. None: the token no longer counts."""
+    has: bool | None = session.scalar(queue.BUILD_HAS_ROOM, {"token": token})
+    return has
 
 
 def organization_limits(session: Session, organization_id: UUID) -> Mapping[str, Any]:
@@ -192,13 +202,20 @@ def _let_go(session: Session, version: PackageVersion, values: ValueStore | None
     for task in waiting:
         try:
             columns = _checked_inputs(session, version, functions[task.function_id], task, values)
-        except (InvalidInputError, ConflictError) as error:
+        except MecapyError as error:
+            if not _is_of_the_task(error):
+                raise
             ends.append(Ending(TaskState.FAILED, task_id=task.id, code=error.code, message=storable(error.sentence())))
             continue
         session.execute(update(Task).where(Task.id == task.id).values(**columns))
         task.claimable, task.hold_reason = True, None
         task.interpreter, task.environment_digest = version.interpreter, version.environment_digest
     end(session, ends)
+
+
+def _is_of_the_task(error: MecapyError) -> bool:
+    """Its inputs are wrong, or lost for good. Storage that is full or away is no reason to end it, nor its version."""
+    return isinstance(error, InvalidInputError | ConflictError | NotFoundError) or error.code == DAMAGED
 
 
 def _checked_inputs(
@@ -209,7 +226,7 @@ def _checked_inputs(
         raise ConflictError("version_broken", f"The version did not build: {version.error_message}")
     given, files = session.execute(select(Task.inputs, Task.files).where(Task.id == task.id)).one()
     if task.inputs_ref is not None and values is not None:
-        given = values.load(session, task.inputs_ref)
+        given = values.load(session, task.organization_id, task.inputs_ref)
     units = function.options.get("units") or UnitSystem.SI
     inputs = check_inputs(function.inputs or {}, given, files, free=function.free_inputs, units=units)
     ref = task.inputs_ref

@@ -31,6 +31,7 @@ from mecapy_platform.storage.keys import value_key
 CHUNK_BYTES = 1 << 20
 UNNEEDED_AFTER = timedelta(hours=1)  # a submit has some minutes to the end of its transaction
 FREED_AT_ONCE = 200
+DAMAGED = "stored_value_damaged"
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,10 @@ class ValueStore:
         self.storage.put(key, io.BytesIO(text))
         return value_id
 
-    def load(self, session: Session, value_id: UUID) -> dict[str, Any]:
+    def load(self, session: Session, organization_id: UUID, value_id: UUID) -> dict[str, Any]:
         """The inputs themselves: for who checks them, in a process that may hold them."""
-        value = session.scalars(select(StoredValue).where(StoredValue.id == value_id)).one()
+        owned = (StoredValue.id == value_id, StoredValue.organization_id == organization_id)
+        value = session.scalars(select(StoredValue).where(*owned)).one()
         with self.storage.open(value.key) as source:
             text = source.read()
         _check(value.size_bytes, value.sha256, len(text), sha256(text).hexdigest())
@@ -106,6 +108,4 @@ def free_unneeded(database: Database, storage: Storage) -> int:
 
 def _check(size_bytes: int, digest: str, seen_bytes: int, seen_digest: str) -> None:
     if (size_bytes, digest) != (seen_bytes, seen_digest):
-        raise UnavailableError(
-            "stored_value_damaged", "A stored value is not as it was stored; an operator must look at the storage."
-        )
+        raise UnavailableError(DAMAGED, "A stored value is not as it was stored; an operator must look at the storage.")

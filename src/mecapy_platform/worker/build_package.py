@@ -21,6 +21,7 @@ from mecapy_platform.core.errors import (
     OutageError,
     Problem,
     SandboxError,
+    StorageFullError,
     TooLargeError,
     UnavailableError,
 )
@@ -98,8 +99,12 @@ def build_next(context: WorkerContext) -> bool:
         built = Built(log=said.text(), report=said.report, error_code=error.code, error_message=error.sentence())
     finally:
         keeper.end()
-    with context.database.transaction() as session:
-        builds.finish_build(session, build.token, built, context.values)
+    try:
+        with context.database.transaction() as session:
+            builds.finish_build(session, build.token, built, context.values)
+    except (UnavailableError, StorageFullError, OSError) as error:  # inputs of tasks that waited for it cannot be had
+        _try_again(context, build, said, error)
+        return True
     release(context.database, context.send)
     return True
 

@@ -9,6 +9,8 @@ from mecapy_platform.worker.context import WorkerContext
 
 SANDBOX_MB = 1024  # of what compiles, scans and describes a package, one after another
 LOOK_SECONDS = 0.25
+HELD_SECONDS = 15.0
+FREE_LOOK_SECONDS = 1.0
 
 
 def memory_of(context: WorkerContext, build: Build) -> int:
@@ -29,20 +31,32 @@ def take_room_for_testcases(context: WorkerContext, build: Build) -> None:
 def take_room(context: WorkerContext, build: Build, memory_mb: int, seconds: float) -> None:
     """Reserve so much of this node, in the place of what the build had, and wait until tasks have left it.
 
+    At first it is held ahead, so that no new task takes it. Where a task that stays for long is in the way, nothing is
+    held any more: a build that waits must not shut the node to everybody else.
+
     Raises
     ------
     UnavailableError
-        They have not after so long; the build is given back uncounted.
+        They have not after so long, or the build was taken by another builder; it is given back uncounted.
     """
-    deadline = time.monotonic() + seconds
+    began = time.monotonic()
+    node, is_held = context.worker.node, True
     with context.database.transaction() as session:
-        is_free = builds.reserve(session, build.token, context.worker.node, memory_mb)
+        is_free = builds.reserve(session, build.token, node, memory_mb)
     while not is_free:
-        if time.monotonic() > deadline:
+        if is_free is None:
+            raise UnavailableError("build_waits", "Another builder has taken the build over.")
+        if time.monotonic() - began > seconds:
             raise UnavailableError(
                 "build_waits",
                 f"This node has not had {memory_mb} MiB of memory free for the build within {seconds:g} s.",
             )
-        time.sleep(LOOK_SECONDS)
+        time.sleep(LOOK_SECONDS if is_held else FREE_LOOK_SECONDS)
         with context.database.transaction() as session:
-            is_free = builds.has_room(session, build.token)
+            if is_held and time.monotonic() - began > HELD_SECONDS:
+                builds.reserve(session, build.token, node, 0)
+                is_held = False
+            if is_held:
+                is_free = builds.has_room(session, build.token)
+            else:
+                is_free = builds.reserve_if_free(session, build.token, node, memory_mb)

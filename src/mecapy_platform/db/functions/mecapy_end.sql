@@ -43,10 +43,10 @@ BEGIN
         SELECT coalesce(a.task_id, g.task_id) AS id, a.number, a.node AS ran_on, a.backend, a.began_at, coalesce(a.at, clock_timestamp()) AS at,
             CASE WHEN g.token IS NULL THEN 'queued' ELSE 'running' END AS before, g.state = 'queued' AS is_again,
             g.token, g.state, g.code, coalesce(g.task_message, g.message) AS message, g.parked, g.delay_seconds, g.machine_failures,
-            g.own_failures, g.outages, g.is_told, g.result, g.result_ref, g.wall_seconds, g.cpu_seconds, g.peak_memory_mb
+            g.own_failures, g.outages, g.is_told, g.result, g.result_key, g.result_ref, g.wall_seconds, g.cpu_seconds, g.peak_memory_mb
         FROM json_to_recordset(ends) AS g (
             token uuid, task_id uuid, state text, code text, message text, task_message text, parked boolean, delay_seconds float8,
-            machine_failures int, own_failures int, outages int, is_told boolean, result json, result_ref uuid,
+            machine_failures int, own_failures int, outages int, is_told boolean, result json, result_key text, result_ref uuid,
             wall_seconds float8, cpu_seconds float8, peak_memory_mb float8)
         LEFT JOIN json_to_recordset(attempts_ended) AS a (
             token uuid, task_id uuid, number int, node text, backend text, began_at timestamptz, at timestamptz) ON a.token = g.token
@@ -58,7 +58,7 @@ BEGIN
             node = CASE WHEN NOT g.is_again THEN t.node END, error_code = g.code, error_message = g.message,
             parked = coalesce(g.parked, t.parked), machine_failures = coalesce(g.machine_failures, t.machine_failures),
             own_failures = coalesce(g.own_failures, t.own_failures), outages = coalesce(g.outages, t.outages),
-            result = g.result, result_ref = g.result_ref,
+            result = g.result, result_ref = g.result_ref, result_s3_key = g.result_key, -- the last of workers of 0003 alone
             completed_at = CASE WHEN NOT g.is_again THEN g.at END,
             runtime_seconds = CASE WHEN NOT g.is_again THEN g.wall_seconds END,
             cpu_seconds = CASE WHEN NOT g.is_again THEN g.cpu_seconds END,

@@ -30,7 +30,8 @@ BEGIN
     )
     SELECT c.id, c.organization_id, c.attempts, c.attempt_token, c.lane, c.cpu, c.memory_mb, c.timeout_seconds, c.inputs,
         i.key, i.size_bytes, i.sha256, c.files, o.limits, c.function_id
-    FROM claimed c JOIN organizations o ON o.id = c.organization_id LEFT JOIN stored_values i ON i.id = c.inputs_ref ORDER BY c.place;
+    FROM claimed c JOIN organizations o ON o.id = c.organization_id LEFT JOIN stored_values i ON i.id = c.inputs_ref AND i.organization_id = c.organization_id
+    ORDER BY c.place;
 END
 $$;
 

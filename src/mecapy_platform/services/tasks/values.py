@@ -44,18 +44,24 @@ def values_of(session: Session, task_id: UUID, *, row_bytes: int) -> TaskValues:
 
 
 def row_pieces(
-    transaction: Callable[[], AbstractContextManager[Session]], task_id: UUID, column: str
+    transaction: Callable[[], AbstractContextManager[Session]], task_id: UUID, column: str, row_bytes: int
 ) -> Iterator[bytes]:
-    """The text of a large value in its row, a piece at a time, each in a transaction of its own."""
-    first = 1
+    """The text of a large value in its row, a piece at a time, each in a transaction of its own.
+
+    Raises ConnectionAbortedError where it was moved meanwhile: the reader must not take a part for the whole.
+    """
+    first, left = 1, row_bytes
     while True:
         with transaction() as session:
             asked = {"task_id": task_id, "first": first, "most": PIECE_CHARACTERS}
             piece = session.scalar(statements.PIECES[column], asked)
         if not piece:
-            return
+            break
         first += len(piece)
+        left -= len(piece.encode())
         yield piece.encode()
+    if left > 0:
+        raise ConnectionAbortedError("a value was moved while it was read")
 
 
 def _lying(text: str | None, key: str | None, row_bytes: int | None) -> Lying:
