@@ -1,6 +1,8 @@
 """`reuse`: several calls of one function version in one process, one after another."""
 
+import select
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -13,7 +15,7 @@ import pytest
 from integration.sandbox_contract import PACKAGE, Bench, Outcome, follow, wait_until
 from mecapy_platform.sandbox.base import EndReason, StopReason
 from support.backends.warm_alone import WarmAlone, warm_alone
-from support.backends.warm_runs import is_warm
+from support.backends.warm_runs import is_warm, slot_of
 
 CALLS = 5
 
@@ -190,3 +192,15 @@ def test_without_the_small_library_each_call_has_its_own_process(tmp_path: Path)
         bench = Bench(sandbox, folder, Path(sys.executable).resolve())
         assert [call(bench, "count").result["number"] for _ in range(3)] == [1, 1, 1]
         shutil.rmtree(folder)
+
+
+def test_a_process_that_works_on_when_its_call_is_over_is_ended(bench: Bench) -> None:
+    spec = replace(bench.spec("goes_on"), handler="reused:goes_on", package=bench.package, version="first", reuse=CALLS)
+    assert call(bench, "count").result["number"] == 1
+    with bench.sandbox.start(spec) as run:
+        follow(run)
+        slot = slot_of(run)
+    assert slot.ends is not None, "it was kept"
+    orders = slot.ends.orders
+    wait_until(lambda: bool(select.select([orders], [], [], 0)[0]) and orders.recv(1, socket.MSG_PEEK) == b"")
+    assert call(bench, "count").result["number"] <= 2

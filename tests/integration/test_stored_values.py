@@ -59,7 +59,7 @@ def store(bench: WorkerBench, storage: FilesystemStorage) -> ValueStore:
 def kept(
     bench: WorkerBench, store: ValueStore, inputs: dict[str, Any] | None = None, row_bytes: int = ROW_BYTES
 ) -> UUID:
-    value_id = replace(store, row_bytes=row_bytes).keep(bench.organization_id, LARGE if inputs is None else inputs)
+    value_id = replace(store, row_bytes=row_bytes).keep(bench.organization(), LARGE if inputs is None else inputs)
     assert value_id is not None
     return value_id
 
@@ -128,7 +128,7 @@ def test_nothing_is_written_where_there_is_no_room(bench: WorkerBench) -> None:
     full = FilesystemStorage(bench.folder / "full", base_url="", secret="x", floor_bytes=1 << 60)
     store = ValueStore(full, bench.database.transaction, ROW_BYTES)
     with pytest.raises(StorageFullError):
-        store.keep(bench.organization_id, LARGE)
+        store.keep(bench.organization(), LARGE)
     assert rows(bench.database) == 0
     assert list((bench.folder / "full" / "objects").rglob("*")) == []
 

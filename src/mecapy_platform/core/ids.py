@@ -16,3 +16,10 @@ def uuid7(milliseconds: int) -> UUID:
 def new_id() -> UUID:
     """An id of now."""
     return uuid7(time.time_ns() // 1_000_000)
+
+
+def as_plain(value: object) -> str:
+    """An id as JSON has it, for `json.dumps(default=..)`. Raises TypeError for anything else, as json does."""
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is no value of JSON")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from mecapy_platform.core.ids import as_plain
 from mecapy_platform.db.errors import DatabaseAwayError, DatabaseError
 from mecapy_platform.db.wire import AsyncWire, Row
 
@@ -73,7 +74,7 @@ class StatementBatcher(Generic[Answer]):
         try:
             await self._wire.connect()
             questions = [asked.question for asked in batch]
-            text = json.dumps(self._write(questions), separators=(",", ":"), default=str).encode()
+            text = json.dumps(self._write(questions), separators=(",", ":"), default=as_plain).encode()
             rows = await self._wire.call(self._statement, (text, *self._parameters))
             for asked, answer in zip(batch, self._read(questions, rows), strict=True):
                 if not asked.answer.done():

@@ -26,8 +26,20 @@ def hide_secrets() -> None:
         os.environ[name] = value  # the C library keeps it elsewhere from here on
     values = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
     start, end = int(values[ENVIRONMENT_START]), int(values[ENVIRONMENT_END])
-    if start and not any(start <= address < end for address in _addresses()):
-        ctypes.memset(start, 0, end - start)
+    in_use = set(_addresses())
+    for address, size in _entries(start, end) if start else ():
+        if address not in in_use:
+            ctypes.memset(address, 0, size)
+
+
+def _entries(start: int, end: int) -> list[tuple[int, int]]:
+    """Where each text of the block begins, and its length without the zero behind it."""
+    found, address = [], start
+    for entry in ctypes.string_at(start, end - start).split(b"\0"):
+        if entry:
+            found.append((address, len(entry)))
+        address += len(entry) + 1
+    return found
 
 
 def _addresses() -> list[int]:

@@ -200,12 +200,7 @@ class Postgres:
         """
         who = f"all {','.join(('postgres', *ROLES))}"
         line = f"local {who} scram-sha-256" if self._uses_socket else f"host {who} {self.host}/32 scram-sha-256"
-        path = self.place.data / "pg_hba.conf"
-        path.unlink(missing_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(line + "\n")
-        if self.place.user is not None:
-            self.place.user.own(path)
+        (self.place.user or current()).write_file(self.place.data / "pg_hba.conf", line + "\n")
 
     def answers(self) -> bool:
         with suppress(psycopg.OperationalError), self._connect("postgres") as connection:

@@ -26,6 +26,15 @@ class User:
         if os.geteuid() == 0:
             os.chown(path, self.uid, (group or self).uid, follow_symlinks=False)
 
+    def write_file(self, path: Path, text: str) -> None:
+        """A new file of theirs alone, in a folder of theirs: what lies there is removed, and never followed."""
+        path.unlink(missing_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            if os.geteuid() == 0:
+                os.fchown(descriptor, self.uid, self.uid)
+
     def make_directory(self, path: Path, mode: int = 0o700, group: "User | None" = None) -> Path:
         """`group`: whose group it has, where that is not our own."""
         path.mkdir(mode=0o700, exist_ok=True)

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from mecapy_platform.embedded.process import SOCKET_PATH_MAX, free_port, start_program, stop_program, wait_until
 from mecapy_platform.embedded.programs import valkey_server
 from mecapy_platform.embedded.stale import end_stale_server
-from mecapy_platform.embedded.users import User
+from mecapy_platform.embedded.users import User, current
 
 
 @dataclass(frozen=True)
@@ -113,9 +113,6 @@ class Valkey:
             "save": '""',
             "daemonize": "no",
         }
-        path.unlink(missing_ok=True)
-        path.touch(mode=0o600)
-        path.write_text("".join(f"{key} {value}\n" for key, value in lines.items()))
-        if self.place.user is not None:
-            self.place.user.own(path)
+        text = "".join(f"{key} {value}\n" for key, value in lines.items())
+        (self.place.user or current()).write_file(path, text)
         return path

@@ -32,14 +32,15 @@ class LocalPart:
     def launch(cls, name: str, argv: Sequence[str], config: Mapping[str, Any], *, user: int | None = None) -> Self:
         """Start `argv --fd N --lifeline N --config JSON`, as another uid where `user` is given, as root can ask.
 
-        `config` gets `directory` where it has that key.
+        Of `config`, `directory` and `name` are filled in where they are there and empty: the folder, and its name.
         """
         directory = tempfile.mkdtemp(prefix="mecapy-")
         Path(directory).chmod(0o711)
         if user is not None:
             os.chown(directory, user, user)
         address = f"{directory}/{name}"
-        text = json.dumps({**config, "directory": directory} if "directory" in config else config)
+        own = {"directory": directory, "name": Path(directory).name}
+        text = json.dumps({key: own[key] if value == "" and key in own else value for key, value in config.items()})
         life_read, life_write = os.pipe2(os.O_CLOEXEC)
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
             listener.bind(address)

@@ -60,14 +60,14 @@ class SpawnedGroup:
             raise UnavailableError("spawner_refused", f"The spawner makes no control group: {why}.")
         return cls(connection, bool(answer["limited"]))
 
-    def end(self) -> GroupUse:
-        """Kill what is left in it, and remove it. A spawner that has gone has taken it along, with what it counted."""
+    def end(self) -> GroupUse | None:
+        """Kill what is left in it, and remove it. None: the spawner has gone, and has taken all of it along."""
         with self.connection as connection:
             try:
                 connection.shutdown(socket.SHUT_WR)
                 return GroupUse(**_answer(connection)["used"])
             except (OSError, KeyError):
-                return GroupUse()
+                return None
 
 
 def _asked(connection: socket.socket, spawner: Path, pid: int, limits: GroupLimits) -> dict[str, Any]:

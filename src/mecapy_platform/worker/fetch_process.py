@@ -1,6 +1,7 @@
 """Runs the confined fetch within its limits: time, bytes, a control group, our system call filter; never as root."""
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -54,7 +55,7 @@ def fetch(compose: Callable[[int], Sequence[str]], folders: Sequence[Path], limi
     ConfigurationError
         The worker is root, and with it the fetch would be.
     UnavailableError
-        It took longer than it may.
+        It took longer than it may, or was killed by nothing of its own, as when the spawner goes away.
     InvalidInputError
         The requirements are larger than an environment may be, or need more memory than a fetch may use.
     """
@@ -87,7 +88,9 @@ def fetch(compose: Callable[[int], Sequence[str]], folders: Sequence[Path], limi
             finally:
                 used = GroupUse() if group is None else group.end()
                 process.kill()  # one that has ended is not there any more
-        if used.oom_kills:
+        if process.returncode != 0 and (used is None or (was_killed(process.returncode) and not used.oom_kills)):
+            raise UnavailableError("fetch_killed", "The fetch of the requirements was ended from outside.")
+        if used is not None and used.oom_kills:
             raise InvalidInputError(
                 "environment_too_large",
                 f"Fetching the requirements took more than {limits.group.memory_mb} MiB of memory. Ask for fewer or "
@@ -95,6 +98,11 @@ def fetch(compose: Callable[[int], Sequence[str]], folders: Sequence[Path], limi
             )
         said.seek(max(0, said.tell() - KEPT_OUTPUT))
         return Fetched(process.returncode, said.read().decode("utf-8", "replace").strip())
+
+
+def was_killed(exit_code: int) -> bool:
+    """By SIGKILL, as told of a child of ours or by the program that stood between."""
+    return exit_code in {-signal.SIGKILL, 128 + signal.SIGKILL}
 
 
 def _begin(process: "subprocess.Popen[bytes]") -> None:

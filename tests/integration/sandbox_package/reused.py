@@ -22,6 +22,14 @@ def count(value: int = 0) -> dict[str, object]:
     return {"number": len(CALLS), "pid": os.getpid(), "space": os.stat("/proc/self/ns/pid").st_ino, "value": value}
 
 
+def goes_on() -> None:
+    """Says the word that ends a call, in place of our own code, and works on without one."""
+    Path("/workspace/out/data.json").write_text('{"result": 1}')
+    os.write(5, b"over")
+    while True:
+        pass
+
+
 def leaves(what: str) -> dict[str, object]:
     CALLS.append(what)
     more = WAYS[what]() if what in WAYS else None

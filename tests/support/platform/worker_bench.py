@@ -108,6 +108,11 @@ class WorkerBench:
             session.flush()
             return [task.id for task in made]
 
+    def organization(self) -> UUID:
+        """Whose the tasks are."""
+        self._ready_package()
+        return self.organization_id
+
     def need(self, *tools: str) -> None:
         """From now on the function asks for these."""
         with self.database.transaction() as session:

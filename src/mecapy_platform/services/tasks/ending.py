@@ -11,6 +11,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from mecapy_platform.core.ids import as_plain
 from mecapy_platform.core.states import TaskState, Usage
 from mecapy_platform.db import queue
 
@@ -65,7 +66,7 @@ PLAIN = tuple(field.name for field in fields(Ending) if field.name not in {"usag
 
 def as_text(endings: Sequence[Ending]) -> str:
     """What mecapy_end and mecapy_finish are given."""
-    return json.dumps([ending.record() for ending in endings], separators=(",", ":"), default=str)
+    return json.dumps([ending.record() for ending in endings], separators=(",", ":"), default=as_plain)
 
 
 def end(session: Session, endings: Sequence[Ending]) -> int:

@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from mecapy_platform.core.ids import as_plain
 from mecapy_platform.db import queue
 from mecapy_platform.db.tables import Task
 
@@ -40,7 +41,7 @@ def own(task_id: UUID, columns: Mapping[str, Any]) -> dict[str, Any]:
 
 def as_text(value: object) -> str:
     """JSON, with ids as text."""
-    return json.dumps(value, separators=(",", ":"), default=str)
+    return json.dumps(value, separators=(",", ":"), default=as_plain)
 
 
 def insert(session: Session, made: Sequence[tuple[UUID, Mapping[str, Any]]]) -> dict[UUID, Task]:

@@ -237,6 +237,15 @@ static int obey(const char *text, const struct worker *worker, struct watch *wat
 	return 1;
 }
 
+#define IDLE_LOOK_MS 1000
+#define IDLE_CPU_SECONDS 0.5
+
+/* Whether the worker was kept after a call and none has begun since: then it has nothing to do, whatever it said of itself. */
+static int is_idle(const struct worker *worker, const struct watch *watch)
+{
+	return worker->cpu_before > 0 && watch->started_at <= 0;
+}
+
 /* Milliseconds until something is due, -1 for never. */
 static int until_due(const struct watch *watch)
 {
@@ -260,8 +269,10 @@ static int follow(int channel, const struct worker *worker, struct watch *watch)
 	for (;;) {
 		double moment;
 
-		poll(waits, watch->may_keep ? 3 : 2, until_due(watch));
+		poll(waits, watch->may_keep ? 3 : 2, is_idle(worker, watch) ? IDLE_LOOK_MS : until_due(watch));
 		if (waits[0].revents)
+			return HAS_ENDED;
+		if (is_idle(worker, watch) && cpu_of(worker->pid) > worker->cpu_before + IDLE_CPU_SECONDS)
 			return HAS_ENDED;
 		if (waits[1].revents) {
 			ssize_t size = recv(channel, text, sizeof text - 1, 0);
