@@ -27,7 +27,7 @@ up: $(STAMP) ## start the platform on this machine and keep it running
 	@$(BIN)/mecapy up
 
 # Processes of one run, each with services of its own; what they share is by group, see tests/support/division.py.
-PROCESSES ?= 3
+PROCESSES ?= 4
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(PROCESSES) --dist loadscope --no-loadscope-reorder
 
 test: $(STAMP) ## run everything that a change can break, against real services (20 minutes on two cores)
