@@ -14,7 +14,7 @@ OWN = "mecapy_platform"
 # What `mecapy run` may load of ours before it knows what it is asked for. No types, no units, no manifest, no tables.
 RUN = {
     *("cli", "cli.run", "cli.arguments", "cli.console", "cli.exits", "cli.lazy", "cli.progress", "cli.results"),
-    *("cli.session",),
+    *("cli.session", "cli.interrupts"),
     *("client", "client.artifacts", "client.catalog", "client.checks", "client.client", "client.credentials"),
     *("client.errors", "client.logs", "client.oidc", "client.packages", "client.paths", "client.records"),
     *("client.retry", "client.tasks", "client.tokens", "client.transport", "client.uploads", "client.users"),

@@ -11,6 +11,7 @@ import typer
 from mecapy_platform.cli.arguments import Arguments, Target, parse_arguments, parse_target
 from mecapy_platform.cli.console import hint, print_json, print_table, say, seconds_text, size_text
 from mecapy_platform.cli.exits import ExitCode
+from mecapy_platform.cli.interrupts import Interrupts
 from mecapy_platform.cli.lazy import resolve
 from mecapy_platform.cli.progress import LiveLine
 from mecapy_platform.cli.results import rows
@@ -134,15 +135,20 @@ def _wait(client: Client, task: Task, wait: float | None, *, is_quiet: bool) -> 
         f"mecapy cancel {task.id}"
     )
     try:
-        with LiveLine(is_quiet=is_quiet) as line:
-            line.look(task)
+        with Interrupts() as interrupts, LiveLine(is_quiet=is_quiet) as line:
+
+            def look(seen: Task) -> None:
+                interrupts.check()
+                line.look(seen)
+
+            look(task)
             if task.state.is_final:
                 return task
             return client.tasks.wait(
                 task.id,
                 timeout_seconds=wait,
                 step_seconds=LOOK_SECONDS if is_live else 20.0,
-                on_look=line.look,
+                on_look=look,
                 on_break=line.broken,
             )
     except KeyboardInterrupt:
