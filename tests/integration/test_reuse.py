@@ -46,9 +46,13 @@ def call(bench: Bench, function: str, inputs: Mapping[str, object] | None = None
 
 def test_calls_follow_each_other_in_one_process_up_to_their_number(bench: Bench) -> None:
     told = [call(bench, "count", {"value": value}).result for value in range(CALLS + 2)]
-    assert [item["number"] for item in told] == [1, 2, 3, 4, 5, 1, 2]
     assert [item["value"] for item in told] == list(range(CALLS + 2))
-    assert len({item["space"] for item in told[:CALLS]}) == 1
+    numbers: dict[int, list[int]] = {}
+    for item in told:
+        numbers.setdefault(item["space"], []).append(item["number"])
+    assert numbers.pop(told[0]["space"]) == [1, 2, 3, 4, 5]
+    for served in numbers.values():  # another one may be loaded by then: which of both serves is free
+        assert served == list(range(1, len(served) + 1))
 
 
 @pytest.mark.parametrize("reuse", [0, 1])

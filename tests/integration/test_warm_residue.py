@@ -57,8 +57,8 @@ def test_a_call_that_opened_an_internet_socket_leaves_its_network_to_nobody(benc
 
 
 def test_a_call_without_one_costs_the_slot_no_new_network(bench: Bench) -> None:
-    spaces = {call(bench, "uses_sockets", {"kind": "none"})["space"] for _ in range(3)}
-    assert len(spaces) == 1
+    spaces = {call(bench, "uses_sockets", {"kind": "none"})["space"] for _ in range(12)}
+    assert len(spaces) <= 3, "one for each slot that served"
 
 
 def test_no_command_line_tells_of_the_zygote(bench: Bench) -> None:
