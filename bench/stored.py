@@ -34,8 +34,12 @@ FROM tasks WHERE name = 'stored'
 
 
 def add_finished_tasks(data: Path, rows: int) -> None:
-    """Insert, then vacuum and analyse as autovacuum would have done over days."""
-    with psycopg.connect(worker_address(data), autocommit=True) as connection:
+    """Insert, then vacuum and analyse as autovacuum would have done over days.
+
+    As the superuser without triggers: these rows begin with their end, which the table of states allows nobody.
+    """
+    with psycopg.connect(worker_address(data, "postgres"), autocommit=True) as connection:
+        connection.execute("SET session_replication_role = replica")
         connection.execute(COPY, (rows,))
         connection.execute(ATTEMPTS)
         connection.execute(EVENTS)
