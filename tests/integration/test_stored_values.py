@@ -196,6 +196,19 @@ def test_a_value_that_is_not_as_it_was_stored_is_not_used(
     assert caught.value.code == "stored_value_damaged"
 
 
+def build(bench: WorkerBench, store: ValueStore, task_id: UUID) -> UUID:
+    """End the build that a task waits for; its function takes a list of lengths. Returns the version."""
+    ports = Ports({"lengths": {"type": "list[Length]", "required": True}}, {}, free_inputs=False)
+    token = uuid4()
+    with bench.database.transaction() as session:
+        version_id = session.get_one(Task, task_id).package_version_id
+        building = {"status": "building", "build_token": token}
+        session.execute(update(PackageVersion).where(PackageVersion.id == version_id).values(**building))
+    with bench.database.transaction() as session:
+        assert builds.finish_build(session, token, Built(log="", ports={"size": ports}), store)
+    return version_id
+
+
 @pytest.mark.parametrize("is_large_after", [True, False])
 def test_large_inputs_of_a_task_that_waits_for_its_build_are_checked_then(
     bench: WorkerBench, store: ValueStore, storage: FilesystemStorage, is_large_after: bool
@@ -205,14 +218,7 @@ def test_large_inputs_of_a_task_that_waits_for_its_build_are_checked_then(
     given, checked = {"lengths": ["1 mm"] * count}, {"lengths": [0.001] * count}
     before = kept(bench, store, given)
     (task_id,) = bench.submit(1, inputs=None, inputs_ref=before, claimable=False, hold_reason="building")
-    ports = Ports({"lengths": {"type": "list[Length]", "required": True}}, {}, free_inputs=False)
-    token = uuid4()
-    with bench.database.transaction() as session:
-        version_id = session.get_one(Task, task_id).package_version_id
-        building = {"status": "building", "build_token": token}
-        session.execute(update(PackageVersion).where(PackageVersion.id == version_id).values(**building))
-    with bench.database.transaction() as session:
-        assert builds.finish_build(session, token, Built(log="", ports={"size": ports}), store)
+    build(bench, store, task_id)
     with bench.database.transaction() as session:
         task = session.get_one(Task, task_id, options=[undefer(Task.inputs)])
         inputs = task.inputs if task.inputs_ref is None else store.load(session, task.organization_id, task.inputs_ref)
@@ -231,14 +237,7 @@ def test_a_task_whose_inputs_are_lost_ends_alone_and_its_version_is_ready(
         storage.delete(session.get_one(StoredValue, lost).key)
     (task_id,) = bench.submit(1, inputs=None, inputs_ref=lost, claimable=False, hold_reason="building")
     (other_id,) = bench.submit(1, inputs={"lengths": [1.0]}, claimable=False, hold_reason="building")
-    ports = Ports({"lengths": {"type": "list[Length]", "required": True}}, {}, free_inputs=False)
-    token = uuid4()
-    with bench.database.transaction() as session:
-        version_id = session.get_one(Task, task_id).package_version_id
-        building = {"status": "building", "build_token": token}
-        session.execute(update(PackageVersion).where(PackageVersion.id == version_id).values(**building))
-    with bench.database.transaction() as session:
-        assert builds.finish_build(session, token, Built(log="", ports={"size": ports}), store)
+    version_id = build(bench, store, task_id)
     with bench.database.transaction() as session:
         assert session.get_one(PackageVersion, version_id).status == "ready"
         assert session.get_one(Task, task_id).state == "failed"

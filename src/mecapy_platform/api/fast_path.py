@@ -97,7 +97,7 @@ class FastRoutes:
         doorbell = caller.context.doorbell
         with doorbell.listening(f"task:{draft.id}") as ring:  # before the task exists, so that its end cannot be missed
             try:
-                created_at = await _quick(scope).submit(caller.actor, caller.scope, asked.request, draft)
+                created_at = await _fast_tasks(scope).submit(caller.actor, caller.scope, asked.request, draft)
             except DatabaseError as error:
                 log.warning("submit: %s", error.detail)
                 created_at = None
@@ -180,7 +180,7 @@ async def _read(scope: Scope, headers: Headers, body: bytes) -> _Asked | None:
     try:
         caller.context.storage.check_room()
         request = TaskBody.model_validate(json_text.loads(body)).request()
-        draft = _quick(scope).draft(caller.actor, caller.scope, request) if not request.files else None
+        draft = _fast_tasks(scope).draft(caller.actor, caller.scope, request) if not request.files else None
     except (json_text.JsonError, ValidationError, MecapyError):
         return None
     return None if draft is None else _Asked(caller, request, draft)
@@ -224,7 +224,7 @@ async def _until_ended(
 
 async def _ended(scope: Scope, caller: Caller, task_id: UUID) -> bytes | None:
     try:
-        task = await _quick(scope).look(caller.actor, caller.scope, task_id)
+        task = await _fast_tasks(scope).look(caller.actor, caller.scope, task_id)
     except DatabaseError as error:
         log.warning("look: %s", error.detail)
         return None
@@ -242,7 +242,7 @@ async def _answer(send: Send, status: int, body: bytes) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def _quick(scope: Scope) -> FastTasks:
+def _fast_tasks(scope: Scope) -> FastTasks:
     fast_tasks: FastTasks = scope["app"].state.fast_path
     return fast_tasks
 
