@@ -10,7 +10,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, create_engine, text
 
 from mecapy_platform.db.schema import migrate
-from mecapy_platform.db.tables import Base
+from mecapy_platform.db.workflow_tables import Workflow
 from mecapy_platform.embedded.postgres import Postgres
 from support.platform.services import fresh_database
 
@@ -46,7 +46,7 @@ def _is_compared(_schema_object: object, name: str | None, kind: str, is_reflect
 def _differences(owner: Engine) -> list[Any]:
     with owner.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "include_object": _is_compared})
-        return list(compare_metadata(context, Base.metadata))
+        return list(compare_metadata(context, Workflow.metadata))
 
 
 def test_alembic_finds_nothing_to_migrate(owner: Engine) -> None:
@@ -56,7 +56,7 @@ def test_alembic_finds_nothing_to_migrate(owner: Engine) -> None:
 def test_every_column_has_the_default_that_its_row_declares(owner: Engine) -> None:
     with owner.connect() as connection:
         connection.execute(text("CREATE SCHEMA declared"))
-        Base.metadata.create_all(connection.execution_options(schema_translate_map={None: "declared"}))
+        Workflow.metadata.create_all(connection.execution_options(schema_translate_map={None: "declared"}))
         migrated, declared = (
             set(map(tuple, connection.execute(COLUMNS, {"schema": schema, "partition": PARTITION})))
             for schema in ("public", "declared")

@@ -11,15 +11,18 @@ from sqlalchemy import Connection, Engine, create_engine, text
 
 from mecapy_platform.db.errors import DatabaseError, translated
 from mecapy_platform.db.session import Database, make_engine, widen_scope
-from mecapy_platform.db.tables import Base
+from mecapy_platform.db.workflow_tables import Workflow
 from support.platform.api_platform import ApiPlatform, api_platform
 from support.platform.services import fresh_database
 from support.tenancy import world as tenancy_world
 
-OWNED = sorted(name for name, table in Base.metadata.tables.items() if "organization_id" in table.columns)
+OWNED = sorted(name for name, table in Workflow.metadata.tables.items() if "organization_id" in table.columns)
 TENANT = [name for name in OWNED if name != "memberships"]
-READ_ONLY = {"lane_shares", "attempts", "task_logs", "artifacts"}  # written by workers alone
-SHARED = {"nodes", "workers", "alembic_version", "installed_functions", "task_transitions", "event_counter"}
+READ_ONLY = {"lane_shares", "attempts", "task_logs", "artifacts", "schedule_firings"}  # written by workers alone
+SHARED = {
+    *("nodes", "workers", "alembic_version", "installed_functions", "event_counter"),
+    *("task_transitions", "state_transitions", "due_marks"),
+}
 OPEN = {"mecapy_sign_in", "mecapy_insert_tasks", "mecapy_submit", "mecapy_tasks", "mecapy_end", "mecapy_serves"}
 RAISED = {"mecapy_sign_in", "mecapy_make_partitions", "mecapy_drop_month"}
 EVERYTHING = frozenset({"INSERT", "UPDATE", "DELETE"})
@@ -28,6 +31,13 @@ WRITES = {
     **dict.fromkeys((*READ_ONLY, *SHARED, "users"), frozenset[str]()),
     "events": frozenset({"INSERT"}),
     "stored_values": frozenset({"INSERT"}),
+    "due_marks": frozenset({"INSERT"}),  # who ends something says so; nobody reads what is due to others
+    **dict.fromkeys(("workflow_versions", "workflow_version_uses"), frozenset({"INSERT"})),  # they never change
+}
+BEGINNINGS = {  # where rows may begin: the policy is asked, not the trigger
+    **dict.fromkeys(("runs", "run_nodes", "studies"), "pending"),
+    "tasks": "queued",
+    "calls": "waiting",
 }
 TABLES = (
     "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'public' "
@@ -152,8 +162,8 @@ def test_no_row_is_written_for_another(
     mine, other = worlds
     row = json.loads(a_row_of(platform, table, other.organization_id))
     scope = [mine.organization_id] if has_scope else []
-    if table == "tasks":
-        row["state"] = "queued"  # where a task may begin: the policy is asked, not the trigger
+    if table in BEGINNINGS:
+        row["state"] = BEGINNINGS[table]
     assert row["organization_id" if "organization_id" in row else "id"]
     with refused(), app.scoped(scope, mine.user_id) as session:
         copy = (

@@ -7,6 +7,7 @@ from alembic.config import Config
 from sqlalchemy import Connection, create_engine, text
 
 from mecapy_platform.core.states import INITIAL_STATES, TRANSITIONS
+from mecapy_platform.core.workflows.states import KINDS
 from mecapy_platform.db.functions import FOLDER, install
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -25,6 +26,7 @@ def migrate(owner_url: str, revision: str = "head", functions: Path = FOLDER) ->
             if revision == "head":
                 install(connection, functions)
                 _write_transitions(connection)
+                _write_state_transitions(connection)
     finally:
         engine.dispose()
 
@@ -39,4 +41,22 @@ def _write_transitions(connection: Connection) -> None:
     connection.execute(
         text("INSERT INTO task_transitions (before, after) VALUES (:before, :after)"),
         [{"before": before, "after": after} for before, after in sorted(wanted)],
+    )
+
+
+def _write_state_transitions(connection: Connection) -> None:
+    """The same for runs, nodes, calls and studies."""
+    wanted = {(kind, "", str(first)) for kind, (first, _) in KINDS.items()}
+    wanted |= {
+        (kind, str(before), str(after))
+        for kind, (_, follow) in KINDS.items()
+        for before, states in follow.items()
+        for after in states
+    }
+    if {tuple(row) for row in connection.execute(text("SELECT kind, before, after FROM state_transitions"))} == wanted:
+        return
+    connection.execute(text("DELETE FROM state_transitions"))
+    connection.execute(
+        text("INSERT INTO state_transitions (kind, before, after) VALUES (:kind, :before, :after)"),
+        [{"kind": kind, "before": before, "after": after} for kind, before, after in sorted(wanted)],
     )

@@ -19,6 +19,17 @@ from mecapy_platform.api.deps import get_filter
 from mecapy_platform.core.access import Membership, Role
 from mecapy_platform.db.session import Database
 from mecapy_platform.db.tables import Attempt, LaneShare, Organization, StoredValue, Upload
+from mecapy_platform.db.workflow_tables import (
+    Call,
+    RunNode,
+    Schedule,
+    ScheduleFiring,
+    Study,
+    Workflow,
+    WorkflowRun,
+    WorkflowVersion,
+    WorkflowVersionUse,
+)
 from mecapy_platform.embedded.postgres import Postgres
 from mecapy_platform.services.identity import Identity
 from mecapy_platform.storage.keys import output_key, upload_key
@@ -130,6 +141,42 @@ class World:
         self.marks.add(str(upload_id))
         return str(upload_id)
 
+    def new_workflow(self) -> None:
+        """A workflow that was run, a study, a schedule that has fired: a row in each of their tables."""
+        own = {"organization_id": self.organization_id}
+        ids = {name: uuid4() for name in ("workflow", "version", "run", "node", "study", "schedule")}
+        function_id = self.package.functions["size"]
+        with self.platform.worker_database.transaction() as session:
+            for rows in (
+                [Workflow(id=ids["workflow"], owner_id=self.user_id, slug="w", name="w", **own)],
+                [
+                    WorkflowVersion(
+                        id=ids["version"], workflow_id=ids["workflow"], number=1, graph={}, created_by=self.user_id,
+                        **own,
+                    )
+                ],
+                [
+                    WorkflowVersionUse(workflow_version_id=ids["version"], function_id=function_id, **own),
+                    WorkflowRun(
+                        id=ids["run"], user_id=self.user_id, workflow_id=ids["workflow"], plan={},
+                        workflow_version_id=ids["version"], visibility_snapshot="private", **own,
+                    ),
+                ],
+                [RunNode(id=ids["node"], run_id=ids["run"], key="n", kind="function", **own)],
+                [
+                    Call(run_id=ids["run"], node_id=ids["node"], function_id=function_id, **own),
+                    Study(id=ids["study"], user_id=self.user_id, name="s", function_id=function_id, design={}, **own),
+                    Schedule(
+                        id=ids["schedule"], user_id=self.user_id, name="s", kind="task", target={}, cron="0 0 * * *",
+                        time_zone="UTC", **own,
+                    ),
+                ],
+                [ScheduleFiring(schedule_id=ids["schedule"], due_at=func.now(), outcome="made", **own)],
+            ):  # fmt: skip
+                session.add_all(rows)
+                session.flush()
+        self.marks |= {str(made) for made in ids.values()}
+
     def new_organization(self) -> str:
         """One made over the API, empty, so that it can be deleted."""
         slug = factories.unique()
@@ -151,6 +198,7 @@ def make(platform: ApiPlatform) -> World:
     world.marks |= {slug, str(organization_id), str(personal_id), str(ann.user_id), str(bob.user_id), package.name}
     world.marks |= {str(package.package_id), str(package.version_id), *map(str, package.functions.values())}
     world.queued, world.ended, world.upload = world.new_task(), world.new_ended_task(), world.new_upload()
+    world.new_workflow()
     with platform.worker_database.transaction() as session:
         session.add(LaneShare(lane="default", organization_id=organization_id))
     return world
