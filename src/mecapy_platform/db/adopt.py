@@ -21,12 +21,14 @@ SELECT DISTINCT worker FROM attempts WHERE node = :node AND ended_at IS NULL AND
     AND worker <> :worker
 """)
 
-# The runs of this node whose worker is gone get a new token: from here on a late old worker changes nothing.
+# The runs of this node whose worker is gone get a new token: from here on a late old worker changes nothing. One whose
+# function is gone is left to the end of its lease, which nobody renews.
 TAKE_OVER = text("""
 WITH left_alone AS (
     SELECT a.id FROM attempts a JOIN tasks t ON t.id = a.task_id AND t.attempt_token = a.token AND t.state = 'running'
     WHERE a.node = :node AND a.reference IS NOT NULL AND a.ended_at IS NULL AND a.lane = ANY (cast(:lanes AS text[]))
       AND (a.lease_until < clock_timestamp() OR a.worker = ANY (cast(:dead AS text[])))
+      AND EXISTS (SELECT FROM runnable_functions runnable WHERE runnable.function_id = t.function_id)
     FOR UPDATE OF a, t SKIP LOCKED
 ), taken AS (
     UPDATE attempts a SET token = gen_random_uuid(), worker = :worker,

@@ -64,11 +64,12 @@ FROM turn JOIN nodes node ON node.name = :node CROSS JOIN LATERAL (
 ORDER BY turn.stride_pass, turn.id, head.rank, head.sequence
 """)
 
-# Take what was chosen: see db/functions/mecapy_take and runnable_functions, which have the columns of a claim.
+# Take what was chosen: see db/functions/mecapy_take and runnable_functions, which have the columns of a claim. A function
+# that is gone leaves these empty: who has taken such a task ends it.
 TAKE = text("""
 SELECT * FROM mecapy_take(
     cast(:task_ids AS uuid[]), cast(:tokens AS uuid[]), :node, :worker, :backend, :lease_seconds
-) WITH ORDINALITY JOIN runnable_functions USING (function_id) ORDER BY ordinality
+) WITH ORDINALITY LEFT JOIN runnable_functions USING (function_id) ORDER BY ordinality
 """)
 
 INSERT_TASKS = text("SELECT task_id FROM mecapy_insert_tasks(cast(:submitted AS json))")

@@ -16,6 +16,7 @@ from mecapy_platform.core.placement import Place
 from mecapy_platform.core.queue_rules import QueueRules
 from mecapy_platform.core.quotas import Candidate, Picked, Room, Share, pick
 from mecapy_platform.db import queue
+from mecapy_platform.services.unread_claims import Unread, give_back
 
 UNLIMITED = 1_000_000
 RESERVED_FOR_HIGH_PRIORITY_MB = 2048
@@ -79,7 +80,7 @@ CLAIMED = tuple(field.name for field in fields(Claim))
 def claim(session: Session, worker: Worker, lane: Lane, slots: int, rules: QueueRules) -> list[Claim]:
     """Up to `slots` tasks that fit the node now.
 
-    Claims of one lane follow each other, so shares and order hold across workers.
+    Claims of one lane follow each other, so shares and order hold across workers. A task whose function is gone ends.
     """
     virtual_time = session.execute(queue.LOCK_LANE, {"lane": lane}).scalar()
     if virtual_time is None:
@@ -111,7 +112,13 @@ def claim(session: Session, worker: Worker, lane: Lane, slots: int, rules: Queue
             "lease_seconds": rules.lease_seconds,
         },
     )
-    return [Claim.read(row) for row in claimed.mappings()]
+    taken = []
+    for row in claimed.mappings().all():
+        if row["version_id"] is None:
+            give_back(session, Unread(row["token"], is_damaged=True), rules)
+        else:
+            taken.append(Claim.read(row))
+    return taken
 
 
 def _rooms_for(lane: Lane, node: Row[Any], slots: int) -> list[Room]:

@@ -4,21 +4,34 @@ Where one does not, services/claims chooses.
 """
 
 import json
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.core.queue_rules import QueueRules
 from mecapy_platform.db import queue
+from mecapy_platform.db.errors import DatabaseError
 from mecapy_platform.db.session import Database
 from mecapy_platform.db.wire import Wire
 from mecapy_platform.services.claims import RESERVED_FOR_HIGH_PRIORITY_MB, Claim, Worker
+from mecapy_platform.services.unread_claims import Unread, UnreadClaims
 
+log = logging.getLogger(__name__)
 KNOWN_FUNCTIONS = 500
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a claim took: what can run, and what nobody could read, which `settle` gives back after the commit."""
+
+    claims: list[Claim]
+    unread: list[Unread]
 
 
 class FastClaim:
@@ -31,6 +44,8 @@ class FastClaim:
         self._wire, self._database, self._worker, self._rules, self._lane = wire, database, worker, rules, lane
         self._facts: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._lock = threading.Lock()
+        self._unread = UnreadClaims(database, rules)
+        self.settle, self.give_back_unread = self._unread.settle, self._unread.give_back
         self.is_possible = lane is not Lane.LONG_RUNNING  # its throttle looks at all nodes
 
     @contextmanager
@@ -39,13 +54,16 @@ class FastClaim:
 
         None when one of the next does not fit, or stands against a quota, so that somebody must choose.
 
-        The claim is committed when the block is left; until then nobody else can see it.
+        The claim is committed when the block is left; until then nobody else can see it. Then what could not be read
+        of it is given back.
         """
         if not self.is_possible:
             yield None
             return
         with self._wire.rows_before_commit("fast_claim", *self.asked(slots)) as ((verdict, claims),):
-            yield None if verdict == b"pick" else self.read(claims)
+            taken = self.read(claims)
+            yield None if verdict == b"pick" else taken.claims
+        self.settle(taken.unread)
 
     def asked(self, slots: int) -> tuple[bytes, ...]:
         """The parameters of a claim of up to `slots` tasks."""
@@ -63,9 +81,20 @@ class FastClaim:
             str(rules.organization_max_running).encode(),
         )
 
-    def read(self, claims: bytes | None) -> list[Claim]:
-        """What a claim answered; from any thread."""
-        return [self._read(claimed) for claimed in json.loads(claims or b"[]")]
+    def read(self, claims: bytes | None) -> Taken:
+        """What a claim answered; from any thread. Whoever asks calls `settle` once the claim is committed."""
+        taken = Taken([], [])
+        for claimed in json.loads(claims or b"[]"):
+            token = UUID(claimed["token"])
+            try:
+                taken.claims.append(self._read(claimed))
+            except DatabaseError as error:
+                log.warning("the function of task %s cannot be read: %s", claimed["task_id"], error.detail)
+                taken.unread.append(Unread(token, is_damaged=False))
+            except (LookupError, TypeError, ValueError):
+                log.exception("the function of task %s is damaged", claimed["task_id"])
+                taken.unread.append(Unread(token, is_damaged=True))
+        return taken
 
     def _read(self, claimed: dict[str, Any]) -> Claim:
         facts = self._facts_of(claimed["function_id"])
@@ -79,7 +108,10 @@ class FastClaim:
             found = self._facts.get(function_id)
         if found is None:
             with self._database.transaction() as session:
-                found = dict(session.scalars(queue.FACTS, {"function_id": function_id}).one())
+                row = session.scalars(queue.FACTS, {"function_id": function_id}).one_or_none()
+            if row is None:
+                raise LookupError(f"there is no function {function_id}")
+            found = dict(row)
             found["version_id"] = UUID(found["version_id"])
             with self._lock:
                 self._facts[function_id] = found

@@ -62,11 +62,14 @@ def fast_finish(
     text = as_text([_ending(attempt) for attempt in ended])
     asked = NOTHING_ASKED if fast_claim is None or not slots else fast_claim.asked(slots)
     with wire.rows_before_commit("fast_finish", text.encode(), *asked) as ((tokens, lanes, claims),):
+        taken = fast_claim.read(claims) if fast_claim is not None else None
         yield Finished(
             frozenset(UUID(token) for token in (tokens or b"").decode().split(",") if token),
             tuple(Lane(lane) for lane in (lanes or b"").decode().split(",") if lane),
-            fast_claim.read(claims) if fast_claim is not None else (),
+            taken.claims if taken is not None else (),
         )
+    if fast_claim is not None and taken is not None:
+        fast_claim.settle(taken.unread)
 
 
 def _ending(attempt: EndedAttempt) -> Ending:

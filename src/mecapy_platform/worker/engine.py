@@ -151,6 +151,7 @@ class Engine(LivingThread):
         while not self._draining.is_set():
             self._is_full = False
             try:
+                self.fast_claim.give_back_unread()
                 wait_seconds = self._look(hinted=hinted)
             except DatabaseError as error:
                 log.warning("claim failed and is tried again: %s", error.detail)
