@@ -64,8 +64,8 @@ FROM turn JOIN nodes node ON node.name = :node CROSS JOIN LATERAL (
 ORDER BY turn.stride_pass, turn.id, head.rank, head.sequence
 """)
 
-# Take what was chosen: see db/functions/mecapy_take and runnable_functions, which have the columns of a claim. A function
-# that is gone leaves these empty: who has taken such a task ends it.
+# Take what was chosen: see db/functions/mecapy_take and runnable_functions, which have the columns of a claim. Of a
+# function that is gone these are empty: who has taken such a task ends it.
 TAKE = text("""
 SELECT * FROM mecapy_take(
     cast(:task_ids AS uuid[]), cast(:tokens AS uuid[]), :node, :worker, :backend, :lease_seconds
