@@ -88,6 +88,13 @@ class RunCgroup:
         for folder in self.folders.values():
             _write(f"{folder}/cgroup.procs", pid)
 
+    def send_back(self, pid: int) -> None:
+        """Out of our groups, to where these lie: for a process that was not meant."""
+        for folder in self.folders.values():
+            with suppress(OSError):
+                if str(pid) in _read(f"{folder}/cgroup.procs").split():
+                    _write(f"{os.path.dirname(os.path.dirname(folder))}/cgroup.procs", pid)  # noqa: PTH120 - strings throughout
+
     def limit(self, *, memory_bytes: int, processes: int, cpu: int) -> None:
         if self.version == 1:
             self._limit_memory(memory_bytes)
@@ -190,11 +197,13 @@ class RunCgroup:
                     os.kill(pid, signal.SIGKILL)
             time.sleep(KILL_SECONDS)
 
-    def _pids(self) -> list[int]:
-        folder = self.folders["pids"] if self.version == 1 else self.folders[""]
-        with suppress(FileNotFoundError):
-            return [int(pid) for pid in _read(f"{folder}/cgroup.procs").split()]
-        return []
+    def _pids(self) -> set[int]:
+        """Of all groups: a process that joined some of them alone is in it too."""
+        found: set[int] = set()
+        for folder in self.folders.values():
+            with suppress(FileNotFoundError):
+                found |= {int(pid) for pid in _read(f"{folder}/cgroup.procs").split()}
+        return found
 
     def remove(self) -> None:
         for folder in self.folders.values():

@@ -138,11 +138,13 @@ class RunSupervisor:
 
     def _hold(self, connection: socket.socket, request: GroupRequest, descriptors: list[int]) -> None:
         """Give a process of the owner's our group, and stay until the owner has done with it."""
-        pid = adopted.process_of(descriptors, self._config.owner_uid)
-        _send(connection, {"limited": adopted.limit_and_join(self._group, request, pid)})
-        adopted.wait_for_end(connection, self._wake_read, self._stopping)
-        used = adopted.describe_use(self._group)
-        self._group.kill()
+        with adopted.process_of(descriptors, self._config.owner_uid) as process:
+            try:
+                _send(connection, {"limited": adopted.limit_and_join(self._group, request, process)})
+                adopted.wait_for_end(connection, self._wake_read, self._stopping)
+                used = adopted.describe_use(self._group)
+            finally:
+                self._group.kill()
         with contextlib.suppress(OSError):
             _send(connection, {"used": used})
 
