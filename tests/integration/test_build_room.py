@@ -1,6 +1,5 @@
 """Builds reserve memory of their node as tasks do: tasks and builds together never exceed it, and neither starves."""
 
-from collections.abc import Iterator
 from uuid import UUID, uuid4
 
 import pytest
@@ -8,7 +7,7 @@ from sqlalchemy import text
 
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.db.fast_path import WORKER_STATEMENTS
-from mecapy_platform.db.session import Database, make_engine
+from mecapy_platform.db.session import Database
 from mecapy_platform.db.wire import Wire
 from mecapy_platform.embedded.postgres import Postgres
 from mecapy_platform.services import builds, claims
@@ -17,7 +16,6 @@ from mecapy_platform.services.claims import Claim, Worker
 from mecapy_platform.services.fast_claim import FastClaim
 from mecapy_platform.settings import Settings
 from support import factories
-from support.platform.services import fresh_database
 
 SETTINGS = Settings(lease_seconds=15)
 NODE = "small"
@@ -26,18 +24,15 @@ ALL_MB = 4096
 
 
 @pytest.fixture
-def server() -> Iterator[Postgres]:
-    with fresh_database() as made:
-        yield made
+def server(own_server: Postgres) -> Postgres:
+    return own_server
 
 
 @pytest.fixture
-def database(server: Postgres) -> Iterator[Database]:
-    made = Database(make_engine(server.worker_url))
-    with made.transaction() as session:
+def database(own_database: Database) -> Database:
+    with own_database.transaction() as session:
         factories.see_node(session, NODE, memory_mb=ALL_MB)
-    yield made
-    made.dispose()
+    return own_database
 
 
 def deployed(database: Database) -> Build:

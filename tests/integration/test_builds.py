@@ -7,13 +7,12 @@ import pytest
 from sqlalchemy import text
 
 from mecapy_platform.core.placement import Place
-from mecapy_platform.db import queue
 from mecapy_platform.db.schema import migrate
 from mecapy_platform.db.session import Database, make_engine
-from mecapy_platform.db.tables import Organization, Package, PackageVersion
 from mecapy_platform.services import builds
 from mecapy_platform.services.builds import Build, Built
 from mecapy_platform.settings import Settings
+from support import factories
 from support.platform.services import postgres
 
 SETTINGS = Settings(organization_max_builds=2)
@@ -37,29 +36,13 @@ def database(server: Database) -> Database:
 
 def organization(database: Database) -> UUID:
     with database.transaction() as session:
-        made = Organization(slug=f"o-{uuid4().hex[:10]}", display_name="made", limits={})
-        session.add(made)
-        session.flush()
-        return made.id
+        return factories.organization_of(session)
 
 
 def deploy(database: Database, organization_id: UUID, count: int = 1) -> None:
     for _ in range(count):
-        with database.transaction() as session:
-            package = Package(organization_id=organization_id, owner_id=uuid4(), name=f"p-{uuid4().hex[:10]}")
-            session.add(package)
-            session.flush()
-            version = PackageVersion(
-                organization_id=organization_id,
-                package_id=package.id,
-                version="1.0.0",
-                manifest={"runtime": {"kind": "python"}},
-                archive_key="k",
-                archive_sha256="s",
-                created_by=uuid4(),
-                runtime="3.11",
-            )
-            session.add(version)
+        name = factories.unique("p")
+        factories.ready_package(database, organization_id, uuid4(), name=name, status="building")
 
 
 def claim(database: Database) -> Build | None:
@@ -149,10 +132,9 @@ def test_a_package_that_breaks_what_builds_it_is_given_up(database: Database) ->
 
 def test_a_version_is_left_to_the_worker_that_has_its_interpreter(database: Database) -> None:
     deploy(database, organization(database))
-    node = {"name": "other", "cpu": 1, "memory_mb": 1024, "disk_free_bytes": 1, "accepts_work": True, "refusal": None}
     lacking, having = Place(0, 0, frozenset({"python3.12"})), Place(0, 0, frozenset({"python3.11"}))
     with database.transaction() as session:
-        session.execute(queue.SEE_NODE, {**node, "tools": '["python3.11"]'})
+        factories.see_node(session, "other", tools=["python3.11"])
     with database.transaction() as session:
         assert builds.claim_build(session, SETTINGS.queue_rules, lacking) is None
     with database.transaction() as session:

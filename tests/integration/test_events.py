@@ -1,7 +1,6 @@
 """Events are numbered in commit order, kept for a while, and all of a shape that core/events knows."""
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from uuid import uuid4
@@ -10,21 +9,17 @@ import pytest
 from sqlalchemy import func, text
 
 from mecapy_platform.core.events import TaskQueued, read
-from mecapy_platform.db.session import Database, make_engine
+from mecapy_platform.db.session import Database
 from mecapy_platform.db.tables import Event
 from mecapy_platform.services import events
 from mecapy_platform.settings import Settings
-from support.platform.services import fresh_database
 
 NUMBERS = text("SELECT data ->> 'lane' AS lane, number FROM events WHERE number IS NOT NULL ORDER BY number")
 
 
 @pytest.fixture
-def database() -> Iterator[Database]:
-    with fresh_database() as server:
-        made = Database(make_engine(server.worker_url))
-        yield made
-        made.dispose()
+def database(own_database: Database) -> Database:
+    return own_database
 
 
 def numbered(database: Database) -> dict[str, int]:

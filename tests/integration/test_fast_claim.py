@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -12,7 +12,7 @@ from sqlalchemy import text
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.db.fast_path import WORKER_STATEMENTS
 from mecapy_platform.db.session import Database
-from mecapy_platform.db.tables import Function, LaneShare, Package, PackageVersion
+from mecapy_platform.db.tables import Function, LaneShare, PackageVersion
 from mecapy_platform.db.wire import Wire
 from mecapy_platform.embedded.postgres import Postgres
 from mecapy_platform.services import claims
@@ -56,27 +56,12 @@ def fill(database: Database, rng: random.Random, lane: Lane) -> None:
         for number in range(rng.randint(1, 4)):
             made = factories.organization_of(session, weight=rng.choice([0.5, 1.0, 2.0]))
             session.add(LaneShare(lane=lane, organization_id=made, stride_pass=float(rng.randint(0, 5))))
-            package = Package(organization_id=made, owner_id=uuid4(), name="bolts")
-            session.add(package)
-            session.flush()
-            version = PackageVersion(
-                organization_id=made, package_id=package.id, version="1", manifest={}, archive_key="k",
-                archive_sha256="s",
-                created_by=uuid4(), status="ready", runtime="3.11",
-            )  # fmt: skip
-            session.add(version)
-            session.flush()
-            function = Function(
-                organization_id=made, package_version_id=version.id, name="size", handler="b:s", cpu=1, memory_mb=1,
-                timeout_seconds=60, options={}, checksum="c",
-            )  # fmt: skip
-            session.add(function)
-            session.flush()
+            package = factories.package_of(session, made, functions={"size": factories.SIZE})
             for place in range(rng.randint(0, 8)):
                 session.add(
                     factories.queued_task(
-                        made, version.id, function.id, number * 100 + place, lane=lane, rank=rng.randint(0, 9),
-                        cpu=rng.choice([1, 1, 2]), memory_mb=rng.choice([256, 256, 1024]),
+                        made, package.version_id, package.functions["size"], number * 100 + place, lane=lane,
+                        rank=rng.randint(0, 9), cpu=rng.choice([1, 1, 2]), memory_mb=rng.choice([256, 256, 1024]),
                     )
                 )  # fmt: skip
                 session.flush()

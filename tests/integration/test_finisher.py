@@ -19,7 +19,6 @@ from sqlalchemy.orm import undefer
 
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.core.states import FailureKind, TaskState, Usage
-from mecapy_platform.db import queue
 from mecapy_platform.db.fast_path import WORKER_STATEMENTS
 from mecapy_platform.db.schema import migrate
 from mecapy_platform.db.session import Database, make_engine
@@ -49,15 +48,14 @@ LONG = 60.0
 
 
 @pytest.fixture
-def database(server: Postgres) -> Iterator[Database]:
-    opened = Database(make_engine(server.worker_url))
-    with opened.transaction() as session:
+def database(database: Database) -> Iterator[Database]:
+    """With an empty queue and a node."""
+    with database.transaction() as session:
         for table in ("events", "tasks", "lane_shares", "nodes"):
             session.execute(text(f"DELETE FROM {table}"))
         factories.see_node(session, cpu=1000, memory_mb=1 << 20)
-    yield opened
-    assert events_read_back(opened) is not None
-    opened.dispose()
+    yield database
+    assert events_read_back(database) is not None
 
 
 @pytest.fixture
@@ -356,15 +354,7 @@ def test_ends_wait_for_a_database_that_is_away(tmp_path: Path) -> None:
         migrate(server.owner_url)
         database = Database(make_engine(server.worker_url))
         with database.transaction() as session:
-            node = {
-                "name": "node",
-                "cpu": 9,
-                "memory_mb": 1 << 20,
-                "disk_free_bytes": 1 << 40,
-                "accepts_work": True,
-                "refusal": None,
-            }
-            session.execute(queue.SEE_NODE, node)
+            factories.see_node(session, cpu=9, memory_mb=1 << 20)
         offered = Offered(context(server, database, tmp_path, []))
         first, second = claimed(database, 2)
         offered.offer(first, done())

@@ -25,19 +25,22 @@ from mecapy_platform.services.places import known_places, known_workers
 from mecapy_platform.settings import Settings
 from mecapy_platform.worker.handshake import NOT_MIGRATED, NOT_SERVED, UNKNOWN, Handshake
 from mecapy_platform.worker.process import WorkerProcess
+from support import factories
 from support.fakes import FakeSandbox
 from support.platform.embedded_process import wait_for
-from support.platform.services import fresh_database
+from support.platform.services import fresh_database, opened
 from support.platform.worker_bench import WorkerBench, worker_bench
 
 
 @pytest.fixture
 def bench() -> Iterator[WorkerBench]:
-    with fresh_database() as server, tempfile.TemporaryDirectory(prefix="mecapy-handshake-") as folder:
-        database = Database(make_engine(server.worker_url))
-        with worker_bench(server, database, Path(folder)) as made:
-            yield made
-        database.dispose()
+    with (
+        fresh_database() as server,
+        tempfile.TemporaryDirectory(prefix="mecapy-handshake-") as folder,
+        opened(server.worker_url) as database,
+        worker_bench(server, database, Path(folder)) as made,
+    ):
+        yield made
 
 
 def serve_only(server: Postgres, interface: int, folder: Path) -> None:
@@ -95,14 +98,7 @@ def test_a_worker_that_is_not_served_takes_nothing_ends_what_it_began_and_goes_o
 def version_to_build(bench: WorkerBench) -> UUID:
     with bench.database.transaction() as session:
         package = session.query(Package).filter_by(organization_id=bench.organization_id).one()
-        made = PackageVersion(
-            organization_id=package.organization_id, package_id=package.id, version="2.0.0", status="building",
-            manifest={"runtime": {"kind": "python"}}, archive_key="k", archive_sha256="s",
-            created_by=uuid4(), runtime="3.11",
-        )  # fmt: skip
-        session.add(made)
-        session.flush()
-        return made.id
+        return factories.version_of(session, package, version="2.0.0", functions={}, status="building").version_id
 
 
 def is_build_begun(bench: WorkerBench, version: UUID) -> bool:

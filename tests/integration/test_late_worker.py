@@ -12,7 +12,7 @@ from mecapy_platform.core.lanes import Lane
 from mecapy_platform.core.states import TaskState, Usage
 from mecapy_platform.db.errors import RowConflictError
 from mecapy_platform.db.functions import FOLDER
-from mecapy_platform.db.session import Database, make_engine
+from mecapy_platform.db.session import Database
 from mecapy_platform.db.tables import Attempt
 from mecapy_platform.embedded.postgres import Postgres
 from mecapy_platform.services import claims, logs
@@ -23,6 +23,7 @@ from mecapy_platform.settings import Settings
 from support import factories
 from support.faults.checker import problems, read_records
 from support.faults.client import Accepted, expected
+from support.platform.services import opened
 
 SETTINGS = Settings(lease_seconds=15)
 AT_ONCE = Settings(lease_seconds=0)  # the server of a test is younger than a lease
@@ -32,13 +33,12 @@ NONCE = 11
 @pytest.fixture
 def without_transitions(server: Postgres) -> Iterator[None]:
     """The database would refuse what the checker is to see."""
-    owner = Database(make_engine(server.owner_url, pool_size=1))
-    with owner.transaction() as session:
-        session.execute(text("ALTER TABLE tasks DISABLE TRIGGER transition"))
-    yield
-    with owner.transaction() as session:
-        session.execute(text("ALTER TABLE tasks ENABLE TRIGGER transition"))
-    owner.dispose()
+    with opened(server.owner_url) as owner:
+        with owner.transaction() as session:
+            session.execute(text("ALTER TABLE tasks DISABLE TRIGGER transition"))
+        yield
+        with owner.transaction() as session:
+            session.execute(text("ALTER TABLE tasks ENABLE TRIGGER transition"))
 
 
 @pytest.fixture
@@ -54,11 +54,10 @@ def without_fence(server: Postgres) -> Iterator[None]:
     for condition in fence:
         assert condition in body
         open_to_all = open_to_all.replace(condition, "")
-    owner = Database(make_engine(server.owner_url, pool_size=1))
-    install(owner, open_to_all)
-    yield
-    install(owner, body)
-    owner.dispose()
+    with opened(server.owner_url) as owner:
+        install(owner, open_to_all)
+        yield
+        install(owner, body)
 
 
 def install(owner: Database, function: str) -> None:
@@ -71,16 +70,15 @@ def install(owner: Database, function: str) -> None:
 @pytest.fixture
 def without_index(server: Postgres, database: Database) -> Iterator[None]:
     """Behind the guard stands a unique index on a task's end; for the checker's own proof it goes too."""
-    owner = Database(make_engine(server.owner_url, pool_size=1))
-    with owner.transaction() as session:
-        definition = session.scalar(text("SELECT indexdef FROM pg_indexes WHERE indexname = 'events_one_end'"))
-        session.execute(text("DROP INDEX events_one_end"))
-    yield
-    with database.transaction() as session:
-        session.execute(text("DELETE FROM events"))
-    with owner.transaction() as session:
-        session.execute(text(str(definition)))
-    owner.dispose()
+    with opened(server.owner_url) as owner:
+        with owner.transaction() as session:
+            definition = session.scalar(text("SELECT indexdef FROM pg_indexes WHERE indexname = 'events_one_end'"))
+            session.execute(text("DROP INDEX events_one_end"))
+        yield
+        with database.transaction() as session:
+            session.execute(text("DELETE FROM events"))
+        with owner.transaction() as session:
+            session.execute(text(str(definition)))
 
 
 @pytest.fixture

@@ -1,21 +1,18 @@
 """What nobody needs any more: its object goes before the row that names it, so none is left that nobody knows of."""
 
 import io
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import func, text
 
-from mecapy_platform.db.session import Database, make_engine
+from mecapy_platform.db.session import Database
 from mecapy_platform.db.tables import Attempt, Upload
-from mecapy_platform.embedded.postgres import Postgres
 from mecapy_platform.services import sweeps
 from mecapy_platform.storage.filesystem import FilesystemStorage
 from mecapy_platform.storage.keys import attempt_prefix, upload_key
 from support import factories
-from support.platform.services import fresh_database
 
 
 class Stuck(FilesystemStorage):
@@ -37,16 +34,8 @@ class Stuck(FilesystemStorage):
 
 
 @pytest.fixture
-def own_server() -> Iterator[Postgres]:
-    with fresh_database() as server:
-        yield server
-
-
-@pytest.fixture
-def database(own_server: Postgres) -> Iterator[Database]:
-    made = Database(make_engine(own_server.worker_url))
-    yield made
-    made.dispose()
+def database(own_database: Database) -> Database:
+    return own_database
 
 
 @pytest.fixture

@@ -1,18 +1,14 @@
 """A function that needs a program which no worker has is refused when it is submitted, not tried and lost."""
 
-import json
 from collections.abc import Iterator, Sequence
 
 import pytest
 from sqlalchemy import text, update
 
-from mecapy_platform.db import queue
 from mecapy_platform.db.tables import Function
 from support import factories
 from support.platform.api_platform import ApiPlatform, api_platform
 from support.platform.services import fresh_database
-
-NODE = {"cpu": 8, "memory_mb": 8192, "disk_free_bytes": 1 << 40, "accepts_work": True, "refusal": None}
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +26,7 @@ def platform(served: ApiPlatform) -> ApiPlatform:
 
 def see(platform: ApiPlatform, name: str, tools: Sequence[str], **changes: object) -> None:
     with platform.worker_database.transaction() as session:
-        session.execute(queue.SEE_NODE, {**NODE, "name": name, "tools": json.dumps(tools), **changes})
+        factories.see_node(session, name, tools=tools, **changes)
 
 
 def submit(platform: ApiPlatform, *needs: str) -> tuple[int, dict[str, object]]:

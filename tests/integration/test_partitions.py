@@ -40,16 +40,13 @@ PARTS = text("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent =
 
 
 @pytest.fixture
-def server() -> Iterator[Postgres]:
-    with fresh_database() as running:
-        yield running
+def server(own_server: Postgres) -> Postgres:
+    return own_server
 
 
 @pytest.fixture
-def database(server: Postgres) -> Iterator[Database]:
-    made = Database(make_engine(server.worker_url))
-    yield made
-    made.dispose()
+def database(own_database: Database) -> Database:
+    return own_database
 
 
 @pytest.fixture

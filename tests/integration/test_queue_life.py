@@ -2,26 +2,25 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import undefer
 
-from mecapy_platform.core.ids import uuid7
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.core.retries import Interruption
 from mecapy_platform.core.states import FailureKind, TaskState, Usage
-from mecapy_platform.db import queue
-from mecapy_platform.db.session import Database, make_engine
-from mecapy_platform.db.tables import Attempt, Function, Organization, Package, PackageVersion, Task
-from mecapy_platform.embedded.postgres import Postgres
+from mecapy_platform.db.session import Database
+from mecapy_platform.db.tables import Attempt, Function, Task
 from mecapy_platform.services import claims, logs, sweeps
 from mecapy_platform.services.claims import Claim, Worker
 from mecapy_platform.services.finish import Outcome, finish
 from mecapy_platform.services.logs import Line
 from mecapy_platform.services.release import due_lanes
 from mecapy_platform.settings import Settings
+from support import factories
 from support.reading_events import events_read_back
 
 SETTINGS = Settings(lease_seconds=15, organization_max_running=50)
@@ -30,81 +29,40 @@ USED = Usage(1.5, 1.0, 64.0)
 DONE = Outcome(None, USED, result={"stress": 1.0})
 
 
-@pytest.fixture(scope="module")
-def opened(server: Postgres) -> Iterator[Database]:
-    made = Database(make_engine(server.worker_url))
-    yield made
-    made.dispose()
-
-
 @pytest.fixture
-def database(opened: Database) -> Iterator[Database]:
-    with opened.transaction() as session:
+def database(database: Database) -> Iterator[Database]:
+    """With an empty queue and a node."""
+    with database.transaction() as session:
         for table in ("events", "tasks", "lane_shares", "nodes"):
             session.execute(text(f"DELETE FROM {table}"))
-    add_node(opened, "node-1")
-    yield opened
-    events_read_back(opened)
+    add_node(database, "node-1")
+    yield database
+    events_read_back(database)
 
 
-def add_node(
-    server: Database, name: str, *, cpu: float = 100, memory_mb: int = 100_000, refusal: str | None = None
-) -> None:
-    values = {
-        "name": name,
-        "cpu": cpu,
-        "memory_mb": memory_mb,
-        "disk_free_bytes": 1 << 40,
-        "accepts_work": refusal is None,
-        "refusal": refusal,
-    }
+def add_node(server: Database, name: str, *, cpu: float = 100, memory_mb: int = 100_000, **columns: Any) -> None:
     with server.transaction() as session:
-        session.execute(queue.SEE_NODE, values)
+        factories.see_node(session, name, cpu=cpu, memory_mb=memory_mb, **columns)
 
 
-def organization(server: Database, *, weight: float = 1.0) -> UUID:
+def organization(server: Database, **columns: Any) -> UUID:
     with server.transaction() as session:
-        made = Organization(slug=f"o-{uuid4().hex[:10]}", display_name="made", weight=weight, limits={})
-        session.add(made)
-        session.flush()
-        return made.id
+        return factories.organization_of(session, **columns)
 
 
 def function(server: Database, organization_id: UUID) -> UUID:
-    with server.transaction() as session:
-        package = Package(organization_id=organization_id, owner_id=uuid4(), name="bolts")
-        session.add(package)
-        session.flush()
-        version = PackageVersion(
-            organization_id=organization_id, package_id=package.id, version="1.0.0", manifest={}, archive_key="k",
-            archive_sha256="s",
-            created_by=uuid4(), status="ready", runtime="3.11",
-        )  # fmt: skip
-        session.add(version)
-        session.flush()
-        made = Function(
-            organization_id=organization_id, package_version_id=version.id, name="size", handler="bolts:size", cpu=1,
-            memory_mb=512,
-            timeout_seconds=60, options={}, checksum="c",
-        )  # fmt: skip
-        session.add(made)
-        session.flush()
-        return made.id
+    return factories.ready_package(server, organization_id, uuid4()).functions["size"]
 
 
-def add_tasks(server: Database, organization_id: UUID, count: int, **changes: object) -> list[UUID]:
-    function_id = function(server, organization_id) if "function_id" not in changes else changes.pop("function_id")
+def add_tasks(
+    server: Database, organization_id: UUID, count: int, *, function_id: UUID | None = None, **columns: Any
+) -> list[UUID]:
+    called = function_id or function(server, organization_id)
     with server.transaction() as session:
-        version_id = session.get_one(Function, function_id).package_version_id
+        version_id = session.get_one(Function, called).package_version_id
         made = []
         for number in range(count):
-            values: dict[str, object] = {
-                "id": uuid7(number), "organization_id": organization_id, "user_id": uuid4(), "function_id": function_id,
-                "package_version_id": version_id, "name": "t", "lane": "default", "rank": 4, "inputs": {}, "files": {},
-                "inputs_digest": "d",
-                "cpu": 1, "memory_mb": 512, "timeout_seconds": 60, "claimable": True, "retries": {},
-            }  # fmt: skip
-            task = Task(**(values | changes))
+            task = factories.queued_task(organization_id, version_id, called, number, **columns)
             session.add(task)
             session.flush()
             made.append(task.id)
@@ -265,7 +223,7 @@ def test_memory_is_reserved_in_full_across_the_processes_of_a_node(database: Dat
 
 
 def test_a_node_that_refuses_work_gets_none(database: Database) -> None:
-    add_node(database, "node-1", refusal="the sandbox does not hold")
+    add_node(database, "node-1", accepts_work=False, refusal="the sandbox does not hold")
     add_tasks(database, organization(database), 1)
     assert claim(database) == []
 

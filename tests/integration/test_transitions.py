@@ -1,6 +1,5 @@
 """The database refuses what core/states does not allow: every pair of states is tried on a real row."""
 
-from collections.abc import Iterator
 from itertools import product
 from uuid import UUID
 
@@ -9,8 +8,7 @@ from sqlalchemy import text
 
 from mecapy_platform.core.states import INITIAL_STATES, TRANSITIONS, TaskState
 from mecapy_platform.db.errors import StatementError
-from mecapy_platform.db.session import Database, make_engine
-from support.platform.services import fresh_database
+from mecapy_platform.db.session import Database
 
 TASK = text("""
 INSERT INTO tasks (organization_id, user_id, function_id, package_version_id, name, state, lane, rank, inputs,
@@ -19,14 +17,6 @@ INSERT INTO tasks (organization_id, user_id, function_id, package_version_id, na
 RETURNING id
 """)
 GO = text("UPDATE tasks SET state = :after WHERE id = :id")
-
-
-@pytest.fixture(scope="module")
-def database() -> Iterator[Database]:
-    with fresh_database() as server:
-        made = Database(make_engine(server.worker_url))
-        yield made
-        made.dispose()
 
 
 def task_in(database: Database, state: TaskState) -> UUID:

@@ -15,9 +15,8 @@ import pytest
 from sqlalchemy import select, text
 
 from mecapy_platform.core.lanes import Lane
-from mecapy_platform.db import queue
 from mecapy_platform.db.session import Database
-from mecapy_platform.db.tables import Node, Organization, Worker
+from mecapy_platform.db.tables import Node, Worker
 from mecapy_platform.embedded.postgres import Postgres
 from mecapy_platform.sandbox.base import Sandbox
 from mecapy_platform.sandbox.docker.backend import DockerSandbox
@@ -146,7 +145,8 @@ def beat(bench: WorkerBench) -> datetime:
 
 def test_one_node_keeps_room_for_a_large_task_and_the_other_goes_on(bench: WorkerBench, database: Database) -> None:
     for name in ("a", "b"):
-        see(database, name, cpu=4)
+        with database.transaction() as session:
+            factories.see_node(session, name, cpu=4)
     (first,) = take(database, bench, "a", bench.submit(1))
     (second,) = take(database, bench, "b", bench.submit(1))
     long_ago = datetime.now(UTC) - timedelta(seconds=100)
@@ -165,12 +165,6 @@ def test_one_node_keeps_room_for_a_large_task_and_the_other_goes_on(bench: Worke
     assert second.task_id != large
 
 
-def see(database: Database, name: str, *, cpu: float) -> None:
-    values = {"name": name, "cpu": cpu, "memory_mb": 8192, "disk_free_bytes": 1 << 40}
-    with database.transaction() as session:
-        session.execute(queue.SEE_NODE, {**values, "accepts_work": True, "refusal": None})
-
-
 def take(database: Database, bench: WorkerBench, node: str, _submitted: list[UUID]) -> list[Claim]:
     del bench
     with database.transaction() as session:
@@ -179,10 +173,7 @@ def take(database: Database, bench: WorkerBench, node: str, _submitted: list[UUI
 
 def another_organizations(bench: WorkerBench, count: int) -> list[UUID]:
     with bench.database.transaction() as session:
-        organization = Organization(slug=factories.unique(), display_name="made", limits={})
-        session.add(organization)
-        session.flush()
-        other = organization.id
+        other = factories.organization_of(session)
     made = bench.submit(count, organization_id=other, user_id=uuid4())
     with bench.database.transaction() as session:
         session.execute(

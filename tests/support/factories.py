@@ -3,7 +3,7 @@
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -88,60 +88,75 @@ class ReadyPackage:
     organization_id: UUID
 
 
-def ready_package(
-    worker: Database,
+def ready_package(worker: Database, organization_id: UUID, owner_id: UUID, **columns: Any) -> ReadyPackage:
+    """`package_of` in a transaction of its own (role mecapy_worker)."""
+    with worker.transaction() as session:
+        return package_of(session, organization_id, owner_id, **columns)
+
+
+def package_of(
+    session: Session,
     organization_id: UUID,
-    owner_id: UUID,
+    owner_id: UUID | None = None,
     *,
     name: str = "bolts",
-    version: str = "1.2.0",
     visibility: str = "internal",
+    **version: Any,
+) -> ReadyPackage:
+    """A package with one version, written past the API; for `version` see `version_of`."""
+    package = Package(organization_id=organization_id, owner_id=owner_id or uuid4(), name=name, visibility=visibility)
+    session.add(package)
+    session.flush()
+    return version_of(session, package, **version)
+
+
+def version_of(
+    session: Session,
+    package: Package,
+    *,
+    version: str = "1.2.0",
     functions: Mapping[str, Mapping[str, Any]] | None = None,
     status: str = "ready",
 ) -> ReadyPackage:
-    """A package with one built version, written past the API (role mecapy_worker)."""
+    """A version of a package, built unless `status` says otherwise, with its functions: name -> ports and limits."""
     declared: Mapping[str, Mapping[str, Any]] = functions if functions is not None else {"size": SIZE, "solve": SOLVE}
-    with worker.transaction() as session:
-        package = Package(organization_id=organization_id, owner_id=owner_id, name=name, visibility=visibility)
-        session.add(package)
-        session.flush()
-        made = PackageVersion(
-            organization_id=organization_id,
-            package_id=package.id,
-            version=version,
-            manifest={
-                "version": "1",
-                "package": {"name": name, "version": version, "tags": ["bolts"]},
-                "runtime": {"kind": "python"},
-            },
-            archive_key=f"org/{organization_id}/package/{package.id}/none.zip",
-            archive_sha256="0" * 64,
-            created_by=owner_id,
-            status=status,
-            runtime="3.11",
-            interpreter="3.11.15",
+    made = PackageVersion(
+        organization_id=package.organization_id,
+        package_id=package.id,
+        version=version,
+        manifest={
+            "version": "1",
+            "package": {"name": package.name, "version": version, "tags": ["bolts"]},
+            "runtime": {"kind": "python"},
+        },
+        archive_key=f"org/{package.organization_id}/package/{package.id}/none.zip",
+        archive_sha256="0" * 64,
+        created_by=package.owner_id,
+        status=status,
+        runtime="3.11",
+        interpreter="3.11.15",
+    )
+    session.add(made)
+    session.flush()
+    ids = {}
+    for function_name, ports in declared.items():
+        function = Function(
+            organization_id=package.organization_id,
+            package_version_id=made.id,
+            name=function_name,
+            handler=f"handler:{function_name}",
+            inputs=ports.get("inputs"),
+            outputs=ports.get("outputs"),
+            cpu=1,
+            memory_mb=512,
+            timeout_seconds=ports.get("timeout_seconds", 60),
+            options={},
+            checksum="c" * 64,
         )
-        session.add(made)
+        session.add(function)
         session.flush()
-        ids = {}
-        for function_name, ports in declared.items():
-            function = Function(
-                organization_id=organization_id,
-                package_version_id=made.id,
-                name=function_name,
-                handler=f"handler:{function_name}",
-                inputs=ports.get("inputs"),
-                outputs=ports.get("outputs"),
-                cpu=1,
-                memory_mb=512,
-                timeout_seconds=ports.get("timeout_seconds", 60),
-                options={},
-                checksum="c" * 64,
-            )
-            session.add(function)
-            session.flush()
-            ids[function_name] = function.id
-        return ReadyPackage(package.id, made.id, ids, name, organization_id)
+        ids[function_name] = function.id
+    return ReadyPackage(package.id, made.id, ids, package.name, package.organization_id)
 
 
 def organization_of(session: Session, **columns: Any) -> UUID:
@@ -152,10 +167,10 @@ def organization_of(session: Session, **columns: Any) -> UUID:
     return made.id
 
 
-def see_node(session: Session, name: str = "node", **columns: Any) -> None:
+def see_node(session: Session, name: str = "node", *, tools: Sequence[str] = (), **columns: Any) -> None:
     """A node that takes work, as its heartbeat writes it."""
     usual = {"cpu": 8, "memory_mb": 8192, "disk_free_bytes": 1 << 40, "accepts_work": True, "refusal": None}
-    session.execute(queue.SEE_NODE, {"name": name, **usual, **columns})
+    session.execute(queue.SEE_NODE, {"name": name, "tools": json.dumps(tools), **usual, **columns})
 
 
 def queued_task(

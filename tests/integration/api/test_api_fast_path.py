@@ -17,7 +17,6 @@ from mecapy_platform.api import fast_path, fast_render
 from mecapy_platform.core.events import TaskFinished, TaskQueued
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.core.states import TaskState, Usage
-from mecapy_platform.db import queue
 from mecapy_platform.db.fast_path import WORKER_STATEMENTS
 from mecapy_platform.db.wire import Wire
 from mecapy_platform.services import claims
@@ -122,15 +121,7 @@ def test_who_waits_with_the_submit_is_told_what_a_look_would_show(
     monkeypatch.setattr(fast_path, "render_end_notice", render_end_notice)
     assert client.post("/tasks", json=BODY).status_code == 201  # from here on the fast path knows the name
     with platform.worker_database.transaction() as session:
-        node = {
-            "name": "hot",
-            "cpu": 1000,
-            "memory_mb": 1 << 20,
-            "disk_free_bytes": 1 << 40,
-            "accepts_work": True,
-            "refusal": None,
-        }
-        session.execute(queue.SEE_NODE, node)
+        factories.see_node(session, "hot", cpu=1000, memory_mb=1 << 20)
         session.execute(text("UPDATE tasks SET claimable = false, state = 'cancelled' WHERE claimable"))
     result = {"stress": 1.5, "large": 1e300, "text": "µ \u2028 \U0001f600" + "x" * size}
     wire = Wire(platform.settings.database_worker_url, WORKER_STATEMENTS)

@@ -18,6 +18,7 @@ from psycopg import sql
 from sqlalchemy import make_url
 
 from mecapy_platform.db.schema import migrate
+from mecapy_platform.db.session import Database, make_engine
 from mecapy_platform.embedded.postgres import DATABASE, ROLES, Postgres, PostgresPlace
 from mecapy_platform.embedded.users import User
 from mecapy_platform.embedded.valkey import Valkey, ValkeyPlace
@@ -43,6 +44,16 @@ class FreshDatabase(Postgres):
         raise AssertionError("other tests use this server too: take `postgres()` for one that may be stopped")
 
     stop = start
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Database]:
+    """As the role that the URL names, until the block is left."""
+    database = Database(make_engine(url))
+    try:
+        yield database
+    finally:
+        database.dispose()
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from sqlalchemy import select, text
 
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.db.session import Database, make_engine
-from mecapy_platform.db.tables import Attempt, Function, Organization, Task
+from mecapy_platform.db.tables import Attempt, Function, Task
 from mecapy_platform.embedded import interpreters, programs
 from mecapy_platform.embedded.postgres import Postgres
 from mecapy_platform.sandbox.base import Sandbox
@@ -154,10 +154,7 @@ class WorkerBench:
     def _ready_package(self) -> factories.ReadyPackage:
         if self._package is None:
             with self.database.transaction() as session:
-                organization = Organization(slug=factories.unique(), display_name="made", limits={})
-                session.add(organization)
-                session.flush()
-                self.organization_id = organization.id
+                self.organization_id = factories.organization_of(session)
             self._package = factories.ready_package(self.database, self.organization_id, uuid4())
         return self._package
 
