@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.types import Receive, Scope, Send
 
-from mecapy_platform.api import checks, docs_page, problems, storage, system, tasks
+from mecapy_platform.api import checks, docs_page, problems, schedules, storage, system, tasks
 from mecapy_platform.api.answers import PROBLEM_SCHEMAS
 from mecapy_platform.api.auth import Authenticator
 from mecapy_platform.api.context import ApiContext
@@ -27,7 +27,7 @@ __all__ = ["ApiContext", "create_app"]
 THREADS = 28  # as many as there are database connections, nearly
 ROUTERS = (
     *(system.router, auth.router, packages.router, uploads.router, jobs.router, organizations.router),
-    *(registry.router, types.router, checks.router, tasks.router, storage.router, docs_page.router),
+    *(registry.router, types.router, checks.router, tasks.router, schedules.router, storage.router, docs_page.router),
 )
 DESCRIPTION = "Run mechanical-engineering calculations: deploy packages, submit tasks, read results."
 

@@ -64,7 +64,7 @@ def run(
     parsed = parse_target(target)
     given = parse_arguments([*(arguments or []), *(settings or [])], inputs)
     with connect(url, org) as client:
-        ports = _ports(client, parsed, given)
+        ports = ports_of(client, parsed, given)
         values = resolve(f"{READING}:read_arguments")(given, ports)
         submission = Submission(
             parsed.package,
@@ -107,7 +107,7 @@ def _upload(client: Client, package: str, function: str, values: Arguments) -> d
     }
 
 
-def _ports(client: Client, target: Target, given: Arguments) -> Mapping[str, str]:
+def ports_of(client: Client, target: Target, given: Arguments) -> Mapping[str, str]:
     """Types of the function's inputs; none where they cannot be had, which the submission then explains."""
     if not (given.inputs or given.texts or given.files):
         return {}

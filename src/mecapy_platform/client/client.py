@@ -11,6 +11,7 @@ from mecapy_platform.client.checks import Checks
 from mecapy_platform.client.logs import Logs
 from mecapy_platform.client.packages import Packages
 from mecapy_platform.client.retry import RetryPolicy
+from mecapy_platform.client.schedules import Schedules
 from mecapy_platform.client.tasks import Tasks
 from mecapy_platform.client.tokens import StaticToken, TokenSource
 from mecapy_platform.client.transport import Transport
@@ -50,6 +51,7 @@ class Client:
         self.catalog = TypesCatalog(self.transport)
         self.users = Users(self.transport)
         self.checks = Checks(self.transport)
+        self.schedules = Schedules(self.transport)
 
     @property
     def url(self) -> str:

@@ -95,6 +95,9 @@ class Transport:
         )
         return self.json(call)
 
+    def delete(self, path: str) -> None:
+        self._send(Call("DELETE", path), stream=False)
+
     @contextmanager
     def stream(self, url: str, headers: Mapping[str, str]) -> Iterator[httpx2.Response]:
         """Open a download; relative addresses are the platform's. The caller reads the body."""

@@ -10,12 +10,16 @@ from mecapy_platform.core.errors import MecapyError
 from mecapy_platform.db.session import Database
 from mecapy_platform.services import events, partitions, sweeps
 from mecapy_platform.services.release import Sender, release
+from mecapy_platform.services.schedules import firing
+from mecapy_platform.services.schedules.targets import Means
+from mecapy_platform.services.values import ValueStore
 from mecapy_platform.settings import Settings
 from mecapy_platform.storage.base import Storage
 
 log = logging.getLogger(__name__)
 NUMBER_EVERY_SECONDS = 1.0
 LEARN_EVERY_SECONDS = 30.0
+SCHEDULES_EVERY_SECONDS = 1.0
 CLEAN_EVERY_SECONDS = 300.0
 
 
@@ -43,6 +47,10 @@ class Relay:
             Periodic("months", CLEAN_EVERY_SECONDS, lambda: partitions.make_ahead(database)),
             Periodic("old", CLEAN_EVERY_SECONDS, lambda: partitions.drop_old_events(database, settings.queue_rules)),
             Periodic("learn", LEARN_EVERY_SECONDS, lambda: sweeps.learn_durations(database)),
+            Periodic(
+                "schedules", SCHEDULES_EVERY_SECONDS, lambda: self._fire_schedules(database, storage, send, settings)
+            ),
+            Periodic("firings", CLEAN_EVERY_SECONDS, lambda: firing.forget_old(database)),
             Periodic("clean", CLEAN_EVERY_SECONDS, lambda: sweeps.delete_leftovers(database, storage)),
         ]
 
@@ -52,6 +60,12 @@ class Relay:
                 if duty.due_at <= time.monotonic():
                     self._do(duty)
             self.stop.wait(max(0.05, min(duty.due_at for duty in self._duties) - time.monotonic()))
+
+    @staticmethod
+    def _fire_schedules(database: Database, storage: Storage, send: Sender, settings: Settings) -> None:
+        values = ValueStore(storage, database.transaction, settings.row_value_bytes)
+        if firing.fire_due(database, Means(settings.queue_rules, values)):
+            release(database, send)
 
     def _do(self, duty: Periodic) -> None:
         try:

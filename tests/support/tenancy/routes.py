@@ -171,6 +171,23 @@ def _function(world: World) -> Ask:
     return Ask(f"/function-versions/{function_id}", (function_id,))
 
 
+def _schedule(suffix: str = "", body: Any = None) -> Row:
+    def ask(world: World) -> Ask:
+        asked = {"name": factories.unique(), "cron": "0 6 * * *", "task": _submission(world)}
+        answer = world.client().post("/schedules", json=asked)
+        assert answer.status_code == 201, answer.text
+        schedule_id = str(answer.json()["id"])
+        world.marks.add(schedule_id)
+        return Ask(f"/schedules/{schedule_id}{suffix}", (schedule_id,), json=body)
+
+    return thing(ask)
+
+
+def _new_schedule(world: World) -> Ask:
+    asked = {"name": factories.unique(), "cron": "0 6 * * *", "task": _submission(world)}
+    return Ask("/schedules", (world.slug,), json=asked)
+
+
 OPEN, OWN, CALLER = Row(Shows.EVERYBODY), Row(Shows.OWN), Row(Shows.CALLER)
 
 ROUTES: Mapping[tuple[str, str], Row] = {
@@ -228,6 +245,12 @@ ROUTES: Mapping[tuple[str, str], Row] = {
     ("GET", "/tasks/{task_id}/artifacts"): _task("/artifacts", is_ended=True),
     ("POST", "/tasks/{task_id}/cancel"): _task("/cancel", is_ended=False),
     ("POST", "/tasks/{task_id}/retry"): _task("/retry", is_ended=True),
+    ("POST", "/schedules"): thing(_new_schedule),
+    ("GET", "/schedules"): OWN,
+    ("GET", "/schedules/{schedule_id}"): _schedule(),
+    ("GET", "/schedules/{schedule_id}/firings"): _schedule("/firings"),
+    ("PATCH", "/schedules/{schedule_id}"): _schedule(body={"is_paused": True}),
+    ("DELETE", "/schedules/{schedule_id}"): _schedule(),
 }
 
 
