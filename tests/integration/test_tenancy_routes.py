@@ -122,7 +122,12 @@ def test_with_both_fences_gone_the_thing_leaks(
 @pytest.mark.parametrize("path", LISTS)
 def test_with_both_fences_gone_the_list_leaks(platforms: Fenced, owner: World, intruder: World, path: str) -> None:
     task_id = owner.new_task()
-    sign = {"/packages": str(owner.package.package_id), "/organizations": owner.slug}.get(path, task_id)
+    signs = {
+        "/packages": str(owner.package.package_id),
+        "/organizations": owner.slug,
+        "/schedules": str(owner.user_id),
+    }
+    sign = signs.get(path, task_id)
     with intruder.at(platforms.none).client() as client:
         answer = client.get(
             path, params={"/packages": {"per_page": 100}, "/organizations": {}}.get(path, {"limit": 200})

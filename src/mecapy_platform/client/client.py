@@ -1,9 +1,10 @@
 """`Client`: the whole typed client of one platform."""
 
+import importlib
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from mecapy_platform.client.artifacts import Artifacts
 from mecapy_platform.client.catalog import TypesCatalog
@@ -11,12 +12,17 @@ from mecapy_platform.client.checks import Checks
 from mecapy_platform.client.logs import Logs
 from mecapy_platform.client.packages import Packages
 from mecapy_platform.client.retry import RetryPolicy
-from mecapy_platform.client.schedules import Schedules
 from mecapy_platform.client.tasks import Tasks
 from mecapy_platform.client.tokens import StaticToken, TokenSource
 from mecapy_platform.client.transport import Transport
 from mecapy_platform.client.uploads import Uploads
 from mecapy_platform.client.users import Users
+
+if TYPE_CHECKING:
+    from mecapy_platform.client.schedules import Schedules
+
+# Calls that most programs never make are loaded when they are asked for.
+LATE = {"schedules": "mecapy_platform.client.schedules:Schedules"}
 
 
 class Client:
@@ -51,7 +57,19 @@ class Client:
         self.catalog = TypesCatalog(self.transport)
         self.users = Users(self.transport)
         self.checks = Checks(self.transport)
-        self.schedules = Schedules(self.transport)
+
+    if TYPE_CHECKING:
+        schedules: Schedules
+
+    else:
+
+        def __getattr__(self, name: str) -> Any:
+            if name not in LATE:
+                raise AttributeError(name)
+            module, _, kind = LATE[name].partition(":")
+            calls = getattr(importlib.import_module(module), kind)(self.transport)
+            setattr(self, name, calls)
+            return calls
 
     @property
     def url(self) -> str:
