@@ -7,6 +7,8 @@ A report holds numbers and closed words, never sentences: `reason` (an EndReason
 - `refused` or `left` for processes, `log_bytes` for the log,
 - `sampled_seconds` where memory was watched from time to time alone.
 
+and of a machine's fault `short_of` ("memory") where the machine had run out of something.
+
 Runs that began before this version may still report a `detail`, which is then taken as it is.
 """
 
@@ -18,6 +20,9 @@ from mecapy_platform.sandbox.base import Ended, EndReason, Limits, StopReason
 
 WRITABLE = "out, scratch, /tmp and /dev/shm"
 NO_STATUS = "the sandbox ended without a status; its messages are in the log"
+MACHINE_SHORT_OF_MEMORY = (
+    "the machine, or what it gives to the platform, ran out of memory and ended it, though it was below its own limit"
+)
 WATCHER_DIED = "the process that watches this sandbox died, and the sandbox with it"
 SLOT_DIED = "the warm slot of this run died, and the run with it"
 CONTAINER_GONE = "the container is gone: it was removed, or its machine was started again"
@@ -133,5 +138,5 @@ _SENTENCES: dict[EndReason, Callable[[Limits, Mapping[str, Any]], str]] = {
     EndReason.DISK_LIMIT: _disk,
     EndReason.PROCESS_LIMIT: _processes,
     EndReason.LOG_LIMIT: _log,
-    EndReason.MACHINE: lambda _limits, _said: NO_STATUS,
+    EndReason.MACHINE: lambda _limits, said: MACHINE_SHORT_OF_MEMORY if said.get("short_of") == "memory" else NO_STATUS,
 }

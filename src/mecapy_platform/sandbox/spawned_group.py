@@ -23,9 +23,10 @@ class GroupLimits:
 
 @dataclass(frozen=True)
 class GroupUse:
-    """How often the kernel killed for memory or refused a process, and the highest memory."""
+    """How often the kernel killed for the group's memory or the machine's, or refused a process; the highest memory."""
 
     oom_kills: int = 0
+    machine_kills: int = 0
     processes_refused: int = 0
     peak_bytes: int = 0
 

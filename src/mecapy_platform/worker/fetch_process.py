@@ -88,7 +88,7 @@ def fetch(compose: Callable[[int], Sequence[str]], folders: Sequence[Path], limi
             finally:
                 used = GroupUse() if group is None else group.end()
                 process.kill()  # one that has ended is not there any more
-        if process.returncode != 0 and (used is None or (was_killed(process.returncode) and not used.oom_kills)):
+        if process.returncode != 0 and _is_killed_from_outside(process.returncode, used):
             raise UnavailableError("fetch_killed", "The fetch of the requirements was ended from outside.")
         if used is not None and used.oom_kills:
             raise InvalidInputError(
@@ -98,6 +98,11 @@ def fetch(compose: Callable[[int], Sequence[str]], folders: Sequence[Path], limi
             )
         said.seek(max(0, said.tell() - KEPT_OUTPUT))
         return Fetched(process.returncode, said.read().decode("utf-8", "replace").strip())
+
+
+def _is_killed_from_outside(exit_code: int, used: GroupUse | None) -> bool:
+    """The spawner has gone, the machine ran out of memory, or somebody killed it: not its own limit."""
+    return used is None or (not used.oom_kills and (was_killed(exit_code) or used.machine_kills > 0))
 
 
 def was_killed(exit_code: int) -> bool:

@@ -117,7 +117,7 @@ class SlotChannel:
             self._slot_is_lost = True
             return {"reason": EndReason.MACHINE, "detail": fault}
         said, seen = self.slot.zygote.why(self.slot), os.fstatvfs(self.top)
-        if said["oom_kills"]:
+        if said["oom_kills"] or said["machine_kills"]:
             return self._out_of_memory(said)
         if seen.f_bavail * seen.f_frsize < 1 << 16:
             return {"reason": EndReason.DISK_LIMIT, "over": "bytes"}
@@ -145,11 +145,14 @@ class SlotChannel:
             said = self.slot.zygote.why(self.slot)
         except SandboxError as error:
             return report | {"detail": error.message}
-        if said["oom_kills"] or said["was_killed"]:
+        if said["oom_kills"] or said["was_killed"] or said["machine_kills"]:
             return {"wall_seconds": report["wall_seconds"], **self._out_of_memory(said)}
         return report
 
     def _out_of_memory(self, said: Mapping[str, Any]) -> dict[str, Any]:
+        """Its own limit was reached, or the machine had no more memory for it."""
         self._slot_is_lost = True
-        peak = said["peak_bytes"]
-        return {"reason": EndReason.OUT_OF_MEMORY, "exit_code": None, "signal": None, "peak_bytes": peak}
+        ended = {"exit_code": None, "signal": None, "peak_bytes": said["peak_bytes"]}
+        if said["oom_kills"] or said["was_killed"]:
+            return {"reason": EndReason.OUT_OF_MEMORY, **ended}
+        return {"reason": EndReason.MACHINE, "short_of": "memory", **ended}

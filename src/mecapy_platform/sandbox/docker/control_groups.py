@@ -5,6 +5,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from mecapy_platform.sandbox.memory_kills import MemoryKills, count_memory_kills
+
 ROOT = Path("/sys/fs/cgroup")
 
 
@@ -31,8 +33,8 @@ class Groups:
             return cls(folders, 1)
         return cls(dict.fromkeys(("memory", "pids", "cpuacct"), unified) if unified is not None else {}, 2)
 
-    def oom_kills(self) -> int:
-        return self._member("memory", "memory.oom_control" if self.version == 1 else "memory.events", "oom_kill")
+    def memory_kills(self) -> MemoryKills:
+        return count_memory_kills(lambda name: self._text("memory", name), self.version)
 
     def pids_refused(self) -> int:
         return self._member("pids", "pids.events", "max")

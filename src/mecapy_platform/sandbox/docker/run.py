@@ -233,7 +233,7 @@ class DockerRun:
         """What the first process cannot see or say: memory that ran out, its own death, being late."""
         limits = self._limits
         if self._link.is_connected:
-            if self._groups.oom_kills() > 0 and not self._is_killed:
+            if self._groups.memory_kills().own > 0 and not self._is_killed:
                 self._is_killed = self._link.say({"kill": EndReason.OUT_OF_MEMORY, "detail": ""})
             if time.monotonic() - self._started_at > limits.timeout_seconds + limits.grace_seconds + LATE_SECONDS:
                 self._end_from_outside(EndReason.TIMEOUT)
@@ -277,9 +277,11 @@ class DockerRun:
 
     def _end_with(self, said: Mapping[str, Any]) -> Ended:
         reason, usage, more = EndReason(said["reason"]), self._usage(said), dict[str, Any]()
-        refused = self._groups.pids_refused()
-        if self._groups.oom_kills() > 0 and reason in {EndReason.EXITED, EndReason.OUT_OF_MEMORY}:
+        refused, kills = self._groups.pids_refused(), self._groups.memory_kills()
+        if kills.own > 0 and reason in {EndReason.EXITED, EndReason.OUT_OF_MEMORY}:
             more = {"reason": EndReason.OUT_OF_MEMORY, "peak_bytes": (usage.peak_memory_mb or 0) * endings.MIB}
+        elif reason is EndReason.EXITED and said["exit_code"] != 0 and kills.others:
+            more = {"reason": EndReason.MACHINE, "short_of": "memory"}
         elif reason is EndReason.EXITED and said["exit_code"] != 0 and refused:
             more = {"reason": EndReason.PROCESS_LIMIT, "refused": refused}
         return endings.read_end({**said, **more}, self._limits, stop=self._stop_reason, usage=usage)

@@ -59,6 +59,7 @@ def limit_and_join(group: cgroups.RunCgroup, request: GroupRequest, process: Han
         return False
     try:
         group.limit(memory_bytes=request.memory_mb << 20, processes=request.processes, cpu=request.cpu)
+        group.watch_oom()
         group.join(process.pid)
     except OSError:
         process.kill()
@@ -87,8 +88,10 @@ def wait_for_end(connection: socket.socket, wake: int, stopping: list[bool]) -> 
 
 
 def describe_use(group: cgroups.RunCgroup) -> dict[str, object]:
+    kills = group.memory_kills()
     return {
-        "oom_kills": group.oom_kills(),
+        "oom_kills": kills.own,
+        "machine_kills": kills.others,
         "processes_refused": group.pids_refused(),
         "peak_bytes": group.peak_bytes() or 0,
     }

@@ -6,8 +6,11 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
+from mecapy_platform.sandbox.memory_kills import MemoryKills, count_memory_kills
+
 ROOT = "/sys/fs/cgroup"
 KILL_ROUNDS, KILL_SECONDS = 500, 0.002
+KILL_FOLLOWS_SECONDS = 1.0
 V1_KINDS = ("memory", "pids", "cpu", "cpuacct")
 
 
@@ -82,7 +85,8 @@ class RunCgroup:
         self.folders = {kind: f"{folder}/{name}" for kind, folder in base.folders.items()}
         for folder in self.folders.values():
             os.makedirs(folder, mode=0o755, exist_ok=True)  # noqa: PTH103 - strings throughout
-        self._oom_before = 0
+        self._oom_event: int | None = None
+        self._told_at: float | None = None
 
     def join(self, pid: int) -> None:
         for folder in self.folders.values():
@@ -125,7 +129,10 @@ class RunCgroup:
                 _write(f"{folder}/{name}", memory_bytes)
 
     def watch_oom(self) -> int | None:
-        """A descriptor that becomes readable when the group runs out of memory, where version 1 offers one."""
+        """A descriptor that becomes readable when the group runs out of memory, where version 1 offers one.
+
+        Also when a group above it does, and before anything is killed; `hear_oom` takes that down.
+        """
         if self.version != 1:
             return None
         event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -138,16 +145,31 @@ class RunCgroup:
             return None
         finally:
             os.close(control)
+        self._oom_event = event
         return event
 
-    def oom_kills(self) -> int:
+    def hear_oom(self) -> None:
+        if self._oom_event is not None:
+            with suppress(BlockingIOError):
+                os.eventfd_read(self._oom_event)
+                self._told_at = time.monotonic()
+
+    def was_told_lately(self) -> bool:
+        """The kernel has rung: if it was for this group, a kill follows at once."""
+        return self._told_at is not None and time.monotonic() - self._told_at < KILL_FOLLOWS_SECONDS
+
+    def forget_oom(self) -> None:
+        if self._oom_event is not None:
+            os.close(self._oom_event)
+            self._oom_event = None
+
+    def memory_kills(self) -> MemoryKills:
         if self.version == 0:
-            return 0
-        name = (
-            f"{self.folders['memory']}/memory.oom_control" if self.version == 1 else f"{self.folders['']}/memory.events"
-        )
-        words = _read(name).split()
-        return int(words[words.index("oom_kill") + 1]) if "oom_kill" in words else 0
+            return MemoryKills()
+        folder = self.folders["memory" if self.version == 1 else ""]
+        self.hear_oom()
+        was_told = self._oom_event is None or self._told_at is not None
+        return count_memory_kills(lambda name: _read(f"{folder}/{name}"), self.version, was_told=was_told)
 
     def pids_refused(self) -> int:
         """How often a process could not be made because of the limit."""

@@ -192,9 +192,8 @@ class RunSupervisor:
                     self._ask_to_stop(limits.grace_seconds)
                 if watch.kill_at is not None and now >= watch.kill_at:
                     return
-                until = min(
-                    deadline if watch.kill_at is None else watch.kill_at, now + (SAMPLE_SECONDS if polls else 1.0)
-                )
+                pause = SAMPLE_SECONDS if polls or self._group.was_told_lately() else 1.0
+                until = min(deadline if watch.kill_at is None else watch.kill_at, now + pause)
                 ready = {key.fd for key, _mask in selector.select(max(0.0, until - now))}
                 if self._status in ready and self._read_status(selector):
                     return
@@ -246,8 +245,9 @@ class RunSupervisor:
             watch.peak_bytes = max(watch.peak_bytes, memory_bytes)
             over = memory_bytes > memory_mb << 20
         else:
-            over = self._oom is not None and self._oom in ready
-            over = (over or self._group.version == 2) and self._group.oom_kills() > 0
+            if self._oom in ready:
+                self._group.hear_oom()
+            over = (self._group.was_told_lately() or self._group.version == 2) and self._group.memory_kills().own > 0
         if over:
             watch.reason = "out_of_memory"
         return over
@@ -326,11 +326,14 @@ class RunSupervisor:
         watch, limits = self._watch, request.limits
         has_group = self._group.version != 0
         refused, found = self._group.pids_refused(), dict[str, object]()
-        if watch.reason == "exited" and self._group.oom_kills() > 0:
+        kills = self._group.memory_kills()
+        if watch.reason == "exited" and kills.own > 0:
             watch.reason = "out_of_memory"
         failed = watch.reason == "exited" and watch.status.get("exit") != 0
         if watch.reason == "out_of_memory" and not has_group:
             found["sampled_seconds"] = SAMPLE_SECONDS
+        elif failed and kills.others:
+            watch.reason, found["short_of"] = "machine", "memory"
         elif failed and watch.disk_over:
             watch.reason, found["over"] = "disk_limit", watch.disk_over
         elif failed and (refused or (not has_group and watch.left >= limits.processes - 1)):

@@ -28,6 +28,7 @@ from mecapy_platform.sandbox.spawner.config import (
 from mecapy_platform.sandbox.syscalls import bpf
 
 HELLO_SECONDS = 20.0
+LOOK_SECONDS = 0.02  # after the kernel has rung, until it has killed or nothing comes of it
 ZYGOTE_PROCESSES = 64
 OWN_PROCESSES = 2  # of a slot: the stem, the first process of a call's namespace
 OPEN_FILES = 65536
@@ -119,7 +120,8 @@ class Keeper:
         self._selector.register(self._parts.wake, selectors.EVENT_READ)
         rest = b""
         while not stopping:
-            ready = {key.fd for key, _mask in self._selector.select()}
+            is_told = any(slot.group.was_told_lately() for slot in self._slots.values())
+            ready = {key.fd for key, _mask in self._selector.select(LOOK_SECONDS if is_told else None)}
             if self._parts.wake in ready:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._parts.wake, 4096)
@@ -194,7 +196,7 @@ class Keeper:
         slot.group.kill()
         if slot.oom is not None:
             self._selector.unregister(slot.oom)
-            os.close(slot.oom)
+            slot.group.forget_oom()
         slot.group.remove()
         return answer, []
 
@@ -212,7 +214,8 @@ class Keeper:
     def _said(self, slot: Slot) -> dict[str, object]:
         """What the limits of a slot did since this was asked last."""
         group = slot.group
-        now = {"oom_kills": group.oom_kills(), "pids_refused": group.pids_refused()}
+        kills = group.memory_kills()
+        now = {"oom_kills": kills.own, "machine_kills": kills.others, "pids_refused": group.pids_refused()}
         new: dict[str, object] = {name: count - slot.seen.get(name, 0) for name, count in now.items()}
         slot.seen = now
         return {**new, "was_killed": slot.was_killed, "peak_bytes": group.peak_bytes() or 0}
@@ -220,8 +223,9 @@ class Keeper:
     def _kill_the_full(self, ready: set[int]) -> None:
         """A slot that ran out of memory dies whole: what is left of it could be in any state."""
         for slot in self._slots.values():
-            if slot.oom in ready and slot.oom is not None and slot.group.oom_kills() > 0:
-                os.eventfd_read(slot.oom)
+            if slot.oom in ready:
+                slot.group.hear_oom()
+            if slot.group.was_told_lately() and not slot.was_killed and slot.group.memory_kills().own > 0:
                 slot.was_killed = True
                 slot.group.kill()
 
