@@ -93,6 +93,21 @@ def test_a_schedule_makes_a_task_at_its_time_and_not_before(company: Company) ->
     assert company.client.get(f"/schedules/{made['id']}").json()["next_times"][0] == made["next_times"][1]
 
 
+def test_who_names_no_organization_makes_a_schedule_of_the_one_that_has_the_package(company: Company) -> None:
+    """As a task would be of that one; the default of such a caller is another."""
+    caller = company.platform.client(f"ann-{company.slug}", company.slug)
+    other = company.platform.client(f"ann-{company.slug}", company.slug, factories.unique())
+    for client in (caller, other):
+        answer = client.post("/schedules", json={"name": factories.unique(), "cron": "0 * * * *", "task": TASK})
+        assert answer.status_code == 201, answer.text
+    company.relay(due(answer.json()))
+    company.relay(due(answer.json()))
+    assert len(company.tasks()) == 2
+    assert {schedule["id"] for schedule in company.client.get("/schedules").json()["schedules"]} >= {
+        answer.json()["id"]
+    }
+
+
 def test_eight_relays_at_once_fire_each_time_once(company: Company) -> None:
     made = [company.schedule() for _ in range(5)]
     databases = [Database(make_engine(company.platform.postgres.worker_url, pool_size=1)) for _ in range(8)]

@@ -98,7 +98,7 @@ def _fire(session: Session, schedule: Schedule, due_at: datetime, means: Means, 
             if not _gives_way(session, actor, schedule):
                 message = "What it started before has not ended."
                 return Fired(Outcome.OVERLAPPED, None, "schedule_overlap", message)
-            return Fired(Outcome.MADE, target.submit(session, actor, schedule.target, means))
+            return Fired(Outcome.MADE, target.submit(session, actor, schedule.target, means).id)
     except MecapyError as error:
         log.info("schedule %s could not be fired: %s", schedule.id, error.code)
         return Fired(Outcome.REFUSED, None, error.code, error.message)

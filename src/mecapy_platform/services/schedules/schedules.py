@@ -25,16 +25,15 @@ class _TakenBackError(Exception):
 
 
 def create(session: Session, actor: Actor, asked: NewSchedule, means: Means) -> Schedule:
-    """A new schedule. What it would submit is tried through its own gate, and taken back.
+    """A new schedule, of the organization whose task it submits. That is tried through its own gate, and taken back.
 
     Raises InvalidInputError ("cron_invalid", "time_zone_unknown", and whatever the target is refused for),
     ConflictError ("schedule_exists"), QuotaExceededError ("too_many_schedules").
     """
-    organization_id = actor.organization.organization_id
-    require_submit(actor, organization_id)
     times = Times(asked.cron, asked.time_zone)
+    organization_id = _try(session, actor, asked.kind, asked.target, means)
+    require_submit(actor, organization_id)
     _check_room(session, organization_id, asked.name)
-    _try(session, actor, asked.kind, asked.target, means)
     schedule = Schedule(
         organization_id=organization_id,
         user_id=actor.user_id,
@@ -110,12 +109,13 @@ def _check_room(session: Session, organization_id: UUID, name: str) -> None:
         )
 
 
-def _try(session: Session, actor: Actor, kind: str, target: Mapping[str, Any], means: Means) -> None:
+def _try(session: Session, actor: Actor, kind: str, target: Mapping[str, Any], means: Means) -> UUID:
     if len(text_of(target)) > means.values.row_bytes:
         message = (
             f"What a schedule submits may have {means.values.row_bytes} bytes; keep large data in a file or package."
         )
         raise InvalidInputError("target_too_large", message, problems=[Problem("target", "target_too_large", message)])
     with suppress(_TakenBackError), session.begin_nested():
-        TARGETS[kind].submit(session, actor, target, means)
+        made = TARGETS[kind].submit(session, actor, target, means)
         raise _TakenBackError
+    return made.organization_id

@@ -26,11 +26,19 @@ class Means:
     values: ValueStore
 
 
+@dataclass(frozen=True)
+class Made:
+    """What was submitted, and whose it is."""
+
+    id: UUID
+    organization_id: UUID
+
+
 class Target(Protocol):
     """A kind of thing that schedules submit."""
 
-    def submit(self, session: Session, actor: Actor, target: Mapping[str, Any], means: Means) -> UUID:
-        """Submit it now, through the gate of its own route. Returns its id."""
+    def submit(self, session: Session, actor: Actor, target: Mapping[str, Any], means: Means) -> Made:
+        """Submit it now, through the gate of its own route."""
 
     def is_under_way(self, session: Session, made_id: UUID) -> bool:
         """Whether what was submitted before has not ended."""
@@ -42,11 +50,11 @@ class Target(Protocol):
 class TaskTarget:
     """`target`: package, function, version, inputs, priority, timeout_seconds, name."""
 
-    def submit(self, session: Session, actor: Actor, target: Mapping[str, Any], means: Means) -> UUID:
+    def submit(self, session: Session, actor: Actor, target: Mapping[str, Any], means: Means) -> Made:
         files = {port: UUID(str(upload_id)) for port, upload_id in (target.get("files") or {}).items()}
         request = TaskRequest(**{**target, "files": files})
         made = submit.submit(session, actor, request, rules=means.rules, values=means.values)
-        return made.task.id
+        return Made(made.task.id, made.task.organization_id)
 
     def is_under_way(self, session: Session, made_id: UUID) -> bool:
         state = session.scalar(select(Task.state).where(Task.id == made_id))
