@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import func, text
 
+from mecapy_platform.core.errors import StorageError
 from mecapy_platform.db.session import Database
 from mecapy_platform.db.tables import Attempt, Upload
 from mecapy_platform.services import sweeps
@@ -16,21 +17,22 @@ from support import factories
 
 
 class Stuck(FilesystemStorage):
-    """A storage whose deletions fail once it is asked to be stuck."""
+    """A storage whose deletions fail while it is stuck, of one object or of all."""
 
     is_stuck = True
+    stuck_at = ""
 
     def delete(self, key: str) -> None:
-        self._fail()
+        self._fail(key)
         super().delete(key)
 
     def delete_prefix(self, prefix: str) -> int:
-        self._fail()
+        self._fail(prefix)
         return super().delete_prefix(prefix)
 
-    def _fail(self) -> None:
-        if self.is_stuck:
-            raise OSError("the storage does not answer")
+    def _fail(self, key: str) -> None:
+        if self.is_stuck and self.stuck_at in key:
+            raise StorageError("storage_not_deleted", "The storage does not answer.")
 
 
 @pytest.fixture
@@ -75,8 +77,7 @@ def test_an_upload_whose_object_cannot_be_deleted_keeps_its_row(
         session.flush()
         session.execute(text("UPDATE uploads SET created_at = now() - interval '8 days'"))
     storage.put(key, io.BytesIO(b"*NODE"))
-    with pytest.raises(OSError, match="does not answer"):
-        sweeps.delete_leftovers(database, storage)
+    sweeps.delete_leftovers(database, storage)
     assert count(database, "SELECT count(*) FROM uploads") == 1
     assert len(objects(tmp_path)) == 1
     storage.is_stuck = False
@@ -85,39 +86,38 @@ def test_an_upload_whose_object_cannot_be_deleted_keeps_its_row(
     assert objects(tmp_path) == []
 
 
-def test_an_attempt_whose_leftovers_cannot_be_deleted_is_looked_at_again(
+def test_an_attempt_whose_leftovers_cannot_be_deleted_is_looked_at_again_and_holds_up_no_other(
     database: Database, storage: Stuck, tmp_path: Path
 ) -> None:
+    stuck, free = ended_attempts(database, 2)
+    for prefix in (stuck, free):
+        storage.put(f"{prefix}file/report", io.BytesIO(b"late"))
+    storage.stuck_at = stuck
+    sweeps.delete_leftovers(database, storage)
+    assert count(database, "SELECT count(*) FROM attempts WHERE leftovers_removed") == 1
+    assert len(objects(tmp_path)) == 1
+    storage.is_stuck = False
+    sweeps.delete_leftovers(database, storage)
+    assert count(database, "SELECT count(*) FROM attempts WHERE leftovers_removed") == 2
+    assert objects(tmp_path) == []
+
+
+def ended_attempts(database: Database, wanted: int) -> list[str]:
+    """Where each of them may have left something."""
     with database.transaction() as session:
         organization = factories.organization_of(session)
     package = factories.ready_package(database, organization, uuid4())
+    prefixes = []
     with database.transaction() as session:
-        queued = factories.queued_task(organization, package.version_id, next(iter(package.functions.values())))
-        session.add(queued)
-        session.flush()
-        task = queued.id
-        session.add(
-            Attempt(
-                organization_id=organization,
-                task_id=task,
-                number=1,
-                token=uuid4(),
-                node="n",
-                worker="w",
-                backend="fake",
-                cpu=1,
-                memory_mb=1,
-                lane="default",
-                lease_until=func.now(),
-            )
-        )
+        for number in range(wanted):
+            function = next(iter(package.functions.values()))
+            queued = factories.queued_task(organization, package.version_id, function, number)
+            session.add(queued)
+            session.flush()
+            facts = {"node": "n", "worker": "w", "backend": "fake", "cpu": 1, "memory_mb": 1, "lane": "default"}
+            attempt = {"organization_id": organization, "task_id": queued.id, "number": 1, "token": uuid4(), **facts}
+            session.add(Attempt(lease_until=func.now(), **attempt))
+            prefixes.append(attempt_prefix(organization, queued.id, 1))
         session.flush()
         session.execute(text("UPDATE attempts SET ended_at = now() - interval '2 hours'"))
-    storage.put(f"{attempt_prefix(organization, task, 1)}file/report", io.BytesIO(b"late"))
-    with pytest.raises(OSError, match="does not answer"):
-        sweeps.delete_leftovers(database, storage)
-    assert count(database, "SELECT count(*) FROM attempts WHERE leftovers_removed") == 0
-    storage.is_stuck = False
-    sweeps.delete_leftovers(database, storage)
-    assert count(database, "SELECT count(*) FROM attempts WHERE leftovers_removed") == 1
-    assert objects(tmp_path) == []
+    return prefixes

@@ -1,8 +1,12 @@
 """The directory as storage: the contract, and what only a directory can get wrong."""
 
+import fcntl
 import io
 import os
+import struct
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
@@ -10,11 +14,12 @@ from uuid import UUID
 import pytest
 
 from integration.storage_contract import StorageContract, content_of, put
-from mecapy_platform.core.errors import ForbiddenError, StorageFullError
+from mecapy_platform.core.errors import ForbiddenError, StorageError, StorageFullError
 from mecapy_platform.storage import keys
 from mecapy_platform.storage.filesystem import FilesystemStorage
 
 KEY = "org/a/upload/b"
+SET_FLAGS, IMMUTABLE = 0x40086602, 0x10  # of Linux's file systems, see ioctl_iflags(2)
 
 
 def make(root: Path, floor_bytes: int = 0) -> FilesystemStorage:
@@ -69,6 +74,40 @@ def test_empty_directories_go_with_their_last_object(tmp_path: Path) -> None:
     put(storage, KEY, b"x")
     storage.delete(KEY)
     assert list((tmp_path / "objects").iterdir()) == []
+
+
+@contextmanager
+def nothing_goes_from(folder: Path) -> Iterator[None]:
+    """As on a disk that is read-only since it failed; root is kept from it by a flag of the file system."""
+    if os.geteuid() != 0:
+        folder.chmod(0o500)
+        yield
+        folder.chmod(0o700)
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.ioctl(descriptor, SET_FLAGS, struct.pack("l", IMMUTABLE))
+    except OSError:
+        pytest.skip("no flags on this file system, or no right to set them")
+    try:
+        yield
+    finally:
+        fcntl.ioctl(descriptor, SET_FLAGS, struct.pack("l", 0))
+        os.close(descriptor)
+
+
+def test_what_cannot_be_deleted_is_said_and_its_neighbours_go(storage: FilesystemStorage, tmp_path: Path) -> None:
+    for name in ("x/1", "x/held/2", "x/3"):
+        put(storage, f"org/a/{name}", b"x")
+    with nothing_goes_from(tmp_path / "objects/org/a/x/held"):
+        for delete in (lambda: storage.delete_prefix("org/a/x/"), lambda: storage.delete("org/a/x/held/2")):
+            with pytest.raises(StorageError) as raised:
+                delete()
+            assert raised.value.code == "storage_not_deleted"
+            assert str(tmp_path) not in raised.value.message
+        assert files_below(tmp_path / "objects") == ["2"]
+    assert storage.delete_prefix("org/a/x/") == 1
+    assert files_below(tmp_path) == []
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def test_storage_that_fails_in_the_middle_of_removing_leaves_the_row(
     """So that it is tried again: no object is left without a row."""
     value_id = kept(bench, store)
     grow_old(bench.database)
-    with missing(bench, f"{value_id}.json", is_folder=True), pytest.raises(OSError, match=r"."):
+    with missing(bench, f"{value_id}.json", is_folder=True):
         delete_leftovers(bench.database, storage)
     assert rows(bench.database) == 1
     delete_leftovers(bench.database, storage)

@@ -72,6 +72,10 @@ class UnavailableError(MecapyError):
     """A part of the platform cannot be reached right now; trying again is right."""
 
 
+class StorageError(UnavailableError):
+    """The store did not do what it was asked: what tells of the object stays, and it is tried again."""
+
+
 class StorageFullError(MecapyError):
     """The platform's disk is below its floor; nothing was written."""
 

@@ -12,7 +12,7 @@ from mecapy_platform.db.session import Database
 from mecapy_platform.db.tables import Attempt, IdempotencyKey, Upload
 from mecapy_platform.services.finish import take_back_lost
 from mecapy_platform.services.values import free_unneeded
-from mecapy_platform.storage.base import Storage
+from mecapy_platform.storage.base import Storage, try_delete
 from mecapy_platform.storage.keys import attempt_prefix
 
 KEPT_KEYS = timedelta(days=7)
@@ -42,18 +42,23 @@ def learn_durations(database: Database) -> None:
 
 
 def delete_leftovers(database: Database, storage: Storage) -> None:
-    """Leftovers of attempts that do not count, old idempotency keys, uploads and stored values that no task uses."""
+    """Leftovers of attempts that do not count, old idempotency keys, uploads and stored values that no task uses.
+
+    What the store does not let go of keeps its row, and is looked at again.
+    """
     with database.transaction() as session:
         session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < func.now() - KEPT_KEYS))
         attempts = _unswept(session)
         unused = (Upload.created_at < func.now() - KEPT_UPLOADS, Upload.is_used.is_(False))
-        uploads = session.execute(select(Upload.id, Upload.key).where(*unused)).all()
-    for _, key in uploads:
-        storage.delete(key)
+        uploads = [(row.id, row.key) for row in session.execute(select(Upload.id, Upload.key).where(*unused))]
+    uploads = [(upload_id, key) for upload_id, key in uploads if try_delete(storage, key)]
     with database.transaction() as session:  # last, so that no object is left without a row that names it
         session.execute(delete(Upload).where(Upload.id.in_([upload_id for upload_id, _ in uploads]), *unused))
-    for attempt in attempts:
-        storage.delete_prefix(attempt_prefix(attempt.organization_id, attempt.task_id, attempt.number))
+    attempts = [
+        attempt
+        for attempt in attempts
+        if try_delete(storage, attempt_prefix(attempt.organization_id, attempt.task_id, attempt.number))
+    ]
     with database.transaction() as session:
         session.execute(
             update(Attempt).where(Attempt.id.in_([attempt.id for attempt in attempts])).values(leftovers_removed=True)

@@ -25,7 +25,7 @@ from mecapy_platform.core.ids import new_id
 from mecapy_platform.db import values as statements
 from mecapy_platform.db.session import Database
 from mecapy_platform.db.tables import StoredValue
-from mecapy_platform.storage.base import Storage
+from mecapy_platform.storage.base import Storage, try_delete
 from mecapy_platform.storage.keys import value_key
 
 CHUNK_BYTES = 1 << 20
@@ -98,12 +98,11 @@ def free_unneeded(database: Database, storage: Storage) -> int:
     wanted = {"kept": UNNEEDED_AFTER, "most": FREED_AT_ONCE}
     with database.transaction() as session:
         unneeded = session.execute(statements.UNNEEDED, wanted).all()
-    for _, key in unneeded:
-        storage.delete(key)
-    if unneeded:
+    freed = [value_id for value_id, key in unneeded if try_delete(storage, key)]
+    if freed:
         with database.transaction() as session:
-            session.execute(statements.FORGET, {"ids": [value_id for value_id, _ in unneeded]})
-    return len(unneeded)
+            session.execute(statements.FORGET, {"ids": freed})
+    return len(freed)
 
 
 def _check(size_bytes: int, digest: str, seen_bytes: int, seen_digest: str) -> None:

@@ -1,7 +1,12 @@
 """The port to stored files. Keys are made in storage/keys; nothing of a user's naming reaches a path unescaped."""
 
+import logging
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
+
+from mecapy_platform.core.errors import StorageError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -32,10 +37,26 @@ class Storage(Protocol):
         """Open for reading. Raises NotFoundError."""
 
     def delete(self, key: str) -> None:
-        """Forget one object; absent is fine."""
+        """Forget one object; absent is fine. Raises StorageError where it may be there still."""
 
     def delete_prefix(self, prefix: str) -> int:
-        """Forget every object below a prefix ending in `/`; returns how many."""
+        """Forget every object below a prefix ending in `/`; returns how many.
+
+        Raises StorageError where one may be there still; the others are gone.
+        """
 
     def signed_url(self, key: str, *, filename: str, expires_seconds: int) -> str:
         """A URL that reads the object without a token until it expires."""
+
+
+def try_delete(storage: Storage, key: str) -> bool:
+    """Forget one object, or, with a key that ends in `/`, all below it. False: not yet, look at it again later."""
+    try:
+        if key.endswith("/"):
+            storage.delete_prefix(key)
+        else:
+            storage.delete(key)
+    except StorageError as error:
+        log.warning("an object is not deleted yet: %s (%s)", error.message, key)
+        return False
+    return True

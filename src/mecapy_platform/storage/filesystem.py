@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
-from mecapy_platform.core.errors import NotFoundError, StorageFullError, TooLargeError, UnavailableError
+from mecapy_platform.core.errors import NotFoundError, StorageError, StorageFullError, TooLargeError, UnavailableError
 from mecapy_platform.storage.base import Stored
 from mecapy_platform.storage.keys import checked
 from mecapy_platform.storage.signing import UrlSigner
@@ -21,6 +21,7 @@ STAGING = "staging"
 STALE_SECONDS = 24 * 3600
 PLACE_TRIES = 1000
 DIRECTORY_MODE = 0o750
+GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENOTEMPTY})  # or somebody has put something meanwhile
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -55,7 +56,7 @@ class FilesystemStorage:
 
     def delete(self, key: str) -> None:
         path = self._path(key)
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        with _deletion_said(), contextlib.suppress(FileNotFoundError, NotADirectoryError):
             path.unlink()
         self._prune(path.parent)
 
@@ -64,7 +65,8 @@ class FilesystemStorage:
             raise ValueError(f"a prefix ends in a slash: {prefix!r}")
         directory = self._path(prefix)
         count = sum(len(files) for _, _, files in os.walk(directory))
-        shutil.rmtree(directory, ignore_errors=True)
+        with _deletion_said():
+            _remove_tree(directory)
         self._prune(directory.parent)
         return count
 
@@ -154,6 +156,42 @@ def _make_directory(directory: Path) -> None:
     _make_directory(directory.parent)
     with contextlib.suppress(FileExistsError):  # made by another put, and maybe gone again: whoever needs it looks
         directory.mkdir(mode=DIRECTORY_MODE)
+
+
+def _remove_tree(directory: Path) -> None:
+    """All that can go. Raises the first OSError of what could not; gone already, or put meanwhile, is fine."""
+    errors: list[OSError] = []
+    for folder, folders, files in os.walk(directory, topdown=False, onerror=errors.append):
+        for remove, names in ((os.unlink, files), (_remove_folder, folders)):
+            for name in names:
+                try:
+                    remove(f"{folder}/{name}")
+                except OSError as error:
+                    errors.append(error)
+    try:
+        _remove_folder(directory)
+    except OSError as error:
+        errors.append(error)
+    failed = next((error for error in errors if error.errno not in GONE), None)
+    if failed is not None:
+        raise failed
+
+
+def _remove_folder(path: str | Path) -> None:
+    """Or the link to one, which nobody of ours makes."""
+    Path(path).unlink() if Path(path).is_symlink() else Path(path).rmdir()
+
+
+@contextlib.contextmanager
+def _deletion_said() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            "storage_not_deleted",
+            f"The platform's disk did not let go of an object: {error.strerror}. It is tried again; an operator should "
+            f"look at the disk and its rights.",
+        ) from error
 
 
 def _sync(directory: Path) -> None:

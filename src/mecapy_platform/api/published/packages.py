@@ -37,6 +37,7 @@ from mecapy_platform.services.packages import deploy, lifecycle, read
 from mecapy_platform.services.packages.deploy import Deployed, NewVersion
 from mecapy_platform.services.packages.read import PackageFilter, PackageView
 from mecapy_platform.storage.archives import opened_package, read_manifest
+from mecapy_platform.storage.base import try_delete
 
 router = APIRouter(tags=["packages"], route_class=StrictRoute)
 Strategy = Annotated[
@@ -207,7 +208,7 @@ def _store(caller: Caller, file: BinaryIO, new: NewVersion, organization_id: UUI
         with caller.session() as session:
             deployed = deploy.insert(session, caller.actor, new, target)
     except BaseException:
-        storage.delete(target.archive_key)
+        try_delete(storage, target.archive_key)
         raise
     caller.context.hints(Lane.DEFAULT)
     return deployed

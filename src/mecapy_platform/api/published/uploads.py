@@ -15,6 +15,7 @@ from mecapy_platform.core.errors import InvalidInputError, MalformedError
 from mecapy_platform.services import uploads
 from mecapy_platform.services.uploads import Accepted
 from mecapy_platform.storage.archives import read_manifest
+from mecapy_platform.storage.base import try_delete
 
 router = APIRouter(route_class=StrictRoute)
 FORBIDDEN = str.maketrans("", "", "\0\r\n")
@@ -96,7 +97,7 @@ def _store(caller: Caller, accepted: Accepted, source: BinaryIO, content_type: s
         with caller.session() as session:
             uploads.record(session, caller.actor, accepted, stored, content_type)
     except BaseException:
-        storage.delete(accepted.key)
+        try_delete(storage, accepted.key)
         raise
 
 
