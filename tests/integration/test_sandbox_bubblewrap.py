@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from mecapy_platform.core.errors import SandboxError
 from mecapy_platform.sandbox.base import EndReason, Sandbox, StopReason
 from mecapy_platform.sandbox.bubblewrap.backend import BubblewrapSandbox
 from mecapy_platform.sandbox.bubblewrap.local_spawner import LocalSpawner
+from mecapy_platform.sandbox.spawner.config import RunLimits
 
 
 @pytest.fixture(scope="module")
@@ -126,19 +127,7 @@ class TestOwnSpawner:
             "site_packages": None,
             "tools": [],
         }
-        limits = dict.fromkeys(
-            (
-                "cpu",
-                "memory_mb",
-                "timeout_seconds",
-                "grace_seconds",
-                "disk_bytes",
-                "disk_files",
-                "processes",
-                "open_files",
-            ),
-            1,
-        )
+        limits = dict.fromkeys((field.name for field in fields(RunLimits)), 1)
         request |= {"site_packages": None, "environment": {}, "guest": "{}", "limits": limits, **change}
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(spawner.address)

@@ -1,9 +1,11 @@
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from typer import Typer
@@ -15,7 +17,7 @@ from mecapy_platform.core.errors import ConfigurationError, ConflictError
 from mecapy_platform.embedded import content, secrets, uids
 from mecapy_platform.embedded.layout import Layout
 from mecapy_platform.embedded.lock import DataLock, holder
-from mecapy_platform.embedded.tokens import AUDIENCE, Person, issue, key_set, load_public_key
+from mecapy_platform.embedded.tokens import AUDIENCE, Person, issue, key_set, load_key, load_public_key
 
 URL = "http://127.0.0.1:8123"
 
@@ -47,6 +49,31 @@ def test_the_issuers_documents_verify_its_tokens(layout: Layout) -> None:
 
 def test_the_key_document_holds_no_private_member(layout: Layout) -> None:
     assert set(key_set(load_public_key(layout.issuer_public_key))["keys"][0]) == {"kty", "n", "e", "use", "alg", "kid"}
+
+
+@pytest.mark.parametrize(("load", "what"), [(load_key, "key"), (load_public_key, "public key")])
+@pytest.mark.parametrize("content", [None, b"no PEM"])
+def test_a_key_that_cannot_be_read_is_named(
+    tmp_path: Path, load: Callable[[Path], object], what: str, content: bytes | None
+) -> None:
+    path = tmp_path / "key"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=f"The {what} of the embedded issuer, {path}, cannot be read") as error:
+        load(path)
+    assert error.value.code == "issuer_key"
+
+
+def test_a_key_of_another_kind_is_refused(tmp_path: Path) -> None:
+    private, public = tmp_path / "private", tmp_path / "public"
+    key = ed25519.Ed25519PrivateKey.generate()
+    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    private.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
+    public.write_bytes(key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo))
+    with pytest.raises(ConfigurationError, match=r"The key of the embedded issuer, .* is not an RSA key"):
+        load_key(private)
+    with pytest.raises(ConfigurationError, match=r"The public key of the embedded issuer, .* is not an RSA key"):
+        load_public_key(public)
 
 
 def test_a_user_keeps_the_same_subject() -> None:

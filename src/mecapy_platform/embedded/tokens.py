@@ -4,8 +4,10 @@ import base64
 import hashlib
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
 import jwt
@@ -20,6 +22,7 @@ REALM_PATH = "/realms/mecapy"
 CERTS_PATH = "/protocol/openid-connect/certs"
 DEFAULT_ROLES = ("default-roles-mecapy", "offline_access", "uma_authorization")
 TOKEN_SECONDS = 30 * 24 * 3600
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True)
@@ -36,27 +39,34 @@ class Person:
 
 
 def load_key(path: Path) -> rsa.RSAPrivateKey:
-    try:
-        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(
-            "issuer_key", f"The key of the embedded issuer, {path}, cannot be read: {error}."
-        ) from error
-    if not isinstance(key, rsa.RSAPrivateKey):
-        raise ConfigurationError("issuer_key", f"The key of the embedded issuer, {path}, is not an RSA key.")
-    return key
+    return _load(path, "key", _read_private)
 
 
 def load_public_key(path: Path) -> rsa.RSAPublicKey:
+    return _load(path, "public key", _read_public)
+
+
+def _load(path: Path, what: str, read: Callable[[bytes], Key | None]) -> Key:
+    """`read` gives None for a key of another kind than RSA."""
     try:
-        key = serialization.load_pem_public_key(path.read_bytes())
+        key = read(path.read_bytes())
     except (OSError, ValueError) as error:
         raise ConfigurationError(
-            "issuer_key", f"The public key of the embedded issuer, {path}, cannot be read: {error}."
+            "issuer_key", f"The {what} of the embedded issuer, {path}, cannot be read: {error}."
         ) from error
-    if not isinstance(key, rsa.RSAPublicKey):
-        raise ConfigurationError("issuer_key", f"The public key of the embedded issuer, {path}, is not an RSA key.")
+    if key is None:
+        raise ConfigurationError("issuer_key", f"The {what} of the embedded issuer, {path}, is not an RSA key.")
     return key
+
+
+def _read_private(text: bytes) -> rsa.RSAPrivateKey | None:
+    key = serialization.load_pem_private_key(text, password=None)
+    return key if isinstance(key, rsa.RSAPrivateKey) else None
+
+
+def _read_public(text: bytes) -> rsa.RSAPublicKey | None:
+    key = serialization.load_pem_public_key(text)
+    return key if isinstance(key, rsa.RSAPublicKey) else None
 
 
 def issue(key: rsa.RSAPrivateKey, issuer: str, person: Person, seconds: int = TOKEN_SECONDS) -> str:

@@ -6,7 +6,8 @@ By descriptors, following no link, counting while reading.
 import json
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -40,11 +41,8 @@ class Count:
 
 def collect_outputs(top: int, limits: Limits) -> Collected:
     """`top` is a descriptor of the run's writable folder, which holds out/."""
-    out = os.open("out", FLAGS | os.O_DIRECTORY, dir_fd=top)
-    try:
+    with _out_below(top) as out:
         return collect_from(out, limits)
-    finally:
-        os.close(out)
 
 
 def collect_from(out: int, limits: Limits) -> Collected:
@@ -67,9 +65,15 @@ def collect_from(out: int, limits: Limits) -> Collected:
 
 def open_output(top: int, file: OutputFile) -> BinaryIO:
     """Open one collected file below `top`, which holds out/."""
+    with _out_below(top) as out:
+        return open_output_from(out, file)
+
+
+@contextmanager
+def _out_below(top: int) -> Iterator[int]:
     out = os.open("out", FLAGS | os.O_DIRECTORY, dir_fd=top)
     try:
-        return open_output_from(out, file)
+        yield out
     finally:
         os.close(out)
 

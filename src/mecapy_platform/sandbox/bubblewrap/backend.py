@@ -21,6 +21,7 @@ from mecapy_platform.sandbox.limits import thread_environment
 from mecapy_platform.sandbox.output_streams import Streams
 from mecapy_platform.sandbox.peer import listener_pid
 from mecapy_platform.sandbox.self_test import run_self_test
+from mecapy_platform.sandbox.spawner.config import limits_to_ask
 from mecapy_platform.sandbox.syscalls.bpf import LAST_PROGRAM
 from mecapy_platform.sandbox.tools import allow_root_tools
 
@@ -183,22 +184,8 @@ def make_request(spec: SandboxSpec, tools: tuple[str, ...]) -> dict[str, Any]:
         "tools": tools,
         "environment": dict(thread_environment(limits)),
         "guest": guest_order(spec),
-        "limits": _spawner_limits(spec),
+        "limits": limits_to_ask(spec.limits),
     }
-
-
-def _spawner_limits(spec: SandboxSpec) -> Mapping[str, float]:
-    names = (
-        "cpu",
-        "memory_mb",
-        "timeout_seconds",
-        "grace_seconds",
-        "disk_bytes",
-        "disk_files",
-        "processes",
-        "open_files",
-    )
-    return {name: getattr(spec.limits, name) for name in names}
 
 
 def _read_answer(connection: socket.socket) -> tuple[int, bytes]:

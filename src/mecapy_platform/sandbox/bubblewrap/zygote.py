@@ -20,6 +20,7 @@ from mecapy_platform.sandbox.base import Limits
 from mecapy_platform.sandbox.limits import thread_environment
 from mecapy_platform.sandbox.output_streams import Streams
 from mecapy_platform.sandbox.root.folders import call_environment
+from mecapy_platform.sandbox.spawner.config import limits_to_ask
 
 READY = b"ready"
 MESSAGE_BYTES = 65536
@@ -27,16 +28,6 @@ ORDER_BYTES = 100_000  # of inputs; more goes cold
 FILES_BYTES = 4 << 20  # of input files, copied into the call's memory; more goes cold
 FILES_MAX = 50
 ANSWER_SECONDS = 30.0
-SPAWNER_LIMITS = (
-    "cpu",
-    "memory_mb",
-    "timeout_seconds",
-    "grace_seconds",
-    "disk_bytes",
-    "disk_files",
-    "processes",
-    "open_files",
-)
 SLOT_LIMITS = ("cpu", "memory_mb", "processes")  # those that its control group holds
 
 
@@ -170,7 +161,7 @@ class Zygote:
         return self.busy + len(self.free)
 
     def open_slot(self, limits: Limits) -> Slot:
-        answer, descriptors = self._ask("slot", _spawner_limits(limits))
+        answer, descriptors = self._ask("slot", limits_to_ask(limits))
         if len(descriptors) != 1:
             raise SandboxError("warm_slot_lost", "A warm slot came without its channel.")
         channel = socket.socket(fileno=descriptors[0])
@@ -179,7 +170,7 @@ class Zygote:
 
     def limit(self, slot: Slot, limits: Limits) -> None:
         if any(getattr(slot.limits, name) != getattr(limits, name) for name in SLOT_LIMITS):
-            self._ask("limit", {"slot": slot.number, "limits": _spawner_limits(limits)})
+            self._ask("limit", {"slot": slot.number, "limits": limits_to_ask(limits)})
         slot.limits = limits
 
     def drop(self, slot: Slot) -> Mapping[str, Any]:
@@ -232,7 +223,3 @@ class Zygote:
         if "error" in answer:
             raise SandboxError("warm_sandbox_lost", f"A warm sandbox refused: {answer['error']}.")
         return answer, descriptors
-
-
-def _spawner_limits(limits: Limits) -> Mapping[str, float]:
-    return {name: getattr(limits, name) for name in SPAWNER_LIMITS}

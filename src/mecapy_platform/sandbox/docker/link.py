@@ -7,13 +7,14 @@ import json
 import os
 import socket
 import stat
-import struct
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from mecapy_platform.sandbox.peer import peer_of
 
 PIECE = 65536
 MAX_LINE = 1 << 20
@@ -78,18 +79,16 @@ class Link:
             connection, _address = self._listener.accept()
         except BlockingIOError:
             return None
-        pid, uid, _gid = struct.unpack(
-            "3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-        )
-        if uid != self.uid or pid == NOT_SEEN or self.pid not in {None, pid}:
+        peer = peer_of(connection)
+        if peer.uid != self.uid or peer.pid == NOT_SEEN or self.pid not in {None, peer.pid}:
             connection.close()
             return None
-        hello = _read_hello(connection, pid)
+        hello = _read_hello(connection, peer.pid)
         if hello is None:
             connection.close()
             return None
         connection.setblocking(False)
-        self.pid = pid
+        self.pid = peer.pid
         self._connection = connection
         self._stop_listening()
         return hello

@@ -4,7 +4,7 @@ import json
 import os
 import posixpath
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 MAX_REQUEST_BYTES = 1 << 20
@@ -45,6 +45,11 @@ class RunLimits:
     disk_files: int
     processes: int
     open_files: int
+
+
+def limits_to_ask(limits: object) -> dict[str, float]:
+    """Those of a sandbox's limits that the spawner holds, as a request names them."""
+    return {field.name: getattr(limits, field.name) for field in fields(RunLimits)}
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ import select
 import selectors
 import signal
 import socket
-import struct
 import time
 from dataclasses import dataclass, field
 
 from mecapy_platform.sandbox.guest.readable import open_to_reader
+from mecapy_platform.sandbox.served_part import may_ask
 from mecapy_platform.sandbox.spawner import adopted, cgroups, command, system, workspace
 from mecapy_platform.sandbox.spawner.bwrap_child import BwrapChild, Order
 from mecapy_platform.sandbox.spawner.config import (
@@ -101,7 +101,7 @@ class RunSupervisor:
 
     def _serve_one(self, connection: socket.socket, place: workspace.Workspace, etc: str) -> None:
         try:
-            _check_peer(connection, self._config.owner_uid)
+            _check_asker(connection, self._config.owner_uid)
             connection.settimeout(10)
             raw, descriptors = _receive(connection)
             request = parse_order(raw, self._config.roots)
@@ -351,10 +351,8 @@ class RunSupervisor:
         }
 
 
-def _check_peer(connection: socket.socket, owner_uid: int) -> None:
-    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    _pid, uid, _gid = struct.unpack("3i", raw)
-    if uid not in {owner_uid, 0}:
+def _check_asker(connection: socket.socket, owner_uid: int) -> None:
+    if not may_ask(connection, owner_uid):
         raise RequestError("this user may not start sandboxes")
 
 

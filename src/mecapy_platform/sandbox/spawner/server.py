@@ -1,6 +1,5 @@
 """The spawner's main loop: it keeps a few supervisors ready; each accepts one connection, runs one sandbox and ends."""
 
-import argparse
 import contextlib
 import json
 import os
@@ -13,6 +12,7 @@ import time
 from pathlib import Path
 
 from mecapy_platform.sandbox.root.etc import write_etc
+from mecapy_platform.sandbox.served_part import read_arguments
 from mecapy_platform.sandbox.spawner import cgroups, system
 from mecapy_platform.sandbox.spawner.config import SpawnerConfig
 from mecapy_platform.sandbox.spawner.run_supervisor import TAKEN, RunSupervisor
@@ -23,31 +23,10 @@ END_SECONDS = 5.0  # then a supervisor is killed, and its run with it
 
 def main() -> None:
     """Serve until told to stop (SIGTERM), or until the lifeline's other end is gone."""
-    parser = argparse.ArgumentParser(prog="spawner")
-    parser.add_argument("--socket", help="path of the socket to listen on; made with mode 0600 for the owner")
-    parser.add_argument("--fd", type=int, help="descriptor of a socket that listens already")
-    parser.add_argument("--lifeline", type=int, help="descriptor whose end of file means: stop")
-    parser.add_argument("--config", required=True, help="JSON, see config.py")
-    arguments = parser.parse_args()
+    told = read_arguments("spawner")
     os.umask(0o022)  # what it makes are places to mount on and files that sandboxes read; its socket says its own mode
-    config = SpawnerConfig.from_json(arguments.config)
-    listener = (
-        socket.socket(fileno=arguments.fd) if arguments.fd is not None else _listen(arguments.socket, config.owner_uid)
-    )
-    listener.listen(512)  # also where somebody else did: who connects is told by the kernel that it is us
-    Server(config, listener, arguments.lifeline).serve()
-
-
-def _listen(path: str, owner_uid: int) -> socket.socket:
-    with contextlib.suppress(FileNotFoundError):
-        Path(path).unlink()
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
-    listener.bind(path)
-    os.umask(before)
-    if os.geteuid() == 0:
-        os.chown(path, owner_uid, -1)
-    return listener
+    config = SpawnerConfig.from_json(told.config)
+    Server(config, told.listen(config.owner_uid), told.lifeline).serve()
 
 
 class Server:

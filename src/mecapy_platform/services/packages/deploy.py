@@ -154,9 +154,7 @@ def plan(session: Session, actor: Actor, new: NewVersion, *, organization_id: UU
 def insert(session: Session, actor: Actor, new: NewVersion, target: Target) -> Deployed:
     """Insert everything. Of two at once with one version, the second waits here and gets ConflictError."""
     session.execute(LOCK, {"name": f"deploy:{target.organization_id}:{new.name}"})
-    package = session.scalars(
-        select(Package).where(Package.organization_id == target.organization_id, Package.name == new.name)
-    ).first()
+    package = _named(session, target.organization_id, new.name)
     if package is None:
         if not target.is_new_package:
             raise NotFoundError("package_not_found", "There is no such package.")
@@ -191,9 +189,7 @@ def _package(
     session: Session, actor: Actor, new: NewVersion, organization_id: UUID, package_id: UUID | None
 ) -> Package | None:
     if package_id is None:
-        return session.scalars(
-            select(Package).where(Package.organization_id == organization_id, Package.name == new.name)
-        ).first()
+        return _named(session, organization_id, new.name)
     package = find(session, actor, package_id)
     require_owner(actor, package)
     if package.name != new.name:
@@ -201,6 +197,12 @@ def _package(
             "name_differs", f"The manifest names the package {new.name!r}, but this one is {package.name!r}."
         )
     return package
+
+
+def _named(session: Session, organization_id: UUID, name: str) -> Package | None:
+    return session.scalars(
+        select(Package).where(Package.organization_id == organization_id, Package.name == name)
+    ).first()
 
 
 def _check_version(session: Session, package: Package, version: str) -> None:

@@ -1,23 +1,21 @@
 """The broker's main loop: one request a connection, each in a thread of its own, for one user of this machine."""
 
-import argparse
 import logging
 import os
 import select
 import signal
 import socket
-import struct
 import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 from mecapy_platform.core.errors import InvalidInputError, MecapyError, OutageError, SandboxError
 from mecapy_platform.core.living import LivingThread
 from mecapy_platform.sandbox.docker.broker.config import BrokerConfig, refused
 from mecapy_platform.sandbox.docker.broker.verbs import Request, Verbs
 from mecapy_platform.sandbox.docker.wire import receive_request, send
+from mecapy_platform.sandbox.served_part import may_ask, read_arguments
 
 log = logging.getLogger(__name__)
 AT_ONCE = 128
@@ -32,31 +30,10 @@ KINDS: dict[type[MecapyError], str] = {
 
 def main() -> None:
     """Serve until told to stop (SIGTERM), or until the lifeline's other end is gone."""
-    parser = argparse.ArgumentParser(prog="broker")
-    parser.add_argument("--socket", help="path of the socket to listen on; made with mode 0600 for the owner")
-    parser.add_argument("--fd", type=int, help="descriptor of a socket that listens already")
-    parser.add_argument("--lifeline", type=int, help="descriptor whose end of file means: stop")
-    parser.add_argument("--config", required=True, help="JSON, see config.py")
-    arguments = parser.parse_args()
+    told = read_arguments("broker")
     logging.basicConfig(stream=sys.stderr, level=logging.INFO)
-    config = BrokerConfig.from_json(arguments.config)
-    listener = (
-        socket.socket(fileno=arguments.fd) if arguments.fd is not None else _listen(arguments.socket, config.owner_uid)
-    )
-    Server(config, listener, arguments.lifeline).serve()
-
-
-def _listen(path: str, owner_uid: int) -> socket.socket:
-    with suppress(FileNotFoundError):
-        Path(path).unlink()
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
-    listener.bind(path)
-    os.umask(before)
-    if os.geteuid() == 0:
-        os.chown(path, owner_uid, -1)
-    listener.listen(512)
-    return listener
+    config = BrokerConfig.from_json(told.config)
+    Server(config, told.listen(config.owner_uid), told.lifeline).serve()
 
 
 class Server:
@@ -96,7 +73,7 @@ class Server:
         try:
             with connection:
                 connection.settimeout(REQUEST_SECONDS)
-                if _peer_uid(connection) not in {self._config.owner_uid, 0}:
+                if not may_ask(connection, self._config.owner_uid):
                     return
                 self._answer(connection)
         except OSError as error:
@@ -134,9 +111,3 @@ class Server:
 def _send_error(connection: socket.socket, error: MecapyError) -> None:
     kind = next((name for base, name in KINDS.items() if isinstance(error, base)), "sandbox")
     send(connection, {"error": {"kind": kind, "code": error.code, "message": error.message}})
-
-
-def _peer_uid(connection: socket.socket) -> int:
-    size = struct.calcsize("3i")
-    _pid, uid, _gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
-    return int(uid)
