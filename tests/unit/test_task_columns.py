@@ -12,7 +12,7 @@ from mecapy_platform.db.tables import Task
 from mecapy_platform.services.claims import Claim
 from mecapy_platform.services.tasks import submit
 from mecapy_platform.services.tasks.ending import PLAIN, Failures
-from mecapy_platform.services.tasks.inserting import OWN, SHARED
+from mecapy_platform.services.tasks.inserting import OWN, PARENTS, PLACES, SHARED
 
 COLUMNS = set(Task.__table__.columns.keys())
 GIVEN_BY_THE_DATABASE = {"sequence", "created_at"}
@@ -71,9 +71,8 @@ def test_both_submits_hand_over_what_the_insert_reads() -> None:
     made = set(re.findall(r'^        "(\w+)":', inspect.getsource(submit.columns_of), re.MULTILINE))
     assert made == {*SHARED, *OWN}
     of_all, of_each = re.findall(r"AS [gt] \((.*?)\)", sql("mecapy_insert_tasks"), re.DOTALL)
-    parents = {"run_id", "node_id", "study_id", "point", "batch_id"}
-    assert names_of(of_all) - parents == {*SHARED, "tasks"}
-    assert names_of(of_each) - parents == {*OWN, "id"}
+    assert names_of(of_all) == {*SHARED, *PARENTS, "tasks"}
+    assert names_of(of_each) == {*OWN, *PLACES, "id"}
     assert inserted() == (names_of(of_all) | names_of(of_each)) - {"tasks"} | {"state", "claimable"}
 
 

@@ -162,6 +162,10 @@ class DueMark(Base):
     study_id: Mapped[UUID | None]
     task_id: Mapped[UUID | None]
     child_run_id: Mapped[UUID | None]
+    completed: Mapped[int] = mapped_column(server_default=text("0"))
+    failed: Mapped[int] = mapped_column(server_default=text("0"))
+    cancelled: Mapped[int] = mapped_column(server_default=text("0"))
+    returned: Mapped[int] = mapped_column(server_default=text("0"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
 
 
@@ -181,6 +185,12 @@ class Study(Base):
     options: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     state: Mapped[str] = mapped_column(server_default=text("'pending'"))
     points: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    waiting: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    running: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    completed: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    failed: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    cancelled: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    cpu_seconds: Mapped[float] = mapped_column(server_default=text("0"))
     change: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     wake_at: Mapped[datetime | None]
     cancel_requested_at: Mapped[datetime | None]

@@ -67,6 +67,8 @@ class Claim:
     interpreter: str | None
     runtime: str
     limits: Mapping[str, Any]
+    run_id: UUID | None  # what it belongs to, and who is told of its end
+    study_id: UUID | None
 
     @classmethod
     def read(cls, row: Mapping[Any, Any]) -> Self:

@@ -98,8 +98,8 @@ class FastClaim:
 
     def _read(self, claimed: dict[str, Any]) -> Claim:
         facts = self._facts_of(claimed["function_id"])
-        for name in ("task_id", "organization_id", "token"):
-            claimed[name] = UUID(claimed[name])
+        for name in ("task_id", "organization_id", "token", "run_id", "study_id"):
+            claimed[name] = None if claimed[name] is None else UUID(claimed[name])
         claimed["timeout_seconds"] = float(claimed["timeout_seconds"])
         return Claim.read({**claimed, **facts})
 

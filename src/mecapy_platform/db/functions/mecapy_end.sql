@@ -4,6 +4,7 @@
 -- the tasks, that were ended. Who waits for a task is woken with its end, where the caller lets the end be told and it is small; a first
 -- attempt's alone, as earlier ones would have to be read. What is left out stays as it is, or empty.
 -- Attempts and logs are written in a statement of their own: who may end only tasks that wait has no right to either.
+-- The end of a task that belongs to a run or a study is marked for who advances that (ADR 18).
 -- A plan is kept for long, and made while tables are small: it is told to find rows by index, however few there are then.
 CREATE OR REPLACE FUNCTION mecapy_end(ends json) RETURNS text
     LANGUAGE plpgsql SET search_path = pg_catalog, public SET timezone = 'UTC' SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
@@ -64,7 +65,10 @@ BEGIN
             cpu_seconds = CASE WHEN NOT g.is_again THEN g.cpu_seconds END,
             peak_memory_mb = CASE WHEN NOT g.is_again THEN g.peak_memory_mb END
         FROM given g WHERE t.id = g.id AND t.state = g.before
-        RETURNING g.*, t.organization_id, t.attempts, t.started_at, t.progress, t.cancel_requested_at
+        RETURNING g.*, t.organization_id, t.attempts, t.started_at, t.progress, t.cancel_requested_at, t.run_id, t.study_id
+    ), marked AS (
+        INSERT INTO due_marks (run_id, study_id, task_id)
+        SELECT s.run_id, s.study_id, s.id FROM settled s WHERE NOT s.is_again AND (s.run_id IS NOT NULL OR s.study_id IS NOT NULL)
     ), noted AS (
         INSERT INTO events (organization_id, task_id, kind, data)
         SELECT s.organization_id, s.id, CASE WHEN s.is_again THEN 'TaskRetried' ELSE 'TaskFinished' END, CASE

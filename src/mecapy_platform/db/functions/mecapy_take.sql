@@ -6,7 +6,7 @@ CREATE OR REPLACE FUNCTION mecapy_take(
     ids uuid[], tokens uuid[], node_ text, worker_ text, backend_ text, lease_seconds float8
 ) RETURNS TABLE (
     task_id uuid, organization_id uuid, number int, token uuid, lane text, cpu int, memory_mb int, timeout_seconds float8, inputs json,
-    inputs_key text, inputs_size_bytes bigint, inputs_sha256 text, files json, limits json, function_id uuid
+    inputs_key text, inputs_size_bytes bigint, inputs_sha256 text, files json, limits json, function_id uuid, run_id uuid, study_id uuid
 ) LANGUAGE plpgsql SET search_path = pg_catalog, public SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
 #variable_conflict use_column
 BEGIN
@@ -29,7 +29,7 @@ BEGIN
         SELECT c.organization_id, c.id, 'TaskStarted', json_build_object('attempt', c.attempts, 'node', node_) FROM claimed c
     )
     SELECT c.id, c.organization_id, c.attempts, c.attempt_token, c.lane, c.cpu, c.memory_mb, c.timeout_seconds, c.inputs,
-        i.key, i.size_bytes, i.sha256, c.files, o.limits, c.function_id
+        i.key, i.size_bytes, i.sha256, c.files, o.limits, c.function_id, c.run_id, c.study_id
     FROM claimed c JOIN organizations o ON o.id = c.organization_id LEFT JOIN stored_values i ON i.id = c.inputs_ref AND i.organization_id = c.organization_id
     ORDER BY c.place;
 END

@@ -17,6 +17,8 @@ SHARED = (
     *("organization_id", "user_id", "function_id", "package_version_id", "hold_reason", "cpu", "memory_mb", "needs"),
     *("retries", "package_digest", "environment_digest", "interpreter"),
 )
+PARENTS = ("run_id", "study_id", "batch_id")  # of all, where they have one
+PLACES = ("node_id", "point")  # of each, in its parent
 OWN = (
     "name",
     "lane",
@@ -32,11 +34,15 @@ OWN = (
 
 
 def shared(columns: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: columns[name] for name in SHARED}
+    return {name: columns[name] for name in SHARED} | _given(columns, PARENTS)
 
 
 def own(task_id: UUID, columns: Mapping[str, Any]) -> dict[str, Any]:
-    return {"id": task_id, **{name: columns[name] for name in OWN}}
+    return {"id": task_id, **{name: columns[name] for name in OWN}, **_given(columns, PLACES)}
+
+
+def _given(columns: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: columns[name] for name in names if columns.get(name) is not None}
 
 
 def as_text(value: object) -> str:

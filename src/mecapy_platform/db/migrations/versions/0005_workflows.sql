@@ -155,13 +155,18 @@ CREATE INDEX calls_of_run ON calls (run_id) WHERE run_id IS NOT NULL;
 CREATE INDEX calls_waiting ON calls (study_id, index) WHERE state = 'waiting' AND study_id IS NOT NULL;
 
 -- What ended, for whom: written in the transaction of the end, taken away by the transaction that advances the run or the study.
--- Rows are only added and removed, so that a thousand ends of one run never wait for each other.
+-- Rows are only added and removed, so that a thousand ends of one run never wait for each other. The numbers say what became of the
+-- calls of a task that had several, which that end has written itself; of a task with one call they are 0, and the call still runs.
 CREATE TABLE due_marks (
     id BIGINT GENERATED ALWAYS AS IDENTITY,
     run_id UUID,
     study_id UUID,
     task_id UUID,
     child_run_id UUID,
+    completed INTEGER DEFAULT 0 NOT NULL,
+    failed INTEGER DEFAULT 0 NOT NULL,
+    cancelled INTEGER DEFAULT 0 NOT NULL,
+    returned INTEGER DEFAULT 0 NOT NULL,
     created_at TIMESTAMP WITH TIME ZONE DEFAULT clock_timestamp() NOT NULL,
     PRIMARY KEY (id),
     CHECK ((run_id IS NULL) <> (study_id IS NULL))
@@ -170,7 +175,7 @@ CREATE INDEX due_marks_run ON due_marks (run_id) WHERE run_id IS NOT NULL;
 CREATE INDEX due_marks_study ON due_marks (study_id) WHERE study_id IS NOT NULL;
 
 -- A study varies one function or one workflow version. `design`: how points are made, with its seed; `options`: criteria, derived
--- quantities, priority, parallelism, budget. Its points are calls.
+-- quantities, priority, parallelism, budget. Its points are calls; how many are in which state is counted by who advances it.
 CREATE TABLE studies (
     id UUID DEFAULT uuidv7() NOT NULL,
     organization_id UUID NOT NULL,
@@ -183,6 +188,12 @@ CREATE TABLE studies (
     options JSON DEFAULT '{}' NOT NULL,
     state TEXT DEFAULT 'pending' NOT NULL,
     points BIGINT DEFAULT 0 NOT NULL,
+    waiting BIGINT DEFAULT 0 NOT NULL,
+    running BIGINT DEFAULT 0 NOT NULL,
+    completed BIGINT DEFAULT 0 NOT NULL,
+    failed BIGINT DEFAULT 0 NOT NULL,
+    cancelled BIGINT DEFAULT 0 NOT NULL,
+    cpu_seconds DOUBLE PRECISION DEFAULT 0 NOT NULL,
     change BIGINT DEFAULT 0 NOT NULL,
     wake_at TIMESTAMP WITH TIME ZONE,
     cancel_requested_at TIMESTAMP WITH TIME ZONE,
