@@ -13,6 +13,8 @@ PAGES = Path(__file__).parents[2] / "docs/reference"
 CODE = re.compile("[a-z][a-z0-9_]{2,63}")
 PLACES = {
     "Problem": (1,),
+    "GraphProblem": (0,),
+    "problem": (1,),
     "problem_response": (2,),
     "Outcome": (2,),
     "Misfit": (0,),
@@ -60,9 +62,7 @@ def raised() -> dict[str, str]:
 @cache
 def explained() -> set[str]:
     """Codes in the first column of the tables."""
-    rows = [
-        line for page in ("errors.md", "errors-packages.md") for line in (PAGES / page).read_text("utf-8").splitlines()
-    ]
+    rows = [line for page in sorted(PAGES.glob("errors*.md")) for line in page.read_text("utf-8").splitlines()]
     heads = [row.split("|")[1] if row.startswith("|") else row for row in rows if row.startswith(("| `", "| · `", "`"))]
     return {code for head in heads for code in re.findall(r"`([a-z][a-z0-9_]+)`", head)}
 
