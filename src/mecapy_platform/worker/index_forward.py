@@ -60,9 +60,10 @@ def main() -> int:
     listener = socket.create_server(("127.0.0.1", 0))
     threading.Thread(target=serve, args=(listener, sys.argv[1]), daemon=True).start()
     proxy = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    return subprocess.call(
+    code = subprocess.call(
         sys.argv[2:], env={**os.environ, "HTTPS_PROXY": proxy, "HTTP_PROXY": proxy, "ALL_PROXY": proxy}
     )
+    return code if code >= 0 else 128 - code  # as shells say that a signal ended it: whoever reads that must know
 
 
 if __name__ == "__main__":

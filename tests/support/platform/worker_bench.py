@@ -21,7 +21,7 @@ from mecapy_platform.storage.filesystem import FilesystemStorage
 from mecapy_platform.worker.bell import QuietBell
 from mecapy_platform.worker.context import WorkerContext
 from mecapy_platform.worker.fetch_process import FetchLimits
-from mecapy_platform.worker.fetcher import make_fetcher
+from mecapy_platform.worker.fetcher import Fetcher, make_fetcher
 from mecapy_platform.worker.process import WorkerProcess
 from mecapy_platform.worker.work_folder import WorkFolder
 from support import factories
@@ -58,6 +58,7 @@ class WorkerBench:
         lanes: Sequence[Lane] = (Lane.DEFAULT,),
         lane_sandboxes: dict[str, Sandbox] | None = None,
         tools: Sequence[str] = (),
+        fetcher: Fetcher | None = None,
         **settings: Any,
     ) -> Iterator[WorkerProcess]:
         """One worker process, in threads of this one, until the block is left."""
@@ -79,7 +80,8 @@ class WorkerBench:
                 cache_dir=self.folder / "cache",
                 interpreters=interpreters.find(),
                 tools=tools,
-                fetcher=make_fetcher(
+                fetcher=fetcher
+                or make_fetcher(
                     self.folder / "uv",
                     chosen.package_index_url,
                     FetchLimits(60, 1 << 30, may_be_root=True),
