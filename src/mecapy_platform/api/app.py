@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.types import Receive, Scope, Send
 
-from mecapy_platform.api import checks, docs_page, problems, schedules, storage, system, tasks
+from mecapy_platform.api import checks, docs_page, problems, schedules, storage, studies, system, tasks
 from mecapy_platform.api.answers import PROBLEM_SCHEMAS
 from mecapy_platform.api.auth import Authenticator
 from mecapy_platform.api.context import ApiContext
@@ -21,13 +21,24 @@ from mecapy_platform.api.issuer import issuer_router
 from mecapy_platform.api.large_bodies import LargeBodies
 from mecapy_platform.api.published import auth, jobs, organizations, packages, registry, types, uploads
 from mecapy_platform.api.task_models import BulkTaskBody
+from mecapy_platform.bounded.calls import Bounds
+from mecapy_platform.services.studies.drawing import Drawer
 from mecapy_platform.services.tasks.fast_path import FastTasks
 
 __all__ = ["ApiContext", "create_app"]
 THREADS = 28  # as many as there are database connections, nearly
 ROUTERS = (
     *(system.router, auth.router, packages.router, uploads.router, jobs.router, organizations.router),
-    *(registry.router, types.router, checks.router, tasks.router, schedules.router, storage.router, docs_page.router),
+    *(
+        registry.router,
+        types.router,
+        checks.router,
+        tasks.router,
+        schedules.router,
+        studies.router,
+        storage.router,
+        docs_page.router,
+    ),
 )
 DESCRIPTION = "Run mechanical-engineering calculations: deploy packages, submit tasks, read results."
 
@@ -59,6 +70,7 @@ def create_app(context: ApiContext, *, serves_large: bool = True) -> FastAPI:
     authenticator = Authenticator(context.settings, context.database)
     app.state.authenticator = authenticator
     problems.install(app)
+    app.state.drawer = Drawer(Bounds(context.settings.large_body_seconds, context.settings.large_body_memory_mb << 20))
     app.state.fast_path = FastTasks(context.settings.database_url, context.settings.queue_rules)
     if serves_large:
         app.add_middleware(LargeBodies, context=context, authenticator=authenticator)
@@ -94,4 +106,5 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         context.doorbell.stop()
+        app.state.drawer.close()
         await app.state.fast_path.close()

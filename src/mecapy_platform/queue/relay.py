@@ -12,6 +12,7 @@ from mecapy_platform.services import events, partitions, sweeps
 from mecapy_platform.services.release import Sender, release
 from mecapy_platform.services.schedules import firing
 from mecapy_platform.services.schedules.targets import Means
+from mecapy_platform.services.studies import advancing
 from mecapy_platform.services.values import ValueStore
 from mecapy_platform.settings import Settings
 from mecapy_platform.storage.base import Storage
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 NUMBER_EVERY_SECONDS = 1.0
 LEARN_EVERY_SECONDS = 30.0
 SCHEDULES_EVERY_SECONDS = 1.0
+STUDIES_EVERY_SECONDS = 1.0
 CLEAN_EVERY_SECONDS = 300.0
 
 
@@ -50,6 +52,7 @@ class Relay:
             Periodic(
                 "schedules", SCHEDULES_EVERY_SECONDS, lambda: self._fire_schedules(database, storage, send, settings)
             ),
+            Periodic("studies", STUDIES_EVERY_SECONDS, lambda: self._advance_studies(database, send, settings)),
             Periodic("firings", CLEAN_EVERY_SECONDS, lambda: firing.forget_old(database)),
             Periodic("clean", CLEAN_EVERY_SECONDS, lambda: sweeps.delete_leftovers(database, storage)),
         ]
@@ -65,6 +68,12 @@ class Relay:
     def _fire_schedules(database: Database, storage: Storage, send: Sender, settings: Settings) -> None:
         values = ValueStore(storage, database.transaction, settings.row_value_bytes)
         if firing.fire_due(database, Means(settings.queue_rules, values)):
+            release(database, send)
+
+    @staticmethod
+    def _advance_studies(database: Database, send: Sender, settings: Settings) -> None:
+        """What the workers did not advance right after an end: they were killed, or something was changed over HTTP."""
+        if advancing.advance_due(database, settings.queue_rules):
             release(database, send)
 
     def _do(self, duty: Periodic) -> None:

@@ -188,6 +188,29 @@ def _new_schedule(world: World) -> Ask:
     return Ask("/schedules", (world.slug,), json=asked)
 
 
+def _studied_design() -> dict[str, Any]:
+    return {"kind": "list", "points": [{"diameter": "12 mm"}]}
+
+
+def _studied(world: World) -> dict[str, Any]:
+    names = {"package": f"{world.slug}/{world.package.name}", "function": "size", "name": factories.unique()}
+    return {**names, "design": _studied_design()}
+
+
+def _study(suffix: str = "", body: Any = None, *before: str) -> Row:
+    def ask(world: World) -> Ask:
+        with world.client() as owner:
+            answer = owner.post("/studies", json=_studied(world))
+            assert answer.status_code == 201, answer.text
+            study_id = str(answer.json()["id"])
+            for step in before:
+                assert owner.post(f"/studies/{study_id}/{step}").status_code == 200
+        world.marks.add(study_id)
+        return Ask(f"/studies/{study_id}{suffix}", (study_id,), json=body)
+
+    return thing(ask)
+
+
 OPEN, OWN, CALLER = Row(Shows.EVERYBODY), Row(Shows.OWN), Row(Shows.CALLER)
 
 ROUTES: Mapping[tuple[str, str], Row] = {
@@ -251,6 +274,18 @@ ROUTES: Mapping[tuple[str, str], Row] = {
     ("GET", "/schedules/{schedule_id}/firings"): _schedule("/firings"),
     ("PATCH", "/schedules/{schedule_id}"): _schedule(body={"is_paused": True}),
     ("DELETE", "/schedules/{schedule_id}"): _schedule(),
+    ("POST", "/studies"): thing(lambda world: Ask("/studies", (world.slug,), json=_studied(world))),
+    ("POST", "/studies/estimate"): thing(lambda world: Ask("/studies/estimate", (world.slug,), json=_studied(world))),
+    ("GET", "/studies"): OWN,
+    ("GET", "/studies/{study_id}"): _study(),
+    ("PATCH", "/studies/{study_id}"): _study(body={"priority": 3}),
+    ("GET", "/studies/{study_id}/points"): _study("/points"),
+    ("GET", "/studies/{study_id}/failures"): _study("/failures"),
+    ("GET", "/studies/{study_id}/export"): _study("/export"),
+    ("POST", "/studies/{study_id}/points"): _study("/points", {"design": _studied_design()}),
+    ("POST", "/studies/{study_id}/pause"): _study("/pause"),
+    ("POST", "/studies/{study_id}/resume"): _study("/resume", None, "pause"),
+    ("POST", "/studies/{study_id}/cancel"): _study("/cancel"),
 }
 
 

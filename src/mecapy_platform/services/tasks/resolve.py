@@ -1,5 +1,7 @@
 """Finds the function that a request names, among what the actor may run."""
 
+from uuid import UUID
+
 from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import Session
 
@@ -40,14 +42,19 @@ def resolve(session: Session, actor: Actor, request: TaskRequest) -> Resolved:
 
 def resolve_again(session: Session, actor: Actor, task: Task) -> Resolved:
     """What a task ran, where it may still be run: the same gate as for a request that names it."""
+    return resolve_function(session, actor, task.function_id)
+
+
+def resolve_function(session: Session, actor: Actor, function_id: UUID | None) -> Resolved:
+    """A function that was named before, where the actor may still run it."""
     found = session.execute(
         select(Function, PackageVersion, Package)
         .join(PackageVersion, PackageVersion.id == Function.package_version_id)
         .join(Package, Package.id == PackageVersion.package_id)
-        .where(Function.id == task.function_id, _own(actor, Function))
+        .where(Function.id == function_id, _own(actor, Function))
     ).first()
     if found is None:
-        raise NotFoundError("function_not_found", "The function of this task is no longer there; deploy it again.")
+        raise NotFoundError("function_not_found", "The function is no longer there; deploy it again.")
     function, version, package = found
     _check_package(actor, package)
     _check_version(package, version)

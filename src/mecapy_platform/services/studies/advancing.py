@@ -1,0 +1,186 @@
+"""Lets a study go on: what ended is counted, what waits is started, as long as nothing stands against it (ADR 18).
+
+Whoever advances holds the study's row, so that two never start the same point. It may be repeated: without marks, and
+with nothing to start, it changes nothing.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from mecapy_platform.core.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError
+from mecapy_platform.core.ids import new_id
+from mecapy_platform.core.queue_rules import QueueRules
+from mecapy_platform.core.states import TaskState
+from mecapy_platform.core.workflows.states import STUDY_FINAL, CallState, StudyState
+from mecapy_platform.db import studies as statements
+from mecapy_platform.db.session import Database
+from mecapy_platform.db.workflow_tables import Study
+from mecapy_platform.services.actors import present_actor
+from mecapy_platform.services.studies.records import Options
+from mecapy_platform.services.tasks.ending import Ending, end
+from mecapy_platform.services.tasks.inserting import insert
+from mecapy_platform.services.tasks.requests import TaskRequest, inputs_digest
+from mecapy_platform.services.tasks.resolve import resolve_function
+from mecapy_platform.services.tasks.submit import columns_of
+
+log = logging.getLogger(__name__)
+REFUSALS = (ConflictError, ForbiddenError, InvalidInputError, NotFoundError)
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Why nothing more is started."""
+
+    code: str
+    message: str
+
+
+def advance_due(database: Database, rules: QueueRules) -> bool:
+    """All of which something ended that nobody has looked at. Returns whether tasks were started."""
+    with database.transaction() as session:
+        due = session.scalars(statements.DUE).all()
+    return sum(advance_study(database, study_id, rules) for study_id in due) > 0
+
+
+def advance_study(database: Database, study_id: UUID, rules: QueueRules) -> bool:
+    """Returns whether tasks were started, which somebody should be told."""
+    with database.transaction() as session:
+        study = session.scalars(select(Study).where(Study.id == study_id).with_for_update()).first()
+        if study is None:
+            return False
+        count_ends(session, study)
+        return go_on(session, study, rules)
+
+
+def count_ends(session: Session, study: Study) -> None:
+    """Take the study's marks, and end the calls of tasks that carried one each."""
+    marks = session.execute(statements.TAKE_MARKS, {"study_id": study.id}).all()
+    if not marks:
+        return
+    task_ids = [mark.task_id for mark in marks if mark.task_id is not None]
+    ended = session.execute(statements.END_CALLS, {"study_id": study.id, "task_ids": task_ids}).one()
+    names = ("completed", "failed", "cancelled")
+    told = {name: sum(getattr(mark, name) for mark in marks) + getattr(ended, name) for name in names}
+    returned = sum(mark.returned for mark in marks)
+    for name, number in told.items():
+        setattr(study, name, getattr(study, name) + number)
+    study.running -= sum(told.values()) + returned
+    study.waiting += returned
+    study.cpu_seconds += ended.cpu_seconds
+    study.change += 1
+    session.flush()
+
+
+def go_on(session: Session, study: Study, rules: QueueRules) -> bool:
+    """Start what may start, or end the study where nothing is left. The caller holds its row."""
+    if study.state in STUDY_FINAL:
+        return False
+    if study.cancel_requested_at is not None:
+        _cancel(session, study)
+        return False
+    stop = _stop_of(study)
+    if study.state != StudyState.PAUSED and stop is None and study.waiting > 0:
+        try:
+            return _start(session, study, rules)
+        except REFUSALS as error:
+            log.info("study %s cannot go on: %s", study.id, error.code)
+            stop = Stop(error.code, error.message)
+    if study.running == 0:
+        _end(session, study, stop)
+    return False
+
+
+def _start(session: Session, study: Study, rules: QueueRules) -> bool:
+    options = Options.read(study.options)
+    most = min(options.parallel, rules.organization_max_queued) - study.running
+    if study.running and most < options.parallel / 4:  # a few at a time cost as much as many
+        return False
+    actor = present_actor(session, study.user_id, study.organization_id)
+    if actor is None:
+        _end(session, study, Stop("study_owner_gone", "Whoever started the study is no member any more."))
+        return False
+    resolved = resolve_function(session, actor, study.function_id)
+    calls = session.execute(statements.NEXT, {"study_id": study.id, "most": most}).mappings().all()
+    if not calls:
+        return False
+    request = TaskRequest(resolved[0].name, inputs=calls[0]["inputs"], priority=options.priority, name=study.name)
+    shared = {**columns_of(actor, request, resolved, {}), "study_id": study.id}
+    made = [(new_id(), _own(shared, call)) for call in calls]
+    insert(session, made)
+    carried = {"call_ids": [call["id"] for call in calls], "task_ids": [task_id for task_id, _ in made]}
+    session.execute(statements.CARRY, carried)
+    study.waiting -= len(calls)
+    study.running += len(calls)
+    study.change += 1
+    if study.state == StudyState.PENDING:
+        study.state, study.started_at = StudyState.RUNNING, datetime.now(UTC)
+    session.flush()
+    return True
+
+
+def _own(shared: Mapping[str, Any], call: Mapping[Any, Any]) -> dict[str, Any]:
+    inputs = call["inputs"]
+    return {**shared, "inputs": inputs, "inputs_digest": inputs_digest(inputs, {}), "point": call["index"]}
+
+
+def _stop_of(study: Study) -> Stop | None:
+    """What the study itself said would stop it."""
+    options = Options.read(study.options)
+    if options.max_failures is not None and study.failed > options.max_failures:
+        return Stop(
+            "too_many_failures",
+            f"{study.failed} points have failed, and {options.max_failures} were allowed. Mend the cause, then resume.",
+        )
+    if options.max_cpu_hours is not None and study.cpu_seconds > options.max_cpu_hours * 3600:
+        used = study.cpu_seconds / 3600
+        return Stop(
+            "budget_spent",
+            f"Its points have used {used:.3g} CPU-hours of {options.max_cpu_hours:g}. Raise the budget, then resume.",
+        )
+    return None
+
+
+def _end(session: Session, study: Study, stop: Stop | None) -> None:
+    """Where nothing is under way: ended if nothing waits, or nothing more may start. All is counted anew."""
+    recount(session, study)
+    if study.running > 0 or (study.waiting > 0 and stop is None):
+        return
+    is_stopped = study.waiting > 0 and stop is not None
+    study.state = StudyState.FAILED if is_stopped else StudyState.COMPLETED
+    study.error_code = stop.code if stop is not None and is_stopped else None
+    study.error_message = stop.message if stop is not None and is_stopped else None
+    study.completed_at = datetime.now(UTC)
+    study.change += 1
+    session.flush()
+
+
+def _cancel(session: Session, study: Study) -> None:
+    """What waits ends at once, what is under way is asked to; the study ends with the last of them."""
+    session.execute(statements.CANCEL_WAITING, {"study_id": study.id})
+    asked = session.execute(statements.ASK_RUNNING_TO_END, {"study_id": study.id}).all()
+    message = "Cancelled before it started."
+    queued = [row.id for row in asked if row.state == "queued"]
+    end(
+        session, [Ending(TaskState.CANCELLED, task_id=task_id, code="cancelled", message=message) for task_id in queued]
+    )
+    recount(session, study)
+    if study.running == 0:
+        study.state, study.completed_at = StudyState.CANCELLED, datetime.now(UTC)
+    study.change += 1
+    session.flush()
+
+
+def recount(session: Session, study: Study) -> None:
+    """What the counters should say."""
+    counted = {row.state: row.calls for row in session.execute(statements.COUNTS, {"study_id": study.id})}
+    for state in CallState:
+        setattr(study, state.value, counted.get(state, 0))
+    study.points = sum(counted.values())
+    session.flush()

@@ -1,0 +1,330 @@
+"""Studies over HTTP and real PostgreSQL. Tests take and end the tasks of points, and advance as the relay does."""
+
+import csv
+import io
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+import httpx2
+import pytest
+from sqlalchemy import delete, func, select, text
+from sqlalchemy.orm import Session
+
+from mecapy_platform.core.access import Actor
+from mecapy_platform.core.errors import MecapyError
+from mecapy_platform.core.states import TaskState, Usage
+from mecapy_platform.db.session import Database, make_engine
+from mecapy_platform.db.tables import Membership, Package, Task
+from mecapy_platform.db.workflow_tables import Call, Study
+from mecapy_platform.services.studies.advancing import advance_due, advance_study
+from support import factories
+from support.platform.api_platform import ApiPlatform, api_platform
+from support.platform.services import fresh_database
+from support.worked import Worked, end_taken, failed, take, work
+
+BARS = [{"diameter": f"{10 + number} mm"} for number in range(12)]
+
+
+def torque_of(point: int) -> Worked:
+    return Worked(result={"torque": point * 1.0})
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiPlatform]:
+    with fresh_database() as server, api_platform(server, tmp_path_factory.mktemp("studies")) as running:
+        yield running
+
+
+class Company:
+    """One organization with an administrator and a package; it ends the tasks of its points itself."""
+
+    def __init__(self, platform: ApiPlatform) -> None:
+        self.platform, self.slug = platform, factories.unique()
+        self.actor: Actor = platform.actor(f"ann-{self.slug}", self.slug)
+        self.organization_id = self.actor.organization.organization_id
+        self.client: httpx2.Client = platform.client(f"ann-{self.slug}", self.slug, organization=self.slug)
+        self.package = factories.ready_package(platform.worker_database, self.organization_id, self.actor.user_id)
+
+    def asked(self, points: list[Any], **options: Any) -> dict[str, Any]:
+        design = {"kind": "list", "points": points}
+        return {"name": "bars", "package": "bolts", "function": "size", "design": design, "options": options}
+
+    def study(self, points: list[Any] = BARS, **options: Any) -> dict[str, Any]:
+        answer = self.client.post("/studies", json=self.asked(points, **options))
+        assert answer.status_code == 201, answer.text
+        made: dict[str, Any] = answer.json()
+        return made
+
+    def look(self, study: Mapping[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = self.client.get(f"/studies/{study['id']}").json()
+        return found
+
+    def do(self, study: Mapping[str, Any], act: str, status: int = 200) -> dict[str, Any]:
+        answer = self.client.post(f"/studies/{study['id']}/{act}")
+        assert answer.status_code == status, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def queued(self, study: Mapping[str, Any]) -> list[tuple[UUID, int]]:
+        with self.platform.worker_database.transaction() as session:
+            query = select(Task.id, Task.point).where(Task.study_id == UUID(study["id"]), Task.state == "queued")
+            return [(task_id, point or 0) for task_id, point in session.execute(query.order_by(Task.point))]
+
+    def end(self, study: Mapping[str, Any], how: Callable[[int], Worked] = torque_of) -> int:
+        """End every queued task of the study's points. Returns how many there were."""
+        queued = self.queued(study)
+        assert work(self.platform.worker_database, {task_id: how(point) for task_id, point in queued}) == len(queued)
+        return len(queued)
+
+    def advance(self) -> bool:
+        return advance_due(self.platform.worker_database, self.platform.settings.queue_rules)
+
+    def run_out(self, study: Mapping[str, Any], how: Callable[[int], Worked] = torque_of) -> dict[str, Any]:
+        while self.end(study, how):
+            self.advance()
+        return self.look(study)
+
+
+@pytest.fixture
+def company(platform: ApiPlatform) -> Iterator[Company]:
+    made = Company(platform)
+    yield made
+    with platform.worker_database.transaction() as session:  # what stays due would be another test's
+        session.execute(text("DELETE FROM due_marks"))
+
+
+def numbers(study: Mapping[str, Any]) -> tuple[int, ...]:
+    return tuple(study[name] for name in ("points", "waiting", "running", "completed", "failed", "cancelled"))
+
+
+def failing(*points: int) -> Callable[[int], Worked]:
+    def how(point: int) -> Worked:
+        return failed(f"Bar {point % 2} is too thin.") if point in points else torque_of(point)
+
+    return how
+
+
+def test_a_study_runs_in_windows_to_its_end(company: Company) -> None:
+    study = company.study(parallel=4)
+    assert (study["state"], numbers(study)) == ("running", (12, 8, 4, 0, 0, 0))
+    assert [point for _, point in company.queued(study)] == [0, 1, 2, 3]
+    assert company.end(study) == 4
+    assert company.advance()
+    assert numbers(company.look(study)) == (12, 4, 4, 4, 0, 0)
+    ended = company.run_out(study)
+    assert (ended["state"], numbers(ended), ended["error"]) == ("completed", (12, 0, 0, 12, 0, 0), None)
+    assert ended["change"] > study["change"]
+
+
+def test_points_hold_inputs_in_the_unit_of_the_function_and_their_results(company: Company) -> None:
+    study = company.study()
+    company.run_out(study)
+    page = company.client.get(f"/studies/{study['id']}/points", params={"limit": 5}).json()
+    assert [point["index"] for point in page["points"]] == [0, 1, 2, 3, 4]
+    assert page["points"][2]["inputs"] == {"diameter": pytest.approx(0.012)}
+    assert page["points"][2]["result"] == {"torque": 2.0}
+    rest = company.client.get(
+        f"/studies/{study['id']}/points", params={"limit": 100, "after": page["next_after"]}
+    ).json()
+    assert [point["index"] for point in rest["points"]] == list(range(5, 12))
+    assert rest["next_after"] is None
+    task = company.client.get(f"/tasks/{page['points'][2]['task_id']}").json()
+    assert (task["state"], task["result"]) == ("completed", {"torque": 2.0})
+
+
+def test_failed_points_are_grouped_by_what_they_said_and_run_again_by_resume(company: Company) -> None:
+    study = company.study()
+    ended = company.run_out(study, failing(2, 4, 5))
+    assert (ended["state"], numbers(ended)) == ("completed", (12, 0, 0, 9, 3, 0))
+    groups = company.client.get(f"/studies/{study['id']}/failures").json()["failures"]
+    assert [(group["message"], group["points"], group["first"]) for group in groups] == [
+        ("Bar 0 is too thin.", 2, 2),
+        ("Bar 1 is too thin.", 1, 5),
+    ]
+    assert numbers(company.do(study, "resume")) == (12, 0, 3, 9, 0, 0)
+    assert [point for _, point in company.queued(study)] == [2, 4, 5]
+    ended = company.run_out(study)
+    assert numbers(ended) == (12, 0, 0, 12, 0, 0)
+    point = company.client.get(f"/studies/{study['id']}/points", params={"after": 1, "limit": 1}).json()["points"][0]
+    assert (point["tries"], point["error"]) == (1, None)
+    assert company.do(study, "resume", 409)["code"] == "nothing_to_resume"
+
+
+def test_too_many_failures_and_a_spent_budget_stop_it_and_can_be_raised(company: Company) -> None:
+    study = company.study(parallel=4, max_failures=1)
+    stopped = company.run_out(study, failing(0, 1, 2))
+    assert (stopped["state"], stopped["error"]["code"]) == ("failed", "too_many_failures")
+    assert numbers(stopped) == (12, 8, 0, 1, 3, 0)
+    assert company.client.patch(f"/studies/{study['id']}", json={"max_failures": 100}).status_code == 200
+    company.do(study, "resume")
+    assert numbers(company.run_out(study)) == (12, 0, 0, 12, 0, 0)
+    dear = company.study(parallel=2, max_cpu_hours=0.001)
+    stopped = company.run_out(dear, lambda _: Worked(usage=Usage(10.0, 10.0, 32.0)))
+    assert (stopped["state"], stopped["error"]["code"], stopped["completed"]) == ("failed", "budget_spent", 2)
+
+
+def test_a_paused_study_starts_nothing_and_goes_on_when_it_is_resumed(company: Company) -> None:
+    study = company.study(parallel=4)
+    assert company.do(study, "pause")["state"] == "paused"
+    company.end(study)
+    company.advance()
+    assert (company.look(study)["state"], company.queued(study)) == ("paused", [])
+    company.do(study, "resume")
+    assert company.run_out(study)["state"] == "completed"
+    assert company.do(study, "pause", 409)["code"] == "study_ended"
+
+
+def test_a_cancelled_study_ends_with_its_last_task(company: Company) -> None:
+    study = company.study(parallel=4)
+    first = company.queued(study)[0][0]
+    tokens = take(company.platform.worker_database, [first])
+    cancelled = company.do(study, "cancel")
+    assert company.queued(study) == []
+    company.advance()
+    assert (company.look(study)["state"], numbers(company.look(study))) == ("running", (12, 0, 1, 0, 0, 11))
+    with company.platform.worker_database.transaction() as session:
+        running = session.scalars(select(Task).where(Task.study_id == UUID(study["id"]), Task.state == "running")).one()
+        assert running.cancel_requested_at is not None
+    assert running.id == first
+    how = {first: Worked(TaskState.CANCELLED, None, "cancelled", "Cancelled while it was running.")}
+    assert end_taken(company.platform.worker_database, tokens, how) == 1
+    company.advance()
+    ended = company.look(study)
+    assert (ended["state"], numbers(ended)) == ("cancelled", (12, 0, 0, 0, 0, 12))
+    assert company.do(study, "cancel")["state"] == "cancelled"
+    assert cancelled["id"] == study["id"]
+
+
+def test_points_can_be_added_to_one_that_has_ended(company: Company) -> None:
+    study = company.study(BARS[:2])
+    company.run_out(study)
+    body = {"design": {"kind": "list", "points": BARS[2:5]}}
+    added = company.client.post(f"/studies/{study['id']}/points", json=body)
+    assert (added.status_code, numbers(added.json())) == (200, (5, 0, 3, 2, 0, 0))
+    assert numbers(company.run_out(study)) == (5, 0, 0, 5, 0, 0)
+
+
+def test_eight_advancers_at_once_start_each_point_once(company: Company) -> None:
+    points = [{"diameter": "12 mm"}] * 200
+    study = company.study(points, parallel=20)
+    databases = [Database(make_engine(company.platform.postgres.worker_url, pool_size=1)) for _ in range(8)]
+
+    def advance(database: Database) -> None:
+        advance_study(database, UUID(study["id"]), company.platform.settings.queue_rules)
+
+    while company.end(study):
+        threads = [threading.Thread(target=advance, args=(database,)) for database in databases]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    for database in databases:
+        database.dispose()
+    assert numbers(company.look(study)) == (200, 0, 0, 200, 0, 0)
+    with company.platform.worker_database.transaction() as session:
+        started = select(func.count(), func.count(func.distinct(Task.point))).where(Task.study_id == UUID(study["id"]))
+        assert session.execute(started).one() == (200, 200)
+        assert session.scalar(select(func.count()).select_from(Call).where(Call.study_id == UUID(study["id"]))) == 200
+
+
+class DyingDatabase(Database):
+    """Its connection ends where a transaction would commit."""
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        with super().transaction() as session:
+            yield session
+            session.execute(select(func.pg_terminate_backend(func.pg_backend_pid())))
+
+
+def test_who_dies_while_advancing_leaves_all_to_the_next(company: Company) -> None:
+    study = company.study(parallel=4)
+    company.end(study)
+    broken = DyingDatabase(make_engine(company.platform.postgres.worker_url, pool_size=1))
+    with pytest.raises(MecapyError):
+        advance_study(broken, UUID(study["id"]), company.platform.settings.queue_rules)
+    broken.dispose()
+    assert numbers(company.look(study)) == (12, 8, 4, 0, 0, 0)
+    assert company.advance()
+    assert numbers(company.look(study)) == (12, 4, 4, 4, 0, 0)
+    assert not company.advance()
+
+
+def test_what_the_owner_may_no_longer_run_stops_it_with_the_reason(company: Company) -> None:
+    study = company.study(parallel=4)
+    with company.platform.worker_database.transaction() as session:
+        session.get_one(Package, company.package.package_id).archived_at = func.now()
+    stopped = company.run_out(study)
+    assert (stopped["state"], stopped["error"]["code"]) == ("failed", "package_archived")
+    assert numbers(stopped) == (12, 8, 0, 4, 0, 0)
+    with company.platform.worker_database.transaction() as session:
+        session.get_one(Package, company.package.package_id).archived_at = None
+    assert numbers(company.do(study, "resume")) == (12, 4, 4, 4, 0, 0)
+    with company.platform.worker_database.transaction() as session:
+        session.execute(delete(Membership).where(Membership.user_id == company.actor.user_id))
+    while company.end(study):
+        company.advance()
+    with company.platform.worker_database.transaction() as session:
+        row = session.get_one(Study, UUID(study["id"]))
+        assert (row.state, row.error_code, row.waiting) == ("failed", "study_owner_gone", 4)
+
+
+def test_the_same_key_makes_one_study(company: Company) -> None:
+    body, headers = company.asked(BARS), {"Idempotency-Key": factories.unique()}
+    first, again = (company.client.post("/studies", json=body, headers=headers) for _ in range(2))
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert first.json()["id"] == again.json()["id"]
+    other = company.client.post("/studies", json=company.asked(BARS[:3]), headers=headers)
+    assert (other.status_code, other.json()["code"]) == (409, "idempotency_conflict")
+
+
+@pytest.mark.parametrize(
+    ("points", "code", "path"),
+    [
+        ([], "no_points", "design"),
+        ([{"diameter": "12 mm"}, {"diameter": "12 kg"}], "inputs_invalid", "points.1.diameter"),
+        ([{"diameter": "12 mm", "wide": 1}], "inputs_invalid", "points.0.wide"),
+        ([{}], "inputs_invalid", "points.0.diameter"),
+        (["12 mm"], "design_invalid", "design.points"),
+        ([{"diameter": 0.01}] * 50_001, "too_many_points", "design.points"),
+    ],
+)
+def test_a_design_that_does_not_hold_is_refused_with_its_place_and_leaves_nothing(
+    company: Company, points: list[Any], code: str, path: str
+) -> None:
+    answer = company.client.post("/studies", json=company.asked(points))
+    assert (answer.status_code, answer.json()["code"]) == (422, code)
+    assert [error["path"] for error in answer.json()["errors"]] == [path]
+    assert company.client.get("/studies").json()["studies"] == []
+
+
+def test_an_estimate_keeps_nothing(company: Company) -> None:
+    found = company.client.post("/studies/estimate", json=company.asked(BARS)).json()
+    assert (found["points"], found["is_learned"]) == (12, False)
+    assert found["cpu_hours"] == pytest.approx(12 * found["seconds_each"] / 3600)
+    assert company.client.get("/studies").json()["studies"] == []
+
+
+def test_an_export_is_a_table_in_which_nothing_is_a_formula(company: Company) -> None:
+    study = company.study()
+    company.run_out(study, lambda point: Worked(result={"torque": point * 2.0, "note": "=1+1"}))
+    answer = company.client.get(f"/studies/{study['id']}/export")
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert [row["index"] for row in rows] == [str(number) for number in range(12)]
+    assert float(rows[3]["diameter"]) == pytest.approx(0.013)
+    assert (float(rows[3]["torque"]), rows[3]["note"]) == (6.0, "'=1+1")
+    lines = company.client.get(f"/studies/{study['id']}/export", params={"format": "json"}).text.splitlines()
+    assert len(lines) == 12
+
+
+def test_fifty_thousand_points_are_accepted_and_read_in_pages(company: Company) -> None:
+    study = company.study([{"diameter": 0.01}] * 50_000)
+    assert numbers(study) == (50_000, 49_900, 100, 0, 0, 0)
+    page = company.client.get(f"/studies/{study['id']}/points", params={"after": 49_989}).json()
+    assert [point["index"] for point in page["points"]] == list(range(49_990, 50_000))
+    company.do(study, "cancel")
+    company.advance()
+    assert numbers(company.look(study)) == (50_000, 0, 0, 0, 0, 50_000)
