@@ -1,6 +1,8 @@
 """What is wrong with a graph: each fault with the node, the port or field, a stable code, and a sentence."""
 
-from dataclasses import asdict, dataclass
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from mecapy_platform.core.errors import Problem
@@ -8,7 +10,10 @@ from mecapy_platform.core.errors import Problem
 
 @dataclass(frozen=True)
 class GraphProblem:
-    """A fault at a node (by key) or an edge (by its place in the list); of the whole graph where both are None."""
+    """A fault at a node (by key) or an edge (by its place in the list); of the whole graph where both are None.
+
+    `details`: what else a program wants to know, such as both types of an edge and what would mend it.
+    """
 
     code: str
     message: str
@@ -16,6 +21,7 @@ class GraphProblem:
     port: str | None = None
     field: str | None = None
     edge: int | None = None
+    details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def path(self) -> str:
@@ -30,4 +36,12 @@ class GraphProblem:
 
     def as_dict(self) -> dict[str, Any]:
         """Without what does not apply."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        form = {
+            "code": self.code,
+            "message": self.message,
+            "node_key": self.node,
+            "port": self.port,
+            "field": self.field,
+            "edge": self.edge,
+        }
+        return {name: value for name, value in form.items() if value is not None} | dict(self.details)
