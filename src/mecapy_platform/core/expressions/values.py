@@ -161,14 +161,14 @@ class Reading:
             raise ExpressionError("expression_wrong_type", message)
         return self._list(NamedType("Float"), value, name)
 
-    def _number(self, kind: TypeExpression, value: Any, name: str) -> int | float:
+    def _number(self, kind: TypeExpression, value: Any, name: str) -> float:
         return self._numbers(kind, [value], lambda _: name)[0]
 
-    def _numbers(self, kind: TypeExpression, values: Sequence[Any], name_of: Callable[[int], str]) -> list[Any]:
+    def _numbers(self, kind: TypeExpression, values: Sequence[Any], name_of: Callable[[int], str]) -> list[float]:
         """Many numbers of one type: what they have in common is found once."""
         factor, is_choice = si_factor_of(kind, self._system), isinstance(kind, LiteralType)
         is_whole = kind == NamedType("Integer")
-        found: list[Any] = []
+        found: list[float] = []
         for index, value in enumerate(values):
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise _wrong(name_of(index), value, "a number")
