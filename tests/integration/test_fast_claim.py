@@ -30,15 +30,15 @@ class UndoneError(Exception):
     """Ends a transaction whose changes are not to stay."""
 
 
-Short = Callable[[Lane, int], Sequence[Claim] | None]
+Short = Callable[..., Sequence[Claim] | None]
 
 
 @pytest.fixture(scope="module")
 def short(server: Postgres, database: Database) -> Iterator[Short]:
     wire = Wire(server.worker_url, WORKER_STATEMENTS)
 
-    def claim(lane: Lane, slots: int) -> Sequence[Claim] | None:
-        with FastClaim(wire, database, WORKER, SETTINGS.queue_rules, lane).claim(slots) as claimed:
+    def claim(lane: Lane, slots: int, packs: int = 0) -> Sequence[Claim] | None:
+        with FastClaim(wire, database, WORKER, SETTINGS.queue_rules, lane).claim(slots, packs) as claimed:
             return claimed
 
     yield claim
@@ -58,10 +58,14 @@ def fill(database: Database, rng: random.Random, lane: Lane) -> None:
             session.add(LaneShare(lane=lane, organization_id=made, stride_pass=float(rng.randint(0, 5))))
             package = factories.package_of(session, made, functions={"size": factories.SIZE})
             for place in range(rng.randint(0, 8)):
+                carries = (
+                    {"calls_count": 7, "share_cost": 2.5} if lane is Lane.DEFAULT and not rng.randint(0, 3) else {}
+                )
                 session.add(
                     factories.queued_task(
                         made, package.version_id, package.functions["size"], number * 100 + place, lane=lane,
                         rank=rng.randint(0, 9), cpu=rng.choice([1, 1, 2]), memory_mb=rng.choice([256, 256, 1024]),
+                        **carries,
                     )
                 )  # fmt: skip
                 session.flush()
@@ -72,12 +76,13 @@ def passes(database: Database) -> dict[UUID, float]:
         return {item.organization_id: item.stride_pass for item in session.query(LaneShare)}
 
 
-def chosen(database: Database, lane: Lane, slots: int) -> tuple[list[UUID], dict[UUID, float]]:
+def chosen(database: Database, lane: Lane, slots: int, packs: int = 0) -> tuple[list[UUID], dict[UUID, float]]:
     """What the full path takes, and the passes after it; undone."""
     taken: list[UUID] = []
     after: dict[UUID, float] = {}
     with suppress(UndoneError), database.transaction() as session:
-        taken += [item.task_id for item in claims.claim(session, WORKER, lane, slots, SETTINGS.queue_rules)]
+        found = claims.claim(session, WORKER, lane, slots, SETTINGS.queue_rules, packs=packs)
+        taken += [item.task_id for item in found]
         session.flush()
         after |= {item.organization_id: item.stride_pass for item in session.query(LaneShare)}
         raise UndoneError
@@ -89,9 +94,9 @@ def test_the_short_way_takes_what_the_long_way_takes_in_its_order(database: Data
     rng = random.Random(seed)
     lane = rng.choice([Lane.HIGH_PRIORITY, Lane.DEFAULT])
     fill(database, rng, lane)
-    slots = rng.randint(1, 10)
-    expected, passes_after = chosen(database, lane, slots)
-    claimed = short(lane, slots)
+    slots, packs = rng.randint(1, 10), rng.randint(0, 3)
+    expected, passes_after = chosen(database, lane, slots, packs)
+    claimed = short(lane, slots, packs)
     if claimed is None:
         with database.transaction() as session:
             claims.claim(session, WORKER, lane, slots, SETTINGS.queue_rules)
@@ -107,7 +112,7 @@ def test_most_claims_go_the_short_way(database: Database, short: Short) -> None:
         rng = random.Random(seed)
         lane = rng.choice([Lane.HIGH_PRIORITY, Lane.DEFAULT])
         fill(database, rng, lane)
-        went += short(lane, rng.randint(1, 10)) is not None
+        went += short(lane, rng.randint(1, 10), rng.randint(0, 3)) is not None
     assert went > 30
 
 

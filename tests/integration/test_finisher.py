@@ -225,6 +225,9 @@ class SomeSlots:
         self.free -= kept
         return kept
 
+    def packs_among(self, reserved: int) -> int:
+        return reserved
+
     def begin(self, claims: Sequence[Claim], reserved: int = 0, *, is_recorded: bool = True) -> Sequence[LiveAttempt]:
         started = [LiveAttempts().add(claim, is_recorded=is_recorded) for claim in claims]
         self.free += reserved - len(started)

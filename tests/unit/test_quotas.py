@@ -113,3 +113,21 @@ def test_what_is_picked_always_fits(
     assert len(set(picked.task_ids)) == len(chosen) <= slots
     assert sum(item.cpu for item in chosen) <= cpu
     assert sum(item.memory_mb for item in chosen) <= memory_mb
+
+
+def packs(count: int, *, first: int, cost: float = 1.0) -> list[Candidate]:
+    return [Candidate(UUID(int=first + number), 1, 100, 0, share_cost=cost, is_pack=True) for number in range(count)]
+
+
+def test_what_carries_calls_takes_only_the_slots_that_it_may() -> None:
+    queue = [*packs(3, first=100), *tasks(1, first=200), *packs(3, first=300)]
+    picked = pick({A: queue}, {A: share()}, Room(100, 10_000, 4, packs=2), virtual_time=0, is_strict=False)
+    assert [task_id.int for task_id in picked.task_ids] == [100, 101, 200]
+    none = pick({A: packs(3, first=100)}, {A: share()}, Room(100, 10_000, 4), virtual_time=0, is_strict=False)
+    assert none.task_ids == ()
+
+
+def test_what_carries_much_work_counts_as_much() -> None:
+    queues = {A: packs(100, first=100, cost=4), B: tasks(100, first=900)}
+    picked = pick(queues, {A: share(), B: share()}, Room(100, 100_000, 20, packs=20), virtual_time=0, is_strict=False)
+    assert sum(1 for task_id in picked.task_ids if task_id.int < 900) == 4

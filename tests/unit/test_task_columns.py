@@ -12,7 +12,7 @@ from mecapy_platform.db.tables import Task
 from mecapy_platform.services.claims import Claim
 from mecapy_platform.services.tasks import submit
 from mecapy_platform.services.tasks.ending import PLAIN, Failures
-from mecapy_platform.services.tasks.inserting import OWN, PARENTS, PLACES, SHARED
+from mecapy_platform.services.tasks.inserting import CARRIED, OWN, PARENTS, PLACES, SHARED
 
 COLUMNS = set(Task.__table__.columns.keys())
 GIVEN_BY_THE_DATABASE = {"sequence", "created_at"}
@@ -32,6 +32,7 @@ NOT_TOLD = {  # of a task, to those who ask for it
         "result_s3_key",
     ),
     *("machine_failures", "own_failures", "outages", "run_id", "node_id", "study_id", "point", "batch_id"),
+    *("calls_count", "share_cost"),
     *("inputs_ref", "result_ref", "attempts"),
 }
 TOLD_AS = {"package_version_id": "version_id", "runtime_seconds": "wall_seconds"}
@@ -72,7 +73,7 @@ def test_both_submits_hand_over_what_the_insert_reads() -> None:
     assert made == {*SHARED, *OWN}
     of_all, of_each = re.findall(r"AS [gt] \((.*?)\)", sql("mecapy_insert_tasks"), re.DOTALL)
     assert names_of(of_all) == {*SHARED, *PARENTS, "tasks"}
-    assert names_of(of_each) == {*OWN, *PLACES, "id"}
+    assert names_of(of_each) | {"calls"} == {*OWN, *PLACES, *CARRIED, "id"}
     assert inserted() == (names_of(of_all) | names_of(of_each)) - {"tasks"} | {"state", "claimable"}
 
 

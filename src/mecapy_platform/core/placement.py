@@ -10,6 +10,7 @@ from typing import Any
 
 IMAGE = "image"  # the ability to run packages that are images: modes B and C
 CONTAINERS = "docker"  # how functions deployed by earlier versions name that need
+CALLS = "calls"  # the ability to run tasks that carry calls
 PYTHON = "python"  # .. followed by the minor version: the ability to run that interpreter
 
 

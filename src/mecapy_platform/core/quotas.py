@@ -1,8 +1,8 @@
 """Which queued tasks go next: weighted shares between organizations, quotas, and what a node has room for. Pure.
 
 Shares follow stride scheduling (Waldspurger and Weihl, 1995): each organization has a pass that grows by 1 / weight
-with each task it starts; the smallest pass goes next. An organization that was idle starts at the lane's virtual time,
-so it neither saves up turns nor loses them.
+with each task it starts, by more with one that carries much work; the smallest pass goes next. An organization that was
+idle starts at the lane's virtual time, so it neither saves up turns nor loses them.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -23,6 +23,8 @@ class Candidate:
     memory_mb: int
     waited_seconds: float
     abilities: frozenset[str] = frozenset()
+    share_cost: float = 1.0  # what it counts in shares, a plain task 1
+    is_pack: bool = False  # it carries calls
 
     @property
     def needs(self) -> Needs:
@@ -40,17 +42,20 @@ class Share:
 
 @dataclass(frozen=True)
 class Room:
-    """What a node can still reserve."""
+    """What a node can still reserve. `packs`: so many of its slots may go to tasks that carry calls."""
 
     cpu: float
     memory_mb: int
     slots: int
+    packs: int = 0
 
     def fits(self, candidate: Candidate) -> bool:
-        return self.slots > 0 and candidate.cpu <= self.cpu and candidate.memory_mb <= self.memory_mb
+        may_go = self.slots > 0 and (self.packs > 0 or not candidate.is_pack)
+        return may_go and candidate.cpu <= self.cpu and candidate.memory_mb <= self.memory_mb
 
     def less(self, candidate: Candidate) -> "Room":
-        return Room(self.cpu - candidate.cpu, self.memory_mb - candidate.memory_mb, self.slots - 1)
+        left = self.packs - candidate.is_pack
+        return Room(self.cpu - candidate.cpu, self.memory_mb - candidate.memory_mb, self.slots - 1, left)
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,9 @@ def pick(
         chosen.append(candidate.task_id)
         room = room.less(candidate)
         virtual_time = max(virtual_time, share.stride_pass)
-        state[turn] = replace(share, stride_pass=share.stride_pass + 1 / share.weight, may_start=share.may_start - 1)
+        state[turn] = replace(
+            share, stride_pass=share.stride_pass + candidate.share_cost / share.weight, may_start=share.may_start - 1
+        )
         touched[turn] = state[turn].stride_pass
         if not queue:
             del waiting[turn]

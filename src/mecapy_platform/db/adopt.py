@@ -40,7 +40,8 @@ WITH left_alone AS (
 )
 SELECT taken.reference, told.id AS task_id, told.organization_id, taken.number, taken.token, told.lane, told.cpu,
     told.memory_mb, told.timeout_seconds, told.inputs, i.key AS inputs_key, i.size_bytes AS inputs_size_bytes,
-    i.sha256 AS inputs_sha256, told.files, o.limits, told.run_id, told.study_id, runnable.*
+    i.sha256 AS inputs_sha256, told.files, o.limits, told.run_id, told.study_id,
+    NULL::json AS calls, runnable.*
 FROM taken JOIN told ON told.id = taken.task_id JOIN organizations o ON o.id = told.organization_id
 JOIN runnable_functions runnable ON runnable.function_id = told.function_id
 LEFT JOIN stored_values i ON i.id = told.inputs_ref AND i.organization_id = told.organization_id

@@ -3,8 +3,8 @@
 Parameters and answers are text.
 """
 
-FAST_CLAIM = "SELECT verdict, claims FROM mecapy_fast_claim($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
-FAST_FINISH = "SELECT ended, lanes, claims FROM mecapy_finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+FAST_CLAIM = "SELECT verdict, claims FROM mecapy_fast_claim($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+FAST_FINISH = "SELECT ended, lanes, claims FROM mecapy_finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
 FINISH_MOST = 100
 
 WORKER_STATEMENTS = {"fast_claim": FAST_CLAIM, "fast_finish": FAST_FINISH}

@@ -54,8 +54,9 @@ WITH RECURSIVE organization AS (
 SELECT turn.id AS organization_id, turn.weight, turn.limits, turn.stride_pass, head.*
 FROM turn JOIN nodes node ON node.name = :node CROSS JOIN LATERAL (
     SELECT t.id AS task_id, t.cpu, t.memory_mb, extract(epoch FROM now() - t.created_at)::float8 AS waited_seconds,
-        t.rank, t.sequence
+        t.rank, t.sequence, t.share_cost, t.calls_count > 0 AS is_pack
     FROM tasks t WHERE t.claimable AND t.lane = :lane AND t.organization_id = turn.id
+        AND (t.calls_count = 0 OR :packs > 0)
         AND t.cpu <= node.cpu AND t.memory_mb <= node.memory_mb
         AND (cast(:abilities AS text[]) IS NULL OR t.needs <@ cast(:abilities AS text[]))
         AND EXISTS (SELECT FROM package_versions v WHERE v.id = t.package_version_id AND v.status = 'ready')
@@ -76,6 +77,8 @@ INSERT_TASKS = text("SELECT task_id FROM mecapy_insert_tasks(cast(:submitted AS 
 
 # Ends of attempts and of tasks that wait; the answer names those that were ended.
 END = text("SELECT mecapy_end(cast(:ends AS json))")
+
+RECORD_CALLS = text("SELECT mecapy_record_calls(:token, cast(:calls AS json))")
 
 TAKE_TURN = text("""
 INSERT INTO lane_shares (lane, organization_id, stride_pass) VALUES (:lane, :organization_id, :stride_pass)

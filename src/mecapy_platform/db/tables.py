@@ -228,6 +228,8 @@ class Task(Base):
     interpreter: Mapped[str | None]
     environment_digest: Mapped[str | None]
     package_digest: Mapped[str | None]
+    calls_count: Mapped[int] = mapped_column(server_default=text("0"))  # 0: its inputs and its result are its own
+    share_cost: Mapped[float] = mapped_column(server_default=text("1"))  # what it counts in shares, a plain task 1
 
 
 class Attempt(Base):

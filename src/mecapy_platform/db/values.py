@@ -24,12 +24,17 @@ COPY_INPUTS = text("""
 UPDATE tasks SET inputs = (SELECT s.inputs FROM tasks s WHERE s.id = :source) WHERE id = :task_id
 """)
 
-# A new row of `tasks` names a value of the last minutes, or one that another row names, see services/values.
+# A new row of `tasks`, `calls`, `runs`, `run_nodes` names a value of the last minutes, or one that another names:
+# see services/values.
 UNNEEDED = text("""
 SELECT v.id, v.key FROM stored_values v
 WHERE v.created_at < now() - cast(:kept AS interval)
     AND NOT EXISTS (SELECT FROM tasks t WHERE t.inputs_ref = v.id)
     AND NOT EXISTS (SELECT FROM tasks t WHERE t.result_ref = v.id)
+    AND NOT EXISTS (SELECT FROM calls c WHERE c.inputs_ref = v.id)
+    AND NOT EXISTS (SELECT FROM calls c WHERE c.result_ref = v.id)
+    AND NOT EXISTS (SELECT FROM runs r WHERE r.inputs_ref = v.id)
+    AND NOT EXISTS (SELECT FROM run_nodes n WHERE n.outputs_ref = v.id)
 LIMIT :most
 """)
 

@@ -140,6 +140,8 @@ class Call(Base):
     inputs: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     inputs_ref: Mapped[UUID | None]
     files: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    bindings: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    cancel_requested_at: Mapped[datetime | None]
     result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     result_ref: Mapped[UUID | None]
     error_code: Mapped[str | None]

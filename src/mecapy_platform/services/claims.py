@@ -69,6 +69,7 @@ class Claim:
     limits: Mapping[str, Any]
     run_id: UUID | None  # what it belongs to, and who is told of its end
     study_id: UUID | None
+    calls: Sequence[Mapping[str, Any]] | None  # those that it carries and that have not ended; None: it carries none
 
     @classmethod
     def read(cls, row: Mapping[Any, Any]) -> Self:
@@ -79,8 +80,10 @@ class Claim:
 CLAIMED = tuple(field.name for field in fields(Claim))
 
 
-def claim(session: Session, worker: Worker, lane: Lane, slots: int, rules: QueueRules) -> list[Claim]:
-    """Up to `slots` tasks that fit the node now.
+def claim(
+    session: Session, worker: Worker, lane: Lane, slots: int, rules: QueueRules, *, packs: int = 0
+) -> list[Claim]:
+    """Up to `slots` tasks that fit the node now, `packs` of them that carry calls.
 
     Claims of one lane follow each other, so shares and order hold across workers. A task whose function is gone ends.
     """
@@ -89,7 +92,7 @@ def claim(session: Session, worker: Worker, lane: Lane, slots: int, rules: Queue
         session.execute(queue.ADD_LANE, {"lane": lane})
         virtual_time = session.execute(queue.LOCK_LANE, {"lane": lane}).scalar_one()
     abilities = None if worker.abilities is None else sorted(worker.abilities)
-    wanted = {"lane": lane, "virtual_time": virtual_time, "depth": slots + 8}
+    wanted = {"lane": lane, "virtual_time": virtual_time, "depth": slots + 8, "packs": packs}
     rows = session.execute(queue.CANDIDATES, {**wanted, "node": worker.node, "abilities": abilities}).all()
     if not rows:
         return []
@@ -97,7 +100,7 @@ def claim(session: Session, worker: Worker, lane: Lane, slots: int, rules: Queue
     room = session.execute(queue.NODE_ROOM, {"node": worker.node}).first()
     if room is None or not room.accepts_work:
         return []
-    picked = _pick(session, lane, rows, room, slots, virtual_time, rules)
+    picked = _pick(session, lane, rows, room, (slots, packs), virtual_time, rules)
     session.execute(queue.KEEP_ROOM, {"node": worker.node, "task": picked.kept_for, "seconds": KEPT_SECONDS})
     if not picked.task_ids:
         return []
@@ -123,7 +126,7 @@ def claim(session: Session, worker: Worker, lane: Lane, slots: int, rules: Queue
     return taken
 
 
-def _rooms_for(lane: Lane, node: Row[Any], slots: int) -> list[Room]:
+def _rooms_for(lane: Lane, node: Row[Any], slots: int, packs: int) -> list[Room]:
     """What a lane may take of a node, so that long tasks never shut the short ones out.
 
     The first in which anything fits counts.
@@ -132,9 +135,9 @@ def _rooms_for(lane: Lane, node: Row[Any], slots: int) -> list[Room]:
     idle node one task may have that too, when nothing fits beside it: a large one could start in no other way.
     """
     if lane is Lane.HIGH_PRIORITY:
-        return [Room(UNLIMITED, node.memory_mb, slots)]
+        return [Room(UNLIMITED, node.memory_mb, slots, packs)]
     kept_mb = min(RESERVED_FOR_HIGH_PRIORITY_MB, node.all_memory_mb // 8)
-    rooms = [Room(node.cpu, node.memory_mb - kept_mb, slots)]
+    rooms = [Room(node.cpu, node.memory_mb - kept_mb, slots, packs)]
     if node.is_idle:
         rooms.append(Room(node.cpu, node.memory_mb, min(1, slots)))
     return rooms
@@ -145,10 +148,11 @@ def _pick(
     lane: Lane,
     rows: Sequence[Row[Any]],
     node: Row[Any],
-    slots: int,
+    allowed_now: tuple[int, int],  # slots, packs
     virtual_time: float,
     rules: QueueRules,
 ) -> Picked:
+    slots, packs = allowed_now
     running = session.execute(queue.RUNNING, {"default_limit": LANE_LIMIT_SECONDS[Lane.DEFAULT]}).all()
     by_organization = {row.organization_id: row.running for row in running}
     if lane is Lane.LONG_RUNNING:
@@ -158,7 +162,14 @@ def _pick(
     shares: dict[UUID, Share] = {}
     for row in rows:
         queues.setdefault(row.organization_id, []).append(
-            Candidate(row.task_id, row.cpu, row.memory_mb, row.waited_seconds)
+            Candidate(
+                row.task_id,
+                row.cpu,
+                row.memory_mb,
+                row.waited_seconds,
+                share_cost=row.share_cost,
+                is_pack=row.is_pack,
+            )
         )
         allowed = int(row.limits.get("max_running", rules.organization_max_running))
         shares[row.organization_id] = Share(
@@ -167,7 +178,7 @@ def _pick(
     picked = Picked()
     kept_elsewhere = set(session.scalars(queue.KEPT_ELSEWHERE, {"node": node.name}))
     place = Place(node.all_cpu, node.all_memory_mb)
-    for room in _rooms_for(lane, node, slots):
+    for room in _rooms_for(lane, node, slots, packs):
         picked = pick(
             queues,
             shares,

@@ -49,8 +49,8 @@ class FastClaim:
         self.is_possible = lane is not Lane.LONG_RUNNING  # its throttle looks at all nodes
 
     @contextmanager
-    def claim(self, slots: int) -> Iterator[list[Claim] | None]:
-        """Up to `slots` tasks.
+    def claim(self, slots: int, packs: int = 0) -> Iterator[list[Claim] | None]:
+        """Up to `slots` tasks, `packs` of them that carry calls.
 
         None when one of the next does not fit, or stands against a quota, so that somebody must choose.
 
@@ -60,12 +60,12 @@ class FastClaim:
         if not self.is_possible:
             yield None
             return
-        with self._wire.rows_before_commit("fast_claim", *self.asked(slots)) as ((verdict, claims),):
+        with self._wire.rows_before_commit("fast_claim", *self.asked(slots, packs)) as ((verdict, claims),):
             taken = self.read(claims)
             yield None if verdict == b"pick" else taken.claims
         self.settle(taken.unread)
 
-    def asked(self, slots: int) -> tuple[bytes, ...]:
+    def asked(self, slots: int, packs: int = 0) -> tuple[bytes, ...]:
         """The parameters of a claim of up to `slots` tasks."""
         rules, worker = self._rules, self._worker
         return (
@@ -79,6 +79,7 @@ class FastClaim:
             str(RESERVED_FOR_HIGH_PRIORITY_MB).encode(),
             b"t" if self._lane is Lane.HIGH_PRIORITY else b"f",
             str(rules.organization_max_running).encode(),
+            str(packs).encode(),
         )
 
     def read(self, claims: bytes | None) -> Taken:

@@ -21,7 +21,7 @@ from mecapy_platform.services.logs import Line
 from mecapy_platform.services.tasks.ending import Ending, as_text
 
 __all__ = ["FINISH_MOST", "EndedAttempt", "Finished", "fast_finish", "is_common"]
-NOTHING_ASKED = (b"default", b"0", b"{}", b"", b"", b"", b"0", b"0", b"f", b"0")
+NOTHING_ASKED = (b"default", b"0", b"{}", b"", b"", b"", b"0", b"0", b"f", b"0", b"0")
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,15 @@ def is_common(outcome: Outcome) -> bool:
 
 @contextmanager
 def fast_finish(
-    wire: Wire, ended: Sequence[EndedAttempt], fast_claim: FastClaim | None = None, slots: int = 0
+    wire: Wire, ended: Sequence[EndedAttempt], fast_claim: FastClaim | None = None, slots: int = 0, packs: int = 0
 ) -> Iterator[Finished]:
     """End up to FINISH_MOST attempts, each guarded by its token as in services/finish; claim up to `slots` tasks.
 
-    All of it is committed when the block is left. Raises DatabaseError: at the block's begin nothing was ended, at its
-    end nobody knows.
+    Of these `packs` may carry calls. All of it is committed when the block is left. Raises DatabaseError: at the
+    block's begin nothing was ended, at its end nobody knows.
     """
     text = as_text([_ending(attempt) for attempt in ended])
-    asked = NOTHING_ASKED if fast_claim is None or not slots else fast_claim.asked(slots)
+    asked = NOTHING_ASKED if fast_claim is None or not slots else fast_claim.asked(slots, packs)
     with wire.rows_before_commit("fast_finish", text.encode(), *asked) as ((tokens, lanes, claims),):
         taken = fast_claim.read(claims) if fast_claim is not None else None
         yield Finished(

@@ -27,6 +27,7 @@ from mecapy_platform.core.stored_text import storable
 from mecapy_platform.db import queue
 from mecapy_platform.db.errors import RowConflictError, translated
 from mecapy_platform.db.tables import Artifact, Attempt, StoredValue, Task
+from mecapy_platform.services.tasks.call_ends import CallEnd, call_records
 from mecapy_platform.services.tasks.ending import COMPLETED, Ending, Failures, end
 from mecapy_platform.storage.base import Stored
 
@@ -58,6 +59,7 @@ class Outcome:
     result: Mapping[str, Any] | None = None
     stored_result: Stored | None = None  # where it is too large for the task's row
     files: Sequence[StoredFile] = ()
+    calls: Sequence[CallEnd] = ()  # of those that it carried, those whose ends are not written yet
     interruption: Interruption | None = None
     is_outage: bool = False  # it was running when the part of its node that had started it went away
 
@@ -123,6 +125,7 @@ def completed(
         result=outcome.result,
         usage=outcome.usage,
         lines=lines or None,
+        calls=call_records(outcome.calls),
         is_told=is_told,
     )
 
@@ -157,6 +160,7 @@ def _failed(task: Task, token: UUID, outcome: Outcome, rules: QueueRules) -> End
         leftovers_removed=bool(outcome.files),
         usage=outcome.usage,
         failures=failures,
+        calls=call_records(outcome.calls),
     )
     if isinstance(decision, Retry):
         return replace(ending, delay_seconds=round(max(0.0, decision.delay_seconds), 3))

@@ -100,6 +100,14 @@ class Engine(LivingThread):
         with self._lock:
             return self._reserve_now(wanted)
 
+    def packs_among(self, reserved: int) -> int:
+        """How many of the slots that are kept for a claim may go to tasks that carry calls: never the lane's last."""
+        if self._slots == 1:
+            return reserved
+        with self._lock:
+            free = self._slots - (self._counted_now() - reserved)
+        return max(0, min(reserved, free - 1))
+
     def begin(self, claims: Sequence[Claim], reserved: int = 0, *, is_recorded: bool = True) -> Sequence[LiveAttempt]:
         """Run them, each in a slot.
 
@@ -221,7 +229,8 @@ class Engine(LivingThread):
         started: Sequence[LiveAttempt] = ()
         is_committed = False
         try:
-            with self.fast_claim.claim(free) as claimed:
+            packs = self.packs_among(free)
+            with self.fast_claim.claim(free, packs) as claimed:
                 if claimed is not None:
                     started, free = self.begin(claimed, free, is_recorded=False), 0
             if claimed is not None:
@@ -230,7 +239,8 @@ class Engine(LivingThread):
             with self._context.database.transaction() as session:
                 abilities, _away = abilities_now(self._context)
                 worker = replace(self._context.worker, abilities=frozenset(abilities))
-                claimed = claims.claim(session, worker, self.lane, free, self._context.settings.queue_rules)
+                rules = self._context.settings.queue_rules
+                claimed = claims.claim(session, worker, self.lane, free, rules, packs=packs)
             reserved, free = free, 0
             return len(self.begin(claimed, reserved))
         finally:

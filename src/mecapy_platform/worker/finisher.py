@@ -38,6 +38,9 @@ class SlotOwner(Protocol):
     def reserve(self, wanted: int) -> int:
         """Keep up to so many free slots."""
 
+    def packs_among(self, reserved: int) -> int:
+        """How many of those may go to tasks that carry calls."""
+
     def begin(self, claims: Sequence[Claim], reserved: int = 0, *, is_recorded: bool = True) -> Sequence[LiveAttempt]:
         """Run them in the slots that were kept."""
 
@@ -140,9 +143,10 @@ class Finisher:
         started: Sequence[LiveAttempt] = ()
         is_committed = False
         try:
-            with fast_finish(
-                self._wire, [item.ended for item in batch], None if seats is None else seats.fast_claim, reserved
-            ) as finished:
+            packs = 0 if seats is None else seats.packs_among(reserved)
+            fast_claim = None if seats is None else seats.fast_claim
+            ended = [item.ended for item in batch]
+            with fast_finish(self._wire, ended, fast_claim, reserved, packs) as finished:
                 if seats is not None:
                     started, reserved = seats.begin(finished.claims, reserved, is_recorded=False), 0
             is_committed = True

@@ -4,7 +4,8 @@
 -- the tasks, that were ended. Who waits for a task is woken with its end, where the caller lets the end be told and it is small; a first
 -- attempt's alone, as earlier ones would have to be read. What is left out stays as it is, or empty.
 -- Attempts and logs are written in a statement of their own: who may end only tasks that wait has no right to either.
--- The end of a task that belongs to a run or a study is marked for who advances that (ADR 18).
+-- The end of a task that belongs to a run or a study is marked for who advances that (ADR 18); of one that carries calls by
+-- mecapy_end_calls, which writes their ends.
 -- A plan is kept for long, and made while tables are small: it is told to find rows by index, however few there are then.
 CREATE OR REPLACE FUNCTION mecapy_end(ends json) RETURNS text
     LANGUAGE plpgsql SET search_path = pg_catalog, public SET timezone = 'UTC' SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
@@ -13,6 +14,7 @@ DECLARE
     notice_bytes CONSTANT int := 7900; -- of the 8,000 that a NOTIFY holds
     attempts_ended json := '[]';
     ended text;
+    carriers json;
     told text;
 BEGIN
     IF ends -> 0 ->> 'token' IS NOT NULL THEN
@@ -44,11 +46,12 @@ BEGIN
         SELECT coalesce(a.task_id, g.task_id) AS id, a.number, a.node AS ran_on, a.backend, a.began_at, coalesce(a.at, clock_timestamp()) AS at,
             CASE WHEN g.token IS NULL THEN 'queued' ELSE 'running' END AS before, g.state = 'queued' AS is_again,
             g.token, g.state, g.code, coalesce(g.task_message, g.message) AS message, g.parked, g.delay_seconds, g.machine_failures,
-            g.own_failures, g.outages, g.is_told, g.result, g.result_key, g.result_ref, g.wall_seconds, g.cpu_seconds, g.peak_memory_mb
+            g.own_failures, g.outages, g.is_told, g.result, g.result_key, g.result_ref, g.wall_seconds, g.cpu_seconds, g.peak_memory_mb,
+            g.calls
         FROM json_to_recordset(ends) AS g (
             token uuid, task_id uuid, state text, code text, message text, task_message text, parked boolean, delay_seconds float8,
             machine_failures int, own_failures int, outages int, is_told boolean, result json, result_key text, result_ref uuid,
-            wall_seconds float8, cpu_seconds float8, peak_memory_mb float8)
+            wall_seconds float8, cpu_seconds float8, peak_memory_mb float8, calls json)
         LEFT JOIN json_to_recordset(attempts_ended) AS a (
             token uuid, task_id uuid, number int, node text, backend text, began_at timestamptz, at timestamptz) ON a.token = g.token
         WHERE g.token IS NULL OR a.token IS NOT NULL
@@ -65,10 +68,11 @@ BEGIN
             cpu_seconds = CASE WHEN NOT g.is_again THEN g.cpu_seconds END,
             peak_memory_mb = CASE WHEN NOT g.is_again THEN g.peak_memory_mb END
         FROM given g WHERE t.id = g.id AND t.state = g.before
-        RETURNING g.*, t.organization_id, t.attempts, t.started_at, t.progress, t.cancel_requested_at, t.run_id, t.study_id
+        RETURNING g.*, t.organization_id, t.attempts, t.started_at, t.progress, t.cancel_requested_at, t.run_id, t.study_id, t.calls_count
     ), marked AS (
         INSERT INTO due_marks (run_id, study_id, task_id)
-        SELECT s.run_id, s.study_id, s.id FROM settled s WHERE NOT s.is_again AND (s.run_id IS NOT NULL OR s.study_id IS NOT NULL)
+        SELECT s.run_id, s.study_id, s.id FROM settled s
+        WHERE NOT s.is_again AND s.calls_count = 0 AND (s.run_id IS NOT NULL OR s.study_id IS NOT NULL)
     ), noted AS (
         INSERT INTO events (organization_id, task_id, kind, data)
         SELECT s.organization_id, s.id, CASE WHEN s.is_again THEN 'TaskRetried' ELSE 'TaskFinished' END, CASE
@@ -90,8 +94,14 @@ BEGIN
         FROM settled s
     )
     SELECT string_agg(name::text, ','), string_agg(CASE WHEN key IS NOT NULL THEN
-            pg_notify('mecapy_ended', CASE WHEN octet_length(key || rest) < notice_bytes THEN key || rest ELSE key END)::text END, '')
-        INTO ended, told FROM notice;
+            pg_notify('mecapy_ended', CASE WHEN octet_length(key || rest) < notice_bytes THEN key || rest ELSE key END)::text END, ''), (
+            SELECT json_agg(json_build_object(
+                'id', s.id, 'is_again', s.is_again, 'run_id', s.run_id, 'study_id', s.study_id, 'calls', s.calls))
+            FROM settled s WHERE s.calls_count > 0)
+        INTO ended, told, carriers FROM notice;
+    IF carriers IS NOT NULL THEN
+        PERFORM mecapy_end_calls(carriers);
+    END IF;
     RETURN ended;
 END
 $$;

@@ -1,9 +1,10 @@
 -- Claims the next tasks of a lane when core/quotas.pick would take just these: the first of all organizations' queues, merged by their
 -- passes, as long as all of them fit together and no quota stands against one. `verdict` says what came of it: none (nothing waits),
--- all (claimed), pick (something does not fit, so somebody must choose).
+-- all (claimed), pick (something does not fit, so somebody must choose). Of tasks that carry calls at most `packs_` are taken, none for
+-- workers that do not say how many.
 CREATE OR REPLACE FUNCTION mecapy_fast_claim(
     lane_ text, slots_ int, tokens_ uuid[], node_ text, worker_ text, backend_ text, lease_seconds_ float8,
-    kept_mb_ int, is_short_ boolean, organization_max_ int
+    kept_mb_ int, is_short_ boolean, organization_max_ int, packs_ int DEFAULT 0
 ) RETURNS TABLE (verdict text, claims json) LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$
 #variable_conflict use_column
 DECLARE
@@ -31,25 +32,29 @@ BEGIN
         FROM organization JOIN organizations o ON o.id = organization.id
         LEFT JOIN lane_shares s ON s.lane = lane_ AND s.organization_id = o.id
     ), ordered AS (
-        SELECT head.id, turn.id AS organization_id, turn.weight, turn.limits, head.cpu, head.memory_mb,
-            turn.passed + (head.number - 1) / turn.weight AS passed
+        SELECT head.id, turn.id AS organization_id, turn.weight, turn.limits, head.cpu, head.memory_mb, head.share_cost, head.is_pack,
+            turn.passed + head.cost_before / turn.weight AS passed
         FROM turn CROSS JOIN LATERAL (
-            SELECT t.id, t.cpu, t.memory_mb, row_number() OVER (ORDER BY t.rank, t.sequence) AS number
+            SELECT h.*, sum(h.share_cost) OVER (ORDER BY h.rank, h.sequence ROWS UNBOUNDED PRECEDING) - h.share_cost AS cost_before
+            FROM (
+            SELECT t.id, t.cpu, t.memory_mb, t.share_cost, t.rank, t.sequence, t.calls_count > 0 AS is_pack,
+                count(*) FILTER (WHERE t.calls_count > 0) OVER (ORDER BY t.rank, t.sequence ROWS UNBOUNDED PRECEDING) AS packs
             FROM tasks t WHERE t.claimable AND t.lane = lane_ AND t.organization_id = turn.id
                 AND t.cpu <= place.cpu AND t.memory_mb <= place.memory_mb
                 AND (place.abilities IS NULL OR t.needs <@ place.abilities)
                 AND EXISTS (SELECT FROM package_versions v WHERE v.id = t.package_version_id AND v.status = 'ready')
-            ORDER BY t.rank, t.sequence LIMIT slots_
+            ) h WHERE NOT h.is_pack OR h.packs <= packs_
+            ORDER BY h.rank, h.sequence LIMIT slots_
         ) head
-        ORDER BY 7, 2 LIMIT slots_
+        ORDER BY 9, 2 LIMIT slots_
     ), chosen AS (
-        SELECT organization_id, max(passed + 1 / weight) AS passed,
+        SELECT organization_id, max(passed + share_cost / weight) AS passed,
             count(*) > coalesce((min(limits::text)::json ->> 'max_running')::int, organization_max_)
                 - (SELECT count(*) FROM attempts a WHERE a.ended_at IS NULL AND a.organization_id = ordered.organization_id) AS blocked
         FROM ordered GROUP BY organization_id
     )
     SELECT count(*) AS tasks, sum(cpu) AS cpu, sum(memory_mb) AS memory_mb, max(passed) AS passed, array_agg(id ORDER BY passed, organization_id)
-        AS ids, (SELECT bool_or(blocked) FROM chosen) AS blocked, (SELECT array_agg(organization_id) FROM chosen) AS organizations,
+        AS ids, (SELECT bool_or(blocked) FROM chosen) OR count(*) FILTER (WHERE is_pack) > packs_ AS blocked, (SELECT array_agg(organization_id) FROM chosen) AS organizations,
         (SELECT array_agg(passed) FROM chosen) AS passes
         INTO wanted FROM ordered;
     IF wanted.tasks = 0 AND lane_passed IS NOT NULL THEN

@@ -4,7 +4,7 @@
 -- attempts alone and does not say so.
 CREATE OR REPLACE FUNCTION mecapy_finish(
     ends json, lane_ text, slots_ int, tokens_ uuid[], node_ text, worker_ text, backend_ text, lease_seconds_ float8,
-    kept_mb_ int, is_short_ boolean, organization_max_ int
+    kept_mb_ int, is_short_ boolean, organization_max_ int, packs_ int DEFAULT 0
 ) RETURNS TABLE (ended text, lanes text, claims json)
     LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$
 #variable_conflict use_column
@@ -21,7 +21,7 @@ BEGIN
     ended := mecapy_end(ends);
     IF slots_ > 0 THEN
         SELECT c.claims INTO claims FROM mecapy_fast_claim(
-            lane_, slots_, tokens_, node_, worker_, backend_, lease_seconds_, kept_mb_, is_short_, organization_max_) c;
+            lane_, slots_, tokens_, node_, worker_, backend_, lease_seconds_, kept_mb_, is_short_, organization_max_, packs_) c;
     END IF;
     SELECT string_agg(lane, ',') INTO lanes FROM unnest(ARRAY['high_priority', 'default', 'long_running']) AS lane
         WHERE EXISTS (SELECT FROM tasks t WHERE t.claimable AND t.lane = lane.lane);

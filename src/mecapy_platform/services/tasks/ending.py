@@ -51,6 +51,7 @@ class Ending:
     result_ref: UUID | None = None  # of a result too large for the task's row
     usage: Usage | None = None
     lines: Sequence[Mapping[str, Any]] | None = None  # of the log, that are not stored yet: index, kind, text
+    calls: Sequence[Mapping[str, Any]] | None = None  # ends of calls that it carried, see services/tasks/packs
 
     def record(self) -> dict[str, Any]:
         """As mecapy_end reads it."""

@@ -19,6 +19,7 @@ SHARED = (
 )
 PARENTS = ("run_id", "study_id", "batch_id")  # of all, where they have one
 PLACES = ("node_id", "point")  # of each, in its parent
+CARRIED = ("calls_count", "share_cost", "calls")  # of each that carries calls, see services/tasks/packs
 OWN = (
     "name",
     "lane",
@@ -38,7 +39,7 @@ def shared(columns: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def own(task_id: UUID, columns: Mapping[str, Any]) -> dict[str, Any]:
-    return {"id": task_id, **{name: columns[name] for name in OWN}, **_given(columns, PLACES)}
+    return {"id": task_id, **{name: columns[name] for name in OWN}, **_given(columns, (*PLACES, *CARRIED))}
 
 
 def _given(columns: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
@@ -54,13 +55,20 @@ def insert(session: Session, made: Sequence[tuple[UUID, Mapping[str, Any]]]) -> 
     """Insert tasks with their events, in this order: their ids and columns. Returns the rows."""
     if not made:
         return {}
-    session.flush()
-    for group, tasks in groupby(made, key=lambda task: as_text(shared(task[1]))):
-        _insert(session, json.loads(group), tasks)
+    write(session, made)
     rows = session.scalars(select(Task).where(Task.id.in_([task_id for task_id, _ in made])))
     return {task.id: task for task in rows}
 
 
+def write(session: Session, made: Iterable[tuple[UUID, Mapping[str, Any]]]) -> None:
+    """As `insert`, for who needs no rows. Those that share what can be shared go in one statement."""
+    session.flush()
+    for group, tasks in groupby(made, key=lambda task: as_text(shared(task[1]))):
+        _insert(session, json.loads(group), tasks)
+
+
 def _insert(session: Session, group: dict[str, Any], tasks: Iterable[tuple[UUID, Mapping[str, Any]]]) -> None:
-    submitted = {**group, "tasks": [own(task_id, columns) for task_id, columns in tasks]}
+    own_columns = [own(task_id, columns) for task_id, columns in tasks]
+    carries = {"carries": True} if any("calls" in columns for columns in own_columns) else {}
+    submitted = {**group, **carries, "tasks": own_columns}
     session.execute(queue.INSERT_TASKS, {"submitted": as_text(submitted)})

@@ -116,7 +116,8 @@ CREATE TABLE run_nodes (
 
 -- What a node, an item of a map, an iteration of a loop or a point of a study executes: one body with its inputs. It waits until a
 -- task or a run carries it; `position` is its place among the calls of that task. Of a task with one call the inputs, the result and
--- the figures are the task's own; a task of several calls leaves them here.
+-- the figures are the task's own; a task of several calls leaves them here. `bindings`: inputs that are outputs of an earlier call of
+-- the same task, as {port: {"position", "port"}}.
 CREATE TABLE calls (
     id UUID DEFAULT uuidv7() NOT NULL,
     organization_id UUID NOT NULL,
@@ -134,6 +135,8 @@ CREATE TABLE calls (
     inputs JSON,
     inputs_ref UUID,
     files JSON,
+    bindings JSON,
+    cancel_requested_at TIMESTAMP WITH TIME ZONE,
     result JSON,
     result_ref UUID,
     error_code TEXT,
@@ -152,6 +155,10 @@ CREATE UNIQUE INDEX calls_of_node ON calls (node_id, index) WHERE node_id IS NOT
 CREATE UNIQUE INDEX calls_of_study ON calls (study_id, index) WHERE study_id IS NOT NULL;
 CREATE INDEX calls_of_task ON calls (task_id) WHERE task_id IS NOT NULL;
 CREATE INDEX calls_of_run ON calls (run_id) WHERE run_id IS NOT NULL;
+CREATE INDEX calls_inputs_ref ON calls (inputs_ref) WHERE inputs_ref IS NOT NULL;
+CREATE INDEX calls_result_ref ON calls (result_ref) WHERE result_ref IS NOT NULL;
+CREATE INDEX runs_inputs_ref ON runs (inputs_ref) WHERE inputs_ref IS NOT NULL;
+CREATE INDEX run_nodes_outputs_ref ON run_nodes (outputs_ref) WHERE outputs_ref IS NOT NULL;
 CREATE INDEX calls_waiting ON calls (study_id, index) WHERE state = 'waiting' AND study_id IS NOT NULL;
 
 -- What ended, for whom: written in the transaction of the end, taken away by the transaction that advances the run or the study.
@@ -251,6 +258,9 @@ CREATE TABLE state_transitions (
     after TEXT NOT NULL,
     PRIMARY KEY (kind, before, after)
 );
+
+-- `calls_count`: how many calls a task carries, 0 for one whose inputs and result are its own. `share_cost`: what it counts in shares.
+ALTER TABLE tasks ADD COLUMN calls_count INTEGER DEFAULT 0 NOT NULL, ADD COLUMN share_cost DOUBLE PRECISION DEFAULT 1 NOT NULL;
 
 ALTER TABLE runs SET (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
 ALTER TABLE run_nodes SET (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
