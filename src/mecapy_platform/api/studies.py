@@ -17,7 +17,8 @@ from mecapy_platform.api.deps import Caller, OwnCaller
 from mecapy_platform.api.paging import read_cursor, write_cursor
 from mecapy_platform.api.strict_route import StrictRoute
 from mecapy_platform.api.task_models import KEY_LENGTH, Fault, Name, UsageAnswer
-from mecapy_platform.core.workflows.states import CallState, StudyState
+from mecapy_platform.api.waiting import wait_until
+from mecapy_platform.core.workflows.states import STUDY_FINAL, CallState, StudyState
 from mecapy_platform.db.workflow_tables import Study
 from mecapy_platform.services.studies import studies
 from mecapy_platform.services.studies.drawing import Drawer, Order
@@ -224,10 +225,26 @@ def list_studies(
 
 
 @router.get("/{study_id}", operation_id="get_study", responses=problems(schema="Problem"))
-def get_study(study_id: UUID, caller: OwnCaller) -> StudyAnswer:
-    """Look at a study: how many of its points are in which state."""
-    with caller.session() as session:
-        return _study(studies.get(session, caller.actor, study_id))
+async def get_study(
+    study_id: UUID,
+    caller: OwnCaller,
+    wait: Annotated[float, Query(ge=0, le=86400, allow_inf_nan=False, description="Seconds, bounded.")] = 0.0,
+    change: Annotated[int, Query(ge=-1, le=2**62, description="With `wait`: answer once `change` is above this.")] = -1,
+) -> StudyAnswer:
+    """Look at a study: how many of its points are in which state. With `wait`, answer when it has changed or ended."""
+
+    def look() -> StudyAnswer:
+        with caller.session() as session:
+            return _study(studies.get(session, caller.actor, study_id))
+
+    seconds = min(wait, caller.context.settings.wait_seconds_max)
+    return await wait_until(
+        caller.context.doorbell,
+        f"study:{study_id}",
+        seconds,
+        look,
+        lambda found: found.change > change or found.state in STUDY_FINAL,
+    )
 
 
 @router.get("/{study_id}/points", operation_id="list_points", responses=problems(schema="Problem"))

@@ -27,6 +27,7 @@ ENTRIES = {
     "download": Entry(f"{HERE}.download:download", "Download the files of a task.", RUN),
     "cancel": Entry(f"{HERE}.tasks:cancel", "Cancel a queued or running task.", RUN),
     "retry": Entry(f"{HERE}.tasks:retry", "Run an ended task again.", RUN),
+    "study": Entry(f"{HERE}.study:study_app", "Vary a function over many points: designs of experiments.", RUN),
     "schedule": Entry(f"{HERE}.schedules:schedule_app", "Run a function again and again, at times of a calendar.", RUN),
     "login": Entry(f"{HERE}.login:login", "Log in to a platform.", ACCOUNT),
     "logout": Entry(f"{HERE}.login:logout", "Forget a login.", ACCOUNT),

@@ -20,9 +20,13 @@ from mecapy_platform.client.users import Users
 
 if TYPE_CHECKING:
     from mecapy_platform.client.schedules import Schedules
+    from mecapy_platform.client.studies import Studies
 
 # Calls that most programs never make are loaded when they are asked for.
-LATE = {"schedules": "mecapy_platform.client.schedules:Schedules"}
+LATE = {
+    "schedules": "mecapy_platform.client.schedules:Schedules",
+    "studies": "mecapy_platform.client.studies:Studies",
+}
 
 
 class Client:
@@ -60,6 +64,7 @@ class Client:
 
     if TYPE_CHECKING:
         schedules: Schedules
+        studies: Studies
 
     else:
 

@@ -19,6 +19,7 @@ from mecapy_platform.core.ids import new_id
 from mecapy_platform.core.queue_rules import QueueRules
 from mecapy_platform.core.states import TaskState
 from mecapy_platform.core.workflows.states import STUDY_FINAL, CallState, StudyState
+from mecapy_platform.db import queue
 from mecapy_platform.db import studies as statements
 from mecapy_platform.db.session import Database
 from mecapy_platform.db.workflow_tables import Study
@@ -74,8 +75,7 @@ def count_ends(session: Session, study: Study) -> None:
     study.running -= sum(told.values()) + returned
     study.waiting += returned
     study.cpu_seconds += ended.cpu_seconds
-    study.change += 1
-    session.flush()
+    changed(session, study)
 
 
 def go_on(session: Session, study: Study, rules: QueueRules) -> bool:
@@ -118,10 +118,9 @@ def _start(session: Session, study: Study, rules: QueueRules) -> bool:
     session.execute(statements.CARRY, carried)
     study.waiting -= len(calls)
     study.running += len(calls)
-    study.change += 1
     if study.state == StudyState.PENDING:
         study.state, study.started_at = StudyState.RUNNING, datetime.now(UTC)
-    session.flush()
+    changed(session, study)
     return True
 
 
@@ -157,8 +156,7 @@ def _end(session: Session, study: Study, stop: Stop | None) -> None:
     study.error_code = stop.code if stop is not None and is_stopped else None
     study.error_message = stop.message if stop is not None and is_stopped else None
     study.completed_at = datetime.now(UTC)
-    study.change += 1
-    session.flush()
+    changed(session, study)
 
 
 def _cancel(session: Session, study: Study) -> None:
@@ -173,8 +171,14 @@ def _cancel(session: Session, study: Study) -> None:
     recount(session, study)
     if study.running == 0:
         study.state, study.completed_at = StudyState.CANCELLED, datetime.now(UTC)
+    changed(session, study)
+
+
+def changed(session: Session, study: Study) -> None:
+    """Who watches is woken once this is committed."""
     study.change += 1
     session.flush()
+    session.execute(queue.NOTIFY, {"key": f"study:{study.id}"})
 
 
 def recount(session: Session, study: Study) -> None:

@@ -18,7 +18,7 @@ from mecapy_platform.db import studies as statements
 from mecapy_platform.db.tables import Function, LaneShare
 from mecapy_platform.db.workflow_tables import Study
 from mecapy_platform.services.places import check_fits
-from mecapy_platform.services.studies.advancing import go_on
+from mecapy_platform.services.studies.advancing import changed, go_on
 from mecapy_platform.services.studies.records import MOST_POINTS, POINT_BYTES, Drawn, Estimate, Options, StudyRequest
 from mecapy_platform.services.tasks.requests import TaskRequest
 from mecapy_platform.services.tasks.resolve import Resolved, resolve, resolve_function
@@ -144,8 +144,8 @@ def pause(session: Session, actor: Actor, study_id: UUID) -> Study:
     study = _to_change(session, actor, study_id)
     if study.state in STUDY_FINAL:
         raise ConflictError("study_ended", f"The study is {study.state}; there is nothing to pause.")
-    study.state, study.change = StudyState.PAUSED, study.change + 1
-    session.flush()
+    study.state = StudyState.PAUSED
+    changed(session, study)
     return study
 
 
@@ -162,8 +162,7 @@ def resume(session: Session, actor: Actor, study_id: UUID, rules: QueueRules) ->
         study.waiting = waiting
     study.state = StudyState.RUNNING
     study.error_code = study.error_message = study.completed_at = None
-    study.change += 1
-    session.flush()
+    changed(session, study)
     go_on(session, study, rules)
     _mark(session, study)
     return study
@@ -188,8 +187,7 @@ def change_options(
     """Priority of what starts from now on, parallelism, budgets, derived quantities, criteria."""
     study = _to_change(session, actor, study_id)
     study.options = replace(Options.read(study.options), **changes).as_json()
-    study.change += 1
-    session.flush()
+    changed(session, study)
     go_on(session, study, rules)
     return study
 
