@@ -28,6 +28,8 @@ up: $(STAMP) ## start the platform on this machine and keep it running
 
 # Processes of one run, each with services of its own; what they share is by group, see tests/support/division.py.
 PROCESSES ?= 4
+# Unit tests hardly wait: each process more costs three seconds of CPU, in which it imports what the others have.
+UNIT_PROCESSES ?= 2
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(PROCESSES) --dist loadscope --no-loadscope-reorder
 
 test: $(STAMP) ## run everything that a change can break, against real services (20 minutes on two cores)
@@ -35,7 +37,7 @@ test: $(STAMP) ## run everything that a change can break, against real services 
 	$(PYTEST) -n 0 -m "not long and alone" && exit $$ended
 
 test-unit: $(STAMP) ## run the tests that need no service (15 seconds)
-	@$(PYTEST) -q tests/unit -m "not long"
+	@$(PYTEST) -n $(UNIT_PROCESSES) -q tests/unit -m "not long"
 
 test-long: export MECAPY_TEST_SEED ?= $(shell date +%s)
 test-long: REPORT = build/long-$(shell git rev-parse --short=12 HEAD).xml

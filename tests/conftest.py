@@ -12,6 +12,7 @@ import pytest
 from support import division, run_seed, timings
 from support.platform.kept import KEPT_TO_THE_END
 
+gc.disable()  # until everything is collected: what is imported meanwhile stays
 GROUPS = pytest.StashKey[Path]()
 
 
@@ -59,6 +60,7 @@ def pytest_collection_finish() -> None:
     """What collection made lives as long as the run: no collector of garbage need look at it again."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_sessionfinish() -> None:

@@ -32,6 +32,10 @@ def called(node: ast.Call) -> str:
     return str(getattr(node.func, "id", getattr(node.func, "attr", "")))
 
 
+def is_of_a_failure(node: ast.AST) -> bool:
+    return any(isinstance(part, ast.Name) and part.id == "FailureKind" for part in ast.walk(node))
+
+
 def codes_of(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         given: list[ast.expr] = []
@@ -40,7 +44,7 @@ def codes_of(tree: ast.AST) -> Iterator[str]:
             places = PLACES.get(name, (0,) if name.endswith("Error") and name not in NO_CODES else ())
             given = [node.args[place] for place in places if place < len(node.args)]
             given += [word.value for word in node.keywords if word.arg in {"code", "error_code"}]
-        elif isinstance(node, ast.Tuple) and len(node.elts) > 1 and "FailureKind" in ast.dump(node.elts[0]):
+        elif isinstance(node, ast.Tuple) and len(node.elts) > 1 and is_of_a_failure(node.elts[0]):
             given = [node.elts[1]]
         yield from (
             item.value

@@ -1,16 +1,11 @@
 """Manifests that mean harm: refused with a code and a line, or read as the plain text that they are."""
 
-from pathlib import Path
-
 import pytest
 
 from mecapy_platform.core.errors import MecapyError
 from mecapy_platform.core.manifest import parse_manifest
 from support.bad_packages import small_manifest
-from support.memory import peak_growth
 
-READER = "import sys\nfrom pathlib import Path\nfrom mecapy_platform.core.manifest import parse_manifest"
-READ_EACH = "for path in sys.argv[1:]:\n    parse_manifest(Path(path).read_bytes())"
 GOOD = small_manifest()
 OUTPUTS = "outputs: {}"
 
@@ -128,12 +123,3 @@ def test_odd_but_harmless_forms_are_read(text: str) -> None:
 def test_words_that_other_readers_turn_into_values_stay_what_the_contract_says() -> None:
     manifest = parse_manifest(described("1:30:00").encode())
     assert manifest.package.description == "1:30:00"
-
-
-def test_the_largest_manifests_cost_little_memory(tmp_path: Path) -> None:
-    wide = GOOD + "".join(f"k{index}: [1, 2, 3]\n" for index in range(9_000))
-    deep = GOOD + "x: " + "[" * 28 + ",".join("1" for _ in range(40_000)) + "]" * 28 + "\n"
-    paths = [tmp_path / "wide.yml", tmp_path / "deep.yml"]
-    for path, text in zip(paths, (wide, deep), strict=True):
-        path.write_text(text)
-    assert 0 < peak_growth(READER, READ_EACH, *paths) < 40 << 20
