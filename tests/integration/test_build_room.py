@@ -11,7 +11,8 @@ from mecapy_platform.db.session import Database
 from mecapy_platform.db.wire import Wire
 from mecapy_platform.embedded.postgres import Postgres
 from mecapy_platform.services import builds, claims
-from mecapy_platform.services.builds import Build, Built
+from mecapy_platform.services.build_plan import BuildPlan
+from mecapy_platform.services.builds import Built
 from mecapy_platform.services.claims import Claim, Worker
 from mecapy_platform.services.fast_claim import FastClaim
 from mecapy_platform.settings import Settings
@@ -35,7 +36,7 @@ def database(own_database: Database) -> Database:
     return own_database
 
 
-def deployed(database: Database) -> Build:
+def deployed(database: Database) -> BuildPlan:
     """A version that waits, of an organization of its own, claimed by a builder."""
     with database.transaction() as session:
         organization = factories.organization_of(session)
@@ -46,17 +47,17 @@ def deployed(database: Database) -> Build:
     return found
 
 
-def reserve(database: Database, build: Build, memory_mb: int) -> bool | None:
+def reserve(database: Database, build: BuildPlan, memory_mb: int) -> bool | None:
     with database.transaction() as session:
         return builds.reserve(session, build.token, NODE, memory_mb)
 
 
-def has_room(database: Database, build: Build) -> bool | None:
+def has_room(database: Database, build: BuildPlan) -> bool | None:
     with database.transaction() as session:
         return builds.has_room(session, build.token)
 
 
-def finish(database: Database, build: Build) -> None:
+def finish(database: Database, build: BuildPlan) -> None:
     with database.transaction() as session:
         assert builds.finish_build(session, build.token, Built(log=""))
 

@@ -5,18 +5,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from mecapy_platform.bounded.calls import Bounds
 from mecapy_platform.core.checks.report import Report
 from mecapy_platform.core.errors import InvalidInputError
 from mecapy_platform.db.session import Database, make_engine
-from mecapy_platform.db.tables import Function, PackageVersion
 from mecapy_platform.embedded import interpreters, programs
 from mecapy_platform.embedded.interpreters import Interpreter
 from mecapy_platform.sandbox.base import Environment, Sandbox
 from mecapy_platform.sandbox.bubblewrap.backend import BubblewrapSandbox
-from mecapy_platform.services.builds import Build
+from mecapy_platform.services.build_plan import BuildPlan, PlannedFunction
 from mecapy_platform.services.checks import effective
 from mecapy_platform.services.claims import Worker
 from mecapy_platform.settings import Settings
@@ -29,7 +28,16 @@ from mecapy_platform.worker.fetch_process import FetchLimits
 from mecapy_platform.worker.fetcher import make_fetcher
 from mecapy_platform.worker.judging import Judge
 
-VERSION_ID = "0190f000-0000-7000-8000-000000000001"
+VERSION_ID = UUID("0190f000-0000-7000-8000-000000000001")
+
+
+def plan_of(manifest: Mapping[str, Any], *functions: PlannedFunction, **columns: Any) -> BuildPlan:
+    """Of a version that stands in no database."""
+    usual = {"archive_key": "k", "archive_sha256": "0" * 64, "runtime": "3.11"}
+    return BuildPlan(
+        token=uuid4(), version_id=VERSION_ID, organization_id=uuid4(), manifest=manifest, functions=functions,
+        **{**usual, **columns},
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -64,21 +72,19 @@ class Reviewer:
         lock: str | None = None,
     ) -> Reviewed:
         """Sources, environment, then an import of `handlers`, as worker/build_package does it."""
-        functions = [
-            Function(name=name, handler=handler, options=dict(options or {}))
-            for name, handler in (handlers or {}).items()
-        ]
-        version = PackageVersion(id=VERSION_ID, manifest={"package": {"license": "MIT"}})
-        build = Build(self.context.worker.node, version, functions, checks or {})  # type: ignore[arg-type]  # the token is not used
-        report = Report(effective(self.context.settings.checks, build.checks))
-        review = Review(self.context, build, package, report)
+        functions = tuple(
+            PlannedFunction(name, handler, options=dict(options or {})) for name, handler in (handlers or {}).items()
+        )
+        plan = plan_of({"package": {"license": "MIT"}}, *functions, checks=checks or {})
+        report = Report(effective(self.context.settings.checks, plan.checks))
+        review = Review(self.context, plan, package, report)
         environment = Environment(self.interpreter.executable, site_packages)
         try:
             review.sources(self.interpreter)
             review.environment(environment, start_audit(self.context, report.policy, lock))
             if handlers:
                 answer = ask_sandbox(
-                    self.context, build, Question(dict(handlers), DESCRIBE_LIMITS), package, environment
+                    self.context, plan, Question(dict(handlers), DESCRIBE_LIMITS), package, environment
                 )
                 review.loaded(_loaded(answer.collected.result))
         except InvalidInputError as error:
@@ -87,8 +93,7 @@ class Reviewer:
 
     def bare_review(self) -> Review:
         """Of a version without files: for what a check could answer."""
-        build = Build(UUID(VERSION_ID), PackageVersion(id=VERSION_ID, manifest={}), [], {})
-        return Review(self.context, build, Path("/"), Report(effective(self.context.settings.checks, {})))
+        return Review(self.context, plan_of({}), Path("/"), Report(effective(self.context.settings.checks, {})))
 
 
 def _loaded(result: bytes | None) -> object:

@@ -10,10 +10,12 @@ import pytest
 from mecapy_platform.bounded.calls import Bounds
 from mecapy_platform.core.errors import InvalidInputError
 from mecapy_platform.sandbox.base import Environment
+from mecapy_platform.services.build_plan import PlannedFunction
 from mecapy_platform.settings import Settings
 from mecapy_platform.worker.budget import Budget
 from mecapy_platform.worker.judging import Judge
 from mecapy_platform.worker.testcases import Bench, run_testcases
+from support.checking import plan_of
 
 CASES = {
     "function": "springs:force",
@@ -26,9 +28,8 @@ JUDGE = Judge(Bounds(seconds=10, memory_bytes=1 << 28))
 def test_cases_after_the_time_of_the_build_are_reported_as_not_run(tmp_path: Path) -> None:
     (tmp_path / "cases.json").write_text(json.dumps(CASES))
     context: Any = SimpleNamespace(settings=Settings(build_timeout_seconds=0), judge=JUDGE)
-    version = SimpleNamespace(manifest={"functions": {"force": {"testcases": "cases.json"}}})
-    build: Any = SimpleNamespace(functions=[SimpleNamespace(name="force")], version=version)
-    report = run_testcases(Bench(context, build, tmp_path, Environment(Path("/usr/bin/python3")), {}))
+    plan = plan_of({"functions": {"force": {"testcases": "cases.json"}}}, PlannedFunction("force"))
+    report = run_testcases(Bench(context, plan, tmp_path, Environment(Path("/usr/bin/python3")), {}))
     assert (report["passed"], report["failed"]) == (0, 2)
     assert all("not run" in cast("str", case["differences"][0]) for case in report["cases"])
 
@@ -36,9 +37,8 @@ def test_cases_after_the_time_of_the_build_are_reported_as_not_run(tmp_path: Pat
 def test_what_fetching_has_used_of_a_builds_time_is_gone_for_its_test_cases(tmp_path: Path) -> None:
     (tmp_path / "cases.json").write_text(json.dumps(CASES))
     context: Any = SimpleNamespace(settings=Settings(build_timeout_seconds=600), judge=JUDGE)
-    version = SimpleNamespace(manifest={"functions": {"force": {"testcases": "cases.json"}}})
-    build: Any = SimpleNamespace(functions=[SimpleNamespace(name="force")], version=version)
-    bench = Bench(context, build, tmp_path, Environment(Path("/usr/bin/python3")), {}, seconds=0.0)
+    plan = plan_of({"functions": {"force": {"testcases": "cases.json"}}}, PlannedFunction("force"))
+    bench = Bench(context, plan, tmp_path, Environment(Path("/usr/bin/python3")), {}, seconds=0.0)
     assert run_testcases(bench)["failed"] == 2
 
 

@@ -3,7 +3,7 @@
 What is built lies on the worker; the verdict lies here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
@@ -21,6 +21,7 @@ from mecapy_platform.core.units import UnitSystem
 from mecapy_platform.core.values import check_inputs
 from mecapy_platform.db import queue
 from mecapy_platform.db.tables import Function, Organization, PackageVersion, Task
+from mecapy_platform.services.build_plan import BuildPlan
 from mecapy_platform.services.events import record
 from mecapy_platform.services.places import build_needs, known_places
 from mecapy_platform.services.tasks.ending import Ending, end
@@ -29,16 +30,6 @@ from mecapy_platform.services.values import DAMAGED, ValueStore
 
 LOG_CHARACTERS = 1_000_000
 LEFT_SECONDS = 2.0  # how long a build is left to a worker that can do it, before this one looks again
-
-
-@dataclass(frozen=True)
-class Build:
-    """A version to build: its row, its functions, the policy, and the token under which its end counts."""
-
-    token: UUID
-    version: PackageVersion
-    functions: Sequence[Function]
-    checks: Mapping[str, Any] = field(default_factory=dict)  # what the organization changed of the policy
 
 
 @dataclass(frozen=True)
@@ -64,7 +55,7 @@ class Built:
     error_message: str | None = None
 
 
-def claim_build(session: Session, rules: QueueRules, place: Place | None = None) -> Build | None:
+def claim_build(session: Session, rules: QueueRules, place: Place | None = None) -> BuildPlan | None:
     """Take a version that waits, or one whose builder is gone, by turns between organizations.
 
     What `place` lacks and another worker has is left to that one. After too many tries a version is broken.
@@ -76,21 +67,20 @@ def claim_build(session: Session, rules: QueueRules, place: Place | None = None)
     return None
 
 
-def _is_for_another(session: Session, build: Build, place: Place) -> bool:
-    needs = build_needs(build.version, build.functions)
+def _is_for_another(session: Session, plan: BuildPlan, place: Place) -> bool:
+    needs = build_needs(plan)
     return misfit(needs, place) is not None and misfit_everywhere(needs, [place, *known_places(session)]) is None
 
 
-def _unless_lost(session: Session, build: Build, rules: QueueRules) -> Build | None:
-    version = build.version
-    if version.build_attempts <= rules.build_attempts:
-        return build
+def _unless_lost(session: Session, plan: BuildPlan, rules: QueueRules) -> BuildPlan | None:
+    if plan.attempt <= rules.build_attempts:
+        return plan
     message = f"The build was started {rules.build_attempts} times and its machine was lost each time."
-    finish_build(session, build.token, Built(log=version.build_log, error_code="build_lost", error_message=message))
+    finish_build(session, plan.token, Built(log=plan.log, error_code="build_lost", error_message=message))
     return None
 
 
-def _claim_next(session: Session, rules: QueueRules) -> Build | None:
+def _claim_next(session: Session, rules: QueueRules) -> BuildPlan | None:
     token = uuid4()
     session.execute(queue.LOCK_BUILDS)
     version_id = session.scalar(
@@ -107,8 +97,7 @@ def _claim_next(session: Session, rules: QueueRules) -> Build | None:
     functions = session.scalars(
         select(Function).where(Function.package_version_id == version_id).order_by(Function.name)
     ).all()
-    checks = session.get_one(Organization, version.organization_id).checks
-    return Build(token, version, functions, checks)
+    return BuildPlan.read(token, version, functions, session.get_one(Organization, version.organization_id))
 
 
 def give_back(session: Session, token: UUID, delay_seconds: float, *, is_counted: bool, log: str | None = None) -> bool:
@@ -144,11 +133,6 @@ def has_room(session: Session, token: UUID) -> bool | None:
     """Whether what was set aside is free of tasks, and of builds that came before. None: the token no longer counts."""
     has: bool | None = session.scalar(queue.BUILD_HAS_ROOM, {"token": token})
     return has
-
-
-def organization_limits(session: Session, organization_id: UUID) -> Mapping[str, Any]:
-    """What the organization's row says beyond the rules."""
-    return session.get_one(Organization, organization_id).limits
 
 
 def renew_build(session: Session, token: UUID, rules: QueueRules) -> bool:

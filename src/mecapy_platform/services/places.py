@@ -1,14 +1,12 @@
 """The workers that are there now, as core/placement sees them, and what is said when none of them will do."""
 
-from collections.abc import Iterable
-
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from mecapy_platform.core.errors import InvalidInputError
-from mecapy_platform.core.manifest import RuntimeKind
 from mecapy_platform.core.placement import Misfit, Needs, Place, abilities_of, misfit_everywhere
 from mecapy_platform.db.tables import Function, Node, PackageVersion, Task, Worker
+from mecapy_platform.services.build_plan import BuildPlan
 
 SEEN = text("interval '60 seconds'")  # a worker tells of itself every few seconds
 SILENT = (
@@ -74,12 +72,11 @@ def needs_of_task(session: Session, task: Task) -> Needs:
     return needs_of(function, session.get_one(PackageVersion, function.package_version_id))
 
 
-def build_needs(version: PackageVersion, functions: Iterable[Function]) -> Needs:
+def build_needs(plan: BuildPlan) -> Needs:
     """What building a version asks: its interpreter, and the tools of its functions, as their test cases run."""
-    is_image = version.manifest["runtime"]["kind"] != RuntimeKind.PYTHON
-    runtime = None if is_image else version.runtime
-    every = (abilities_of(function.options, runtime=runtime, is_image=is_image) for function in functions)
-    return Needs(abilities=abilities_of({}, runtime=runtime, is_image=is_image).union(*every))
+    runtime = None if plan.is_image else plan.runtime
+    every = (abilities_of(function.options, runtime=runtime, is_image=plan.is_image) for function in plan.functions)
+    return Needs(abilities=abilities_of({}, runtime=runtime, is_image=plan.is_image).union(*every))
 
 
 def refused(what: str, found: Misfit) -> InvalidInputError:

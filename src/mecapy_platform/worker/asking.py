@@ -22,7 +22,7 @@ from mecapy_platform.sandbox.base import (
     Sandbox,
     SandboxSpec,
 )
-from mecapy_platform.services.builds import Build
+from mecapy_platform.services.build_plan import BuildPlan
 from mecapy_platform.worker.context import WorkerContext
 
 
@@ -45,7 +45,7 @@ class Question:
 
 
 def ask_sandbox(
-    context: WorkerContext, build: Build, question: Question, package: Path, environment: Environment
+    context: WorkerContext, plan: BuildPlan, question: Question, package: Path, environment: Environment
 ) -> Answer:
     """One run in a sandbox with the package shown read-only."""
     inputs = context.work_dir / f"ask-{uuid4()}"
@@ -55,7 +55,7 @@ def ask_sandbox(
     (inputs / "files").chmod(0o755)
     (inputs / "data.json").chmod(0o644)
     spec = SandboxSpec(
-        task_id=str(build.version.id),
+        task_id=str(plan.version_id),
         attempt=1,
         package=package,
         inputs=inputs,

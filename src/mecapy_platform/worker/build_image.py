@@ -3,38 +3,36 @@
 Once per version, to an image known by its id.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from mecapy_platform.core.errors import InvalidInputError
 from mecapy_platform.core.manifest import RuntimeKind
 from mecapy_platform.sandbox.images import BuildOrder, Images
-from mecapy_platform.services.builds import Build, organization_limits
+from mecapy_platform.services.build_plan import BuildPlan
 from mecapy_platform.worker.context import WorkerContext
 from mecapy_platform.worker.image_store import keep_image
 
 
-def make_image(context: WorkerContext, build: Build, package: Path, say: Callable[[str], None]) -> str:
+def make_image(context: WorkerContext, plan: BuildPlan, package: Path, say: Callable[[str], None]) -> str:
     """The id of the version's image, which is also kept in storage."""
     if context.images is None:
         raise InvalidInputError(
             "runtime_unsupported", "The worker that builds has no Docker daemon; Dockerfiles and images need one."
         )
-    runtime = build.version.manifest["runtime"]
-    owner = str(build.version.organization_id)
+    runtime = plan.manifest["runtime"]
+    owner = str(plan.organization_id)
     if runtime["kind"] == RuntimeKind.IMAGE:
         image_id = context.images.obtain(runtime["image"], owner, say)
     else:
-        image_id = _build(context, context.images, build, package, say)
+        image_id = _build(context, context.images, plan, package, say)
     say(f"The version is pinned to {image_id}.")
-    keep_image(context, build, image_id)
+    keep_image(context, plan, image_id)
     return image_id
 
 
-def _build(context: WorkerContext, images: Images, build: Build, package: Path, say: Callable[[str], None]) -> str:
-    version = build.version
-    runtime = version.manifest["runtime"]
+def _build(context: WorkerContext, images: Images, plan: BuildPlan, package: Path, say: Callable[[str], None]) -> str:
+    runtime = plan.manifest["runtime"]
     folder = (package / runtime["context"]).resolve()
     dockerfile = (package / runtime["dockerfile"]).resolve()
     if not folder.is_relative_to(package.resolve()) or not folder.is_dir():
@@ -48,23 +46,21 @@ def _build(context: WorkerContext, images: Images, build: Build, package: Path, 
     order = BuildOrder(
         context=folder,
         dockerfile=str(dockerfile.relative_to(folder)),
-        owner=str(version.organization_id),
-        labels={"mecapy.version": str(version.id)},
-        has_network=_network(context, build, version.manifest, say),
+        owner=str(plan.organization_id),
+        labels={"mecapy.version": str(plan.version_id)},
+        has_network=_network(plan, say),
         seconds=context.settings.build_timeout_seconds,
         image_bytes=context.settings.image_bytes,
     )
     return images.build(order, say)
 
 
-def _network(context: WorkerContext, build: Build, manifest: Mapping[str, Any], say: Callable[[str], None]) -> bool:
+def _network(plan: BuildPlan, say: Callable[[str], None]) -> bool:
     """Only where the package asks and its organization allows it."""
-    asks = bool(manifest.get("platform", {}).get("build", {}).get("network", False))
+    asks = bool(plan.manifest.get("platform", {}).get("build", {}).get("network", False))
     if not asks:
         return False
-    with context.database.transaction() as session:
-        allowed = organization_limits(session, build.version.organization_id).get("build_network", False)
-    if not allowed:
+    if not plan.may_use_network:
         raise InvalidInputError(
             "build_network_refused",
             "The package asks for a network while its image is built (platform.build.network); its organization does "

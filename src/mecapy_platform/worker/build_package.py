@@ -26,7 +26,7 @@ from mecapy_platform.core.errors import (
     UnavailableError,
 )
 from mecapy_platform.core.living import LivingThread
-from mecapy_platform.core.manifest import RuntimeKind, ports_from_signature
+from mecapy_platform.core.manifest import ports_from_signature
 from mecapy_platform.core.placement import Place
 from mecapy_platform.core.requirements import read_requirements
 from mecapy_platform.core.units import UnitSystem
@@ -34,7 +34,8 @@ from mecapy_platform.db.errors import DatabaseError
 from mecapy_platform.embedded.interpreters import Interpreter
 from mecapy_platform.sandbox.base import Environment, Limits
 from mecapy_platform.services import builds
-from mecapy_platform.services.builds import Build, Built, Ports
+from mecapy_platform.services.build_plan import BuildPlan
+from mecapy_platform.services.builds import Built, Ports
 from mecapy_platform.services.checks import effective
 from mecapy_platform.services.release import release
 from mecapy_platform.worker.abilities import abilities_of
@@ -78,20 +79,20 @@ class BuildLog:
 def build_next(context: WorkerContext) -> bool:
     """Claim and build one version; False when none waits."""
     with context.database.transaction() as session:
-        build = builds.claim_build(
+        plan = builds.claim_build(
             session, context.settings.queue_rules, Place(0.0, 0, frozenset(abilities_of(context)))
         )
-    if build is None:
+    if plan is None:
         return False
-    keeper = _LeaseKeeper(context, build)
+    keeper = _LeaseKeeper(context, plan)
     keeper.start()
     said = BuildLog()
     try:
-        take_room(context, build, memory_of(context, build), FIRST_ROOM_SECONDS)
-        built = _build(context, build, said)
+        take_room(context, plan, memory_of(context, plan), FIRST_ROOM_SECONDS)
+        built = _build(context, plan, said)
     except (MecapyError, OSError) as error:
         if not _is_verdict(error):
-            _try_again(context, build, said, error)
+            _try_again(context, plan, said, error)
             return True
         said.say(error.message)
         for problem in error.problems:
@@ -101,9 +102,9 @@ def build_next(context: WorkerContext) -> bool:
         keeper.end()
     try:
         with context.database.transaction() as session:
-            builds.finish_build(session, build.token, built, context.values)
+            builds.finish_build(session, plan.token, built, context.values)
     except (UnavailableError, StorageFullError, OSError) as error:  # inputs of tasks that waited for it cannot be had
-        _try_again(context, build, said, error)
+        _try_again(context, plan, said, error)
         return True
     release(context.database, context.send)
     return True
@@ -114,42 +115,39 @@ def _is_verdict(error: MecapyError | OSError) -> TypeGuard[MecapyError]:
     return isinstance(error, PACKAGE_FAULTS) or (isinstance(error, MecapyError) and error.code == LACKED_BY_ALL)
 
 
-def _try_again(context: WorkerContext, build: Build, said: BuildLog, error: MecapyError | OSError) -> None:
+def _try_again(context: WorkerContext, plan: BuildPlan, said: BuildLog, error: MecapyError | OSError) -> None:
     """The machine's fault, or that of a service which it needs, is no verdict on the package."""
     code = error.code if isinstance(error, MecapyError) else "platform_error"
     said.say(f"Not built yet ({code}), it is tried again: {error}")
-    log.warning("build of %s is tried again: %s", build.version.id, error)
+    log.warning("build of %s is tried again: %s", plan.version_id, error)
     has_begun = isinstance(error, SandboxError) and not isinstance(error, OutageError)
     with context.database.transaction() as session:
-        builds.give_back(session, build.token, AGAIN_SECONDS, is_counted=has_begun, log=said.text())
+        builds.give_back(session, plan.token, AGAIN_SECONDS, is_counted=has_begun, log=said.text())
 
 
-def _build(context: WorkerContext, build: Build, said: BuildLog) -> Built:
-    version = build.version
-    package = ensure_package(context, version.archive_key, version.archive_sha256)
-    is_image = version.manifest["runtime"]["kind"] != RuntimeKind.PYTHON
-    for sentence in ignored_options(version.manifest, context.sandboxes(), is_image=is_image):
+def _build(context: WorkerContext, plan: BuildPlan, said: BuildLog) -> Built:
+    package = ensure_package(context, plan.archive_key, plan.archive_sha256)
+    for sentence in ignored_options(plan.manifest, context.sandboxes(), is_image=plan.is_image):
         said.say(sentence)
-    if is_image:
-        return _build_image(context, build, package, said)
+    if plan.is_image:
+        return _build_image(context, plan, package, said)
     budget = Budget.start(context.settings.build_timeout_seconds)
-    interpreter = choose(context.interpreters, version.runtime, allow_newer=context.settings.allow_newer_python)
+    interpreter = choose(context.interpreters, plan.runtime, allow_newer=context.settings.allow_newer_python)
     said.say(
-        f"Python {interpreter.version}"
-        + ("" if interpreter.minor == version.runtime else f" in place of {version.runtime}")
+        f"Python {interpreter.version}" + ("" if interpreter.minor == plan.runtime else f" in place of {plan.runtime}")
     )
-    with _reviewed(context, build, package, said) as review:
+    with _reviewed(context, plan, package, said) as review:
         review.sources(interpreter)
-        ensure_bytecode(context.compiler, package, version.archive_sha256, interpreter.executable)
+        ensure_bytecode(context.compiler, package, plan.archive_sha256, interpreter.executable)
         with _within(budget):
-            lock = _lock(context, version.manifest, package, interpreter, budget)
+            lock = _lock(context, plan.manifest, package, interpreter, budget)
         audited = start_audit(context, review.report.policy, lock)
         with _within(budget):
             digest, environment = _installed(context, lock, interpreter, said, budget)
         review.environment(environment, audited)
-        ports = _ports(context, build, package, environment, said, review)
+        ports = _ports(context, plan, package, environment, said, review)
     seconds = budget.left_seconds()  # without the time in which it waits for memory
-    said.report |= _testcases(Bench(context, build, package, environment, ports, seconds=seconds), said)
+    said.report |= _testcases(Bench(context, plan, package, environment, ports, seconds=seconds), said)
     return Built(
         log=said.text(),
         interpreter=interpreter.version,
@@ -160,22 +158,22 @@ def _build(context: WorkerContext, build: Build, said: BuildLog) -> Built:
     )
 
 
-def _build_image(context: WorkerContext, build: Build, package: Path, said: BuildLog) -> Built:
+def _build_image(context: WorkerContext, plan: BuildPlan, package: Path, said: BuildLog) -> Built:
     """Modes B and C: ports are declared, so none is read from code.
 
     What the archive holds is checked, what the image holds is not.
     """
-    with _reviewed(context, build, package, said) as review:
+    with _reviewed(context, plan, package, said) as review:
         review.sources_of_image()
-    image = make_image(context, build, package, said.say)
-    said.report |= _testcases(Bench(context, build, package, None, {}, image), said)
+    image = make_image(context, plan, package, said.say)
+    said.report |= _testcases(Bench(context, plan, package, None, {}, image), said)
     return Built(log=said.text(), environment_digest=image, report=said.report)
 
 
 @contextmanager
-def _reviewed(context: WorkerContext, build: Build, package: Path, said: BuildLog) -> Iterator[Review]:
+def _reviewed(context: WorkerContext, plan: BuildPlan, package: Path, said: BuildLog) -> Iterator[Review]:
     """A review whose report is kept, however the block ends."""
-    review = Review(context, build, package, Report(effective(context.settings.checks, build.checks)))
+    review = Review(context, plan, package, Report(effective(context.settings.checks, plan.checks)))
     try:
         yield review
     finally:
@@ -230,23 +228,23 @@ def _installed(
 
 
 def _ports(
-    context: WorkerContext, build: Build, package: Path, environment: Environment, said: BuildLog, review: Review
+    context: WorkerContext, plan: BuildPlan, package: Path, environment: Environment, said: BuildLog, review: Review
 ) -> dict[str, Ports]:
     """Read handlers where the manifest leaves ports out.
 
     Import every handler in any case, so that a broken one shows now.
     """
-    handlers = {function.name: function.handler for function in build.functions if function.handler}
+    handlers = {function.name: function.handler for function in plan.functions if function.handler}
     if not handlers:
         return {}
-    described, loaded = _describe(context, build, handlers, package, environment)
+    described, loaded = _describe(context, plan, handlers, package, environment)
     review.loaded(loaded)
     problems = [
         Problem(f"functions.{name}.handler", "handler_broken", str(found["error"]))
         for name, found in described.items()
         if found.get("error")
     ]
-    found = _signature_ports(build, described, problems)
+    found = _signature_ports(plan, described, problems)
     if any(problem.code == "handler_broken" for problem in problems):
         raise InvalidInputError("handler_broken", "A handler cannot be imported.", problems=problems)
     if problems:
@@ -261,11 +259,11 @@ def _ports(
 
 
 def _signature_ports(
-    build: Build, described: Mapping[str, Mapping[str, Any]], problems: list[Problem]
+    plan: BuildPlan, described: Mapping[str, Mapping[str, Any]], problems: list[Problem]
 ) -> dict[str, Ports]:
     """The ports that the manifest leaves out; every problem of every function goes to `problems`."""
     ports: dict[str, Ports] = {}
-    for function in build.functions:
+    for function in plan.functions:
         has_inputs, has_outputs = function.inputs is not None, function.outputs is not None
         if (has_inputs and has_outputs) or described[function.name].get("error"):
             continue
@@ -285,10 +283,10 @@ def _signature_ports(
 
 
 def _describe(
-    context: WorkerContext, build: Build, handlers: Mapping[str, str | None], package: Path, environment: Environment
+    context: WorkerContext, plan: BuildPlan, handlers: Mapping[str, str | None], package: Path, environment: Environment
 ) -> tuple[dict[str, dict[str, Any]], object]:
     """The signatures, and what importing the handlers loaded."""
-    answer = ask_sandbox(context, build, Question(handlers, DESCRIBE_LIMITS), package, environment)
+    answer = ask_sandbox(context, plan, Question(handlers, DESCRIBE_LIMITS), package, environment)
     collected, ended, heard = answer.collected, answer.ended, answer.heard
     if collected.result is None:
         why = collected.error.get("error") if collected.error else heard[-2000:]
@@ -319,10 +317,10 @@ def _signatures(
 
 
 def _testcases(bench: Bench, said: BuildLog) -> dict[str, Any]:
-    quality = bench.build.version.manifest.get("quality", {}).get("validation_testcases", {})
+    quality = bench.plan.manifest.get("quality", {}).get("validation_testcases", {})
     if not quality.get("on_deployment", True):
         return {}
-    take_room_for_testcases(bench.context, bench.build)
+    take_room_for_testcases(bench.context, bench.plan)
     report = run_testcases(bench)
     for case in report["cases"]:
         said.say(
@@ -340,16 +338,16 @@ def _testcases(bench: Bench, said: BuildLog) -> dict[str, Any]:
 class _LeaseKeeper(LivingThread):
     """Renews the build's lease while it works."""
 
-    def __init__(self, context: WorkerContext, build: Build) -> None:
+    def __init__(self, context: WorkerContext, plan: BuildPlan) -> None:
         super().__init__("build-lease", self._keep)
-        self._context, self._build = context, build
+        self._context, self._plan = context, plan
         self._ended = threading.Event()
 
     def _keep(self) -> None:
         while not self._ended.wait(self._context.settings.heartbeat_seconds):
             try:
                 with self._context.database.transaction() as session:
-                    builds.renew_build(session, self._build.token, self._context.settings.queue_rules)
+                    builds.renew_build(session, self._plan.token, self._context.settings.queue_rules)
             except DatabaseError as error:
                 log.warning("build lease not renewed: %s", error.detail)
 

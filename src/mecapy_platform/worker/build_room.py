@@ -4,7 +4,7 @@ import time
 
 from mecapy_platform.core.errors import UnavailableError
 from mecapy_platform.services import builds
-from mecapy_platform.services.builds import Build
+from mecapy_platform.services.build_plan import BuildPlan
 from mecapy_platform.worker.context import WorkerContext
 
 SANDBOX_MB = 1024  # of what compiles, scans and describes a package, one after another
@@ -13,22 +13,22 @@ HELD_SECONDS = 15.0
 FREE_LOOK_SECONDS = 1.0
 
 
-def memory_of(context: WorkerContext, build: Build) -> int:
+def memory_of(context: WorkerContext, plan: BuildPlan) -> int:
     """The most that a step of the build may use before its test cases."""
-    fetches = bool(build.version.manifest["runtime"].get("requirements"))
+    fetches = bool(plan.manifest["runtime"].get("requirements"))
     fetch_mb = context.fetcher.limits.group.memory_mb if fetches else 0
     return max(SANDBOX_MB, context.settings.scan_memory_mb, fetch_mb)
 
 
-def take_room_for_testcases(context: WorkerContext, build: Build) -> None:
+def take_room_for_testcases(context: WorkerContext, plan: BuildPlan) -> None:
     """They follow each other, each in the memory of its function."""
-    tested = {name for name, function in build.version.manifest["functions"].items() if function.get("testcases")}
-    most = max((function.memory_mb for function in build.functions if function.name in tested), default=0)
+    tested = {name for name, function in plan.manifest["functions"].items() if function.get("testcases")}
+    most = max((function.memory_mb for function in plan.functions if function.name in tested), default=0)
     if most > SANDBOX_MB:
-        take_room(context, build, max(most, memory_of(context, build)), context.settings.build_timeout_seconds)
+        take_room(context, plan, max(most, memory_of(context, plan)), context.settings.build_timeout_seconds)
 
 
-def take_room(context: WorkerContext, build: Build, memory_mb: int, seconds: float) -> None:
+def take_room(context: WorkerContext, plan: BuildPlan, memory_mb: int, seconds: float) -> None:
     """Reserve so much of this node, in the place of what the build had, and wait until tasks have left it.
 
     At first it is held ahead, so that no new task takes it. Where a task that stays for long is in the way, nothing is
@@ -42,7 +42,7 @@ def take_room(context: WorkerContext, build: Build, memory_mb: int, seconds: flo
     began = time.monotonic()
     node, is_held = context.worker.node, True
     with context.database.transaction() as session:
-        is_free = builds.reserve(session, build.token, node, memory_mb)
+        is_free = builds.reserve(session, plan.token, node, memory_mb)
     while not is_free:
         if is_free is None:
             raise UnavailableError("build_waits", "Another builder has taken the build over.")
@@ -54,9 +54,9 @@ def take_room(context: WorkerContext, build: Build, memory_mb: int, seconds: flo
         time.sleep(LOOK_SECONDS if is_held else FREE_LOOK_SECONDS)
         with context.database.transaction() as session:
             if is_held and time.monotonic() - began > HELD_SECONDS:
-                builds.reserve(session, build.token, node, 0)
+                builds.reserve(session, plan.token, node, 0)
                 is_held = False
             if is_held:
-                is_free = builds.has_room(session, build.token)
+                is_free = builds.has_room(session, plan.token)
             else:
-                is_free = builds.reserve_if_free(session, build.token, node, memory_mb)
+                is_free = builds.reserve_if_free(session, plan.token, node, memory_mb)

@@ -3,7 +3,7 @@
 import logging
 
 from mecapy_platform.core.errors import SandboxError
-from mecapy_platform.services.builds import Build
+from mecapy_platform.services.build_plan import BuildPlan
 from mecapy_platform.services.claims import Claim
 from mecapy_platform.storage import keys
 from mecapy_platform.worker.context import WorkerContext
@@ -26,9 +26,9 @@ def ensure_image(context: WorkerContext, claim: Claim) -> None:
         )
 
 
-def keep_image(context: WorkerContext, build: Build, image_id: str) -> None:
+def keep_image(context: WorkerContext, plan: BuildPlan, image_id: str) -> None:
     """Put it where other nodes find it."""
     assert context.images is not None
-    key = keys.image_key(build.version.organization_id, build.version.id)
+    key = keys.image_key(plan.organization_id, plan.version_id)
     with context.images.save(image_id) as archive:
         context.storage.put(key, archive, limit_bytes=2 * context.settings.image_bytes)

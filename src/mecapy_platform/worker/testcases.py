@@ -14,9 +14,9 @@ from mecapy_platform.core.errors import InvalidInputError, MecapyError, Problem,
 from mecapy_platform.core.testcases import TestCase
 from mecapy_platform.core.units import UnitSystem
 from mecapy_platform.core.values import check_inputs
-from mecapy_platform.db.tables import Function
 from mecapy_platform.sandbox.base import Environment, Limits, SandboxSpec
-from mecapy_platform.services.builds import Build, Ports
+from mecapy_platform.services.build_plan import BuildPlan, PlannedFunction
+from mecapy_platform.services.builds import Ports
 from mecapy_platform.worker.asking import ended_by_itself, started
 from mecapy_platform.worker.checks.formulas import is_restricted, lay_guards, mode_of
 from mecapy_platform.worker.context import WorkerContext
@@ -28,14 +28,14 @@ class Bench:
     """What every case of a version runs with."""
 
     context: WorkerContext
-    build: Build
+    plan: BuildPlan
     package: Path
     environment: Environment | None
     ports: Mapping[str, Ports]
     image: str | None = None
     seconds: float | None = None  # for all cases together; None: those of a whole build
 
-    def ports_of(self, function: Function) -> Ports:
+    def ports_of(self, function: PlannedFunction) -> Ports:
         if function.name in self.ports:
             return self.ports[function.name]
         return Ports(function.inputs or {}, function.outputs or {}, function.free_inputs)
@@ -51,8 +51,8 @@ def run_testcases(bench: Bench) -> dict[str, Any]:
     seconds = whole if bench.seconds is None else bench.seconds
     deadline = time.monotonic() + seconds
     cases = []
-    for function in bench.build.functions:
-        path = bench.build.version.manifest["functions"][function.name].get("testcases")
+    for function in bench.plan.functions:
+        path = bench.plan.manifest["functions"][function.name].get("testcases")
         for case in _read(bench, path) if path else []:
             is_late = time.monotonic() >= deadline
             differences = (
@@ -75,7 +75,7 @@ def _read(bench: Bench, path: str) -> list[TestCase]:
     return bench.context.judge.testcases(target.read_bytes(), path)
 
 
-def _differences(bench: Bench, function: Function, case: TestCase) -> list[str]:
+def _differences(bench: Bench, function: PlannedFunction, case: TestCase) -> list[str]:
     """What went otherwise than expected; empty when the case passed."""
     try:
         result, raised, said = _run(bench, function, case)
@@ -96,7 +96,7 @@ def _differences(bench: Bench, function: Function, case: TestCase) -> list[str]:
     return bench.context.judge.compare(case, result)
 
 
-def _run(bench: Bench, function: Function, case: TestCase) -> tuple[Judged | None, str | None, str]:
+def _run(bench: Bench, function: PlannedFunction, case: TestCase) -> tuple[Judged | None, str | None, str]:
     """The outputs, or the class name of what was raised, and a sentence for a run that gave neither."""
     ports = bench.ports_of(function)
     units = function.options.get("units") or UnitSystem.SI
@@ -114,14 +114,14 @@ def _run(bench: Bench, function: Function, case: TestCase) -> tuple[Judged | Non
             grace_seconds=settings.grace_seconds,
         )
         spec = SandboxSpec(
-            task_id=str(bench.build.version.id),
+            task_id=str(bench.plan.version_id),
             attempt=1,
             package=bench.package,
             inputs=inputs,
             limits=limits,
             environment=bench.environment,
             image=bench.image,
-            organization=str(bench.build.version.organization_id),
+            organization=str(bench.plan.organization_id),
             entrypoint=tuple(function.entrypoint or ()),
             handler=function.handler,
             needs=tuple(function.options.get("needs") or ()),

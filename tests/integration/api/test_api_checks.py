@@ -117,7 +117,7 @@ def test_the_policy_goes_to_the_builder_with_the_version(
     policies = {}
     with platform.worker_database.transaction() as session:
         while (build := builds.claim_build(session, platform.settings.queue_rules)) is not None:
-            policies[build.version.manifest["package"]["name"]] = build.checks
+            policies[build.manifest["package"]["name"]] = build.checks
             builds.finish_build(session, build.token, Built(log=""))
     assert policies[name] == {"bandit": "off"}
 

@@ -20,7 +20,7 @@ from mecapy_platform.core.errors import InvalidInputError, MalformedError, Probl
 from mecapy_platform.core.units import UnitSystem
 from mecapy_platform.embedded.interpreters import Interpreter
 from mecapy_platform.sandbox.base import Environment, Limits, Mode
-from mecapy_platform.services.builds import Build
+from mecapy_platform.services.build_plan import BuildPlan
 from mecapy_platform.worker.asking import Question, ask_sandbox
 from mecapy_platform.worker.checks.audit import Audited, Auditor
 from mecapy_platform.worker.checks.tools import ensure_scanner
@@ -56,7 +56,7 @@ class Review:
     """The checks of one build, step by step. `report` holds what is known so far, also when a step raises."""
 
     context: WorkerContext
-    build: Build
+    plan: BuildPlan
     package: Path
     report: Report
     imports: tuple[Import, ...] = ()
@@ -142,7 +142,7 @@ class Review:
         }
         limits = Limits(1, settings.scan_memory_mb, settings.scan_seconds + 20, 64 << 20, processes=64)
         answer = ask_sandbox(
-            context, self.build, Question(body, limits, Mode.SCAN), self.package, Environment(scanner.executable, tools)
+            context, self.plan, Question(body, limits, Mode.SCAN), self.package, Environment(scanner.executable, tools)
         )
         found = self.read_scan(answer.collected.result)
         if found is None:
@@ -179,7 +179,7 @@ class Review:
         """The files of handlers that live under RestrictedPython."""
         wanted = {
             function.handler.partition(":")[0]
-            for function in self.build.functions
+            for function in self.plan.functions
             if function.handler and function.options.get("checks", {}).get("restricted_python")
         }
         return sorted(f"{module.replace('.', '/')}.py" for module in wanted)
@@ -191,7 +191,7 @@ class Review:
         names = sorted({item.module.partition(".")[0] for item in self.imports})
         limits = Limits(1, 512, 30, 16 << 20, processes=16)
         answer = ask_sandbox(
-            self.context, self.build, Question({"names": names}, limits, Mode.IMPORTS), self.package, environment
+            self.context, self.plan, Question({"names": names}, limits, Mode.IMPORTS), self.package, environment
         )
         try:
             told = self._told(answer.collected.result)
@@ -217,7 +217,7 @@ class Review:
         )
 
     def _licences(self, dependencies: list[dict[str, str]]) -> None:
-        own = (self.build.version.manifest.get("package") or {}).get("license") or "none declared"
+        own = (self.plan.manifest.get("package") or {}).get("license") or "none declared"
         self.report.said[CheckName.LICENCES] = f"the package: {own}; {len(dependencies)} dependencies"
         for dependency in dependencies:
             if not dependency["licence"]:
