@@ -63,5 +63,6 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+@pytest.hookimpl(trylast=True)  # after the last fixtures, which still speak with what is kept
 def pytest_sessionfinish() -> None:
     KEPT_TO_THE_END.close()
