@@ -79,6 +79,8 @@ class WorkflowRun(Base):
     deadline_at: Mapped[datetime | None]
     cancel_requested_at: Mapped[datetime | None]
     held_reason: Mapped[str | None]
+    outputs: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    outputs_ref: Mapped[UUID | None]
     change: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     first_failed_node_key: Mapped[str | None]
     error_code: Mapped[str | None]
@@ -99,6 +101,7 @@ class RunNode(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=NEW_ID)
     organization_id: Mapped[UUID]
     run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
+    place: Mapped[int]
     key: Mapped[str]
     kind: Mapped[str]
     state: Mapped[str] = mapped_column(server_default=text("'pending'"))

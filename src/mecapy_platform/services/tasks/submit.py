@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from sqlalchemy import func, select
@@ -38,6 +38,13 @@ from mecapy_platform.services.tasks.requests import Submitted, TaskRequest, inpu
 from mecapy_platform.services.tasks.resolve import Resolved, resolve, resolve_again
 from mecapy_platform.services.tasks.values import values_of
 from mecapy_platform.services.values import ValueStore
+
+
+class Submitter(Protocol):
+    """Whose task it is."""
+
+    @property
+    def user_id(self) -> UUID: ...
 
 
 @dataclass(frozen=True)
@@ -193,7 +200,7 @@ def _next_id() -> UUID:
 
 
 def columns_of(
-    actor: Actor, request: TaskRequest, resolved: Resolved, files: dict[str, Any], *, shared: Task | None = None
+    actor: Submitter, request: TaskRequest, resolved: Resolved, files: dict[str, Any], *, shared: Task | None = None
 ) -> dict[str, Any]:
     """A new task's columns, with its inputs checked and converted. Looks at nothing but what it is given.
 

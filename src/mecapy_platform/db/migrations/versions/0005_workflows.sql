@@ -46,7 +46,7 @@ CREATE INDEX workflow_version_uses_used ON workflow_version_uses (used_version_i
 
 -- One execution of a workflow version. `options`: failure policy, deadline, priority, reuse; `plan`: chains and waves, frozen;
 -- `parent_call_id`: the call of another run, or the point of a study, that this run is. `wake_at`: when something that waits for the
--- clock is due. `change`: grows with each change that a reader can see, for who watches.
+-- clock is due. `change`: grows with each change that a reader can see, for who watches. `outputs`: of a run that is a call, by port.
 CREATE TABLE runs (
     id UUID DEFAULT uuidv7() NOT NULL,
     organization_id UUID NOT NULL,
@@ -67,6 +67,8 @@ CREATE TABLE runs (
     deadline_at TIMESTAMP WITH TIME ZONE,
     cancel_requested_at TIMESTAMP WITH TIME ZONE,
     held_reason TEXT,
+    outputs JSON,
+    outputs_ref UUID,
     change BIGINT DEFAULT 0 NOT NULL,
     first_failed_node_key TEXT,
     error_code TEXT,
@@ -85,12 +87,13 @@ CREATE INDEX runs_of_workflow ON runs (workflow_id, id);
 CREATE INDEX runs_wake ON runs (wake_at) WHERE wake_at IS NOT NULL;
 CREATE INDEX runs_parent ON runs (parent_call_id) WHERE parent_call_id IS NOT NULL;
 
--- One row a node. What it executes are its calls; `outputs` only of nodes that compute nothing in a sandbox (constants, expressions,
+-- One row a node, input nodes apart. `place`: its number in an order in which sources come first. What it executes are its calls; `outputs` only of nodes that compute nothing in a sandbox (constants, expressions,
 -- collected lists), else they are its call's. `reused_task_id`: the task whose identical result it took.
 CREATE TABLE run_nodes (
     id UUID DEFAULT uuidv7() NOT NULL,
     organization_id UUID NOT NULL,
     run_id UUID NOT NULL,
+    place INTEGER NOT NULL,
     key TEXT NOT NULL,
     kind TEXT NOT NULL,
     state TEXT DEFAULT 'pending' NOT NULL,
@@ -154,6 +157,7 @@ CREATE TABLE calls (
 CREATE UNIQUE INDEX calls_of_node ON calls (node_id, index) WHERE node_id IS NOT NULL;
 CREATE UNIQUE INDEX calls_of_study ON calls (study_id, index) WHERE study_id IS NOT NULL;
 CREATE INDEX calls_of_task ON calls (task_id) WHERE task_id IS NOT NULL;
+CREATE INDEX calls_open ON calls (node_id, state, index) WHERE node_id IS NOT NULL AND state <> 'completed';
 CREATE INDEX calls_of_run ON calls (run_id) WHERE run_id IS NOT NULL;
 CREATE INDEX calls_inputs_ref ON calls (inputs_ref) WHERE inputs_ref IS NOT NULL;
 CREATE INDEX calls_result_ref ON calls (result_ref) WHERE result_ref IS NOT NULL;

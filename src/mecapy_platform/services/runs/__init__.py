@@ -1,0 +1,1 @@
+"""Runs of workflows: accepted, moved on, read, stopped."""

@@ -1,0 +1,15 @@
+"""What an advance is given by the process that makes it."""
+
+from dataclasses import dataclass
+
+from mecapy_platform.core.queue_rules import QueueRules
+from mecapy_platform.services.values import ValueStore
+
+
+@dataclass(frozen=True)
+class Tools:
+    """`takes_marks`: the platform's role alone may see what is due to others; without it marks stay for the relay."""
+
+    values: ValueStore
+    rules: QueueRules
+    takes_marks: bool = False
