@@ -1,10 +1,10 @@
 """The statements of runs: lock, look, settle, start, end. Each serves all nodes or calls of an advance at once."""
 
-from sqlalchemy import text
+from sqlalchemy import JSON, bindparam, text
 
 LOCK = text("""
-SELECT id, organization_id, user_id, workflow_id, workflow_version_id, state, inputs, inputs_ref, options, parent_call_id,
-    root_run_id, depth, deadline_at, cancel_requested_at, held_reason, first_failed_node_key, wake_at,
+SELECT id, organization_id, user_id, workflow_id, workflow_version_id, state, inputs, inputs_ref, options,
+    parent_call_id, root_run_id, depth, deadline_at, cancel_requested_at, held_reason, first_failed_node_key, wake_at,
     clock_timestamp() AS now
 FROM runs WHERE id = :run_id FOR UPDATE
 """)
@@ -12,12 +12,6 @@ FROM runs WHERE id = :run_id FOR UPDATE
 LOCK_FREE = text("SELECT id FROM runs WHERE id = :run_id FOR UPDATE SKIP LOCKED")
 
 TAKE_MARKS = text("DELETE FROM due_marks WHERE run_id = :run_id")
-
-MARK = text("""
-INSERT INTO due_marks (run_id, child_run_id)
-SELECT c.run_id, :child_run_id FROM calls c WHERE c.id = :call_id AND c.run_id IS NOT NULL
-UNION ALL SELECT NULL, NULL WHERE false
-""")
 
 MARK_RUN = text("INSERT INTO due_marks (run_id) VALUES (:run_id)")
 
@@ -43,8 +37,8 @@ FROM run_nodes WHERE run_id = :run_id AND state IN ('running', 'waiting')
 
 IDS = text("SELECT place, id, branch, items, tries FROM run_nodes WHERE run_id = :run_id AND place = ANY (:places)")
 
-# Of a task with one call the end is the call's; of one with several, each call has its own, and what was not reached waits
-# again. A run that was made for a call ends it.
+# Of a task with one call the end is the call's; of one with several, each call has its own, and what was not reached
+# waits again. A run that was made for a call ends it.
 SETTLE = text("""
 WITH carried AS (
     SELECT c.id, c.position, t.state, t.error_code, t.error_message, t.completed_at
@@ -67,7 +61,7 @@ UPDATE calls c SET state = CASE
 FROM carried e WHERE c.id = e.id
 """)
 
-# How many calls are open, up to a number that is enough to decide by; and the first that failed, with the kind of its failure.
+# How many calls are open, up to a number that is enough to decide by; and the first that failed, with what carried it.
 COUNTS = text("""
 SELECT n.id AS node_id, w.waiting, r.running, d.completed, d.tries,
     f.state AS failed_state, f.index AS failed_index, f.error_code, f.error_message, f.carrier_state
@@ -130,9 +124,10 @@ WHERE node_id = ANY (cast(:node_ids AS uuid[])) AND state = 'running' AND state 
 """)
 
 STOP_TASKS = text("""
-UPDATE tasks SET cancel_requested_at = coalesce(cancel_requested_at, now())
-WHERE id = ANY (cast(:task_ids AS uuid[])) AND state IN ('queued', 'running')
-RETURNING id, state
+UPDATE tasks t SET cancel_requested_at = coalesce(t.cancel_requested_at, now())
+FROM (SELECT id FROM tasks WHERE id = ANY (cast(:task_ids AS uuid[])) AND state IN ('queued', 'running')
+    ORDER BY id FOR UPDATE) asked
+WHERE t.id = asked.id RETURNING t.id, t.state
 """)
 
 TRY_AGAIN = text("""
@@ -167,7 +162,8 @@ WHERE id = :run_id
 # What nodes have given: their own outputs, or those of their only or last call, wherever these lie.
 OUTPUTS = text("""
 SELECT n.place, n.state, n.branch, n.items, n.outputs, n.outputs_ref, c.task_id,
-    coalesce(c.result, t.result, x.outputs) AS result, coalesce(c.result_ref, t.result_ref, x.outputs_ref) AS result_ref,
+    coalesce(c.result, t.result, x.outputs) AS result,
+    coalesce(c.result_ref, t.result_ref, x.outputs_ref) AS result_ref,
     coalesce(t.organization_id, n.organization_id) AS result_organization_id
 FROM run_nodes n LEFT JOIN LATERAL (
     SELECT c.* FROM calls c WHERE n.outputs IS NULL AND n.outputs_ref IS NULL AND c.node_id = n.id
@@ -198,4 +194,17 @@ GROUP BY run_id ORDER BY min(id) LIMIT :most
 
 AWAKE_RUNS = text("""
 SELECT id FROM runs WHERE wake_at <= clock_timestamp() ORDER BY wake_at LIMIT :most
+""")
+
+ROWS = text("SELECT count(*) FROM calls WHERE run_id = :run_id")
+
+NODE_ERROR = text("SELECT error_code, error_message FROM run_nodes WHERE run_id = :run_id AND place = :place")
+
+KEEP_OUTPUTS = text("""
+UPDATE runs SET outputs = cast(:outputs AS json), outputs_ref = :outputs_ref WHERE id = :run_id
+""").bindparams(bindparam("outputs", type_=JSON(none_as_null=True)))
+
+CANCEL_RUNS = text("""
+UPDATE runs SET cancel_requested_at = coalesce(cancel_requested_at, clock_timestamp())
+WHERE id = ANY (cast(:run_ids AS uuid[])) AND state IN ('pending', 'running', 'paused')
 """)

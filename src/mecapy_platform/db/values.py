@@ -31,10 +31,11 @@ SELECT v.id, v.key FROM stored_values v
 WHERE v.created_at < now() - cast(:kept AS interval)
     AND NOT EXISTS (SELECT FROM tasks t WHERE t.inputs_ref = v.id)
     AND NOT EXISTS (SELECT FROM tasks t WHERE t.result_ref = v.id)
+    AND NOT EXISTS (SELECT FROM runs r WHERE r.inputs_ref = v.id)
+    AND NOT EXISTS (SELECT FROM runs r WHERE r.outputs_ref = v.id)
+    AND NOT EXISTS (SELECT FROM run_nodes n WHERE n.outputs_ref = v.id)
     AND NOT EXISTS (SELECT FROM calls c WHERE c.inputs_ref = v.id)
     AND NOT EXISTS (SELECT FROM calls c WHERE c.result_ref = v.id)
-    AND NOT EXISTS (SELECT FROM runs r WHERE r.inputs_ref = v.id)
-    AND NOT EXISTS (SELECT FROM run_nodes n WHERE n.outputs_ref = v.id)
 LIMIT :most
 """)
 

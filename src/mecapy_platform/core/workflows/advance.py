@@ -161,11 +161,16 @@ class Course:
         self._candidates: set[int] = set()
         self._queued = set(self._queue)
         self._has_begun = run.state is not RunState.PENDING
+        self._has_ended = run.state.is_final
 
     def settle(self, place: int, state: NodeState) -> None:
         """A node is in another state now."""
         self.states[place] = state
-        for group, wanted in ((self._pending, {NodeState.PENDING}), (self._live, LIVE), (self._failed, {NodeState.FAILED})):
+        for group, wanted in (
+            (self._pending, {NodeState.PENDING}),
+            (self._live, LIVE),
+            (self._failed, {NodeState.FAILED}),
+        ):
             if state in wanted:
                 group.add(place)
             else:
@@ -346,6 +351,8 @@ class Course:
 
     def _end(self, decision: Decision) -> None:
         stop = self.run.stop
+        if self._has_ended:
+            return
         if not self._live:
             self._clear(decision)
         if self._live or self._pending:
@@ -354,6 +361,7 @@ class Course:
                 self._has_begun = True
                 decision.run = RunEnd(RunState.RUNNING)
             return
+        self._has_ended = True
         failed = self.unhandled()
         state = RunState.COMPLETED
         if stop is not None and NodeState.CANCELLED in self.states:

@@ -1,5 +1,6 @@
-"""How the nodes of a graph wait for each other, compiled once for a version: places in an order in which sources come first.
+"""How the nodes of a graph wait for each other, compiled once for a version.
 
+A place is the number of a node in an order in which sources come first.
 Input nodes have no place: their values are there from the start.
 """
 
@@ -102,16 +103,8 @@ def _places(places: Mapping[str, int], keys: Sequence[str]) -> tuple[int, ...]:
 
 def _ordered(graph: Graph, waits: Mapping[str, list[str]]) -> list[str]:
     """Sources first, a node before its fallback, and a fallback before what reads the node; else as given."""
+    before = _all_before(graph, waits)
     number = {key: place for place, key in enumerate(waits)}
-    before: dict[str, set[str]] = {key: set(sources) for key, sources in waits.items()}
-    for key in waits:
-        for source in waits[key]:
-            fallback = graph.nodes[source].fallback
-            if fallback in waits and fallback != key:
-                before[key].add(fallback)
-        stand_in = graph.nodes[key].fallback
-        if stand_in in waits:
-            before[stand_in].add(key)
     following: dict[str, list[str]] = defaultdict(list)
     for key, sources in before.items():
         for source in sources:
@@ -131,3 +124,15 @@ def _ordered(graph: Graph, waits: Mapping[str, list[str]]) -> list[str]:
         circle = sorted(set(waits) - set(ordered))
         raise InvalidInputError("graph_cyclic", f"These nodes wait for each other: {', '.join(circle[:10])}.")
     return ordered
+
+
+def _all_before(graph: Graph, waits: Mapping[str, list[str]]) -> dict[str, set[str]]:
+    """What each node comes after: its sources, their fallbacks, and the node that it is the fallback of."""
+    before = {key: set(sources) for key, sources in waits.items()}
+    for key, sources in waits.items():
+        fallbacks = {graph.nodes[source].fallback for source in sources}
+        before[key] |= {fallback for fallback in fallbacks if fallback is not None and fallback in waits} - {key}
+        stand_in = graph.nodes[key].fallback
+        if stand_in is not None and stand_in in waits:
+            before[stand_in].add(key)
+    return before

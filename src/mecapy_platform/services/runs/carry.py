@@ -1,4 +1,4 @@
-"""Calls that are ready get their carriers: which calls go together in a task is decided here, for runs and studies alike."""
+"""Calls that are ready get their carriers: which go together in a task is decided here, for runs and studies alike."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -108,9 +108,7 @@ def _files_in(specs: Mapping[str, InputSpec], given: Mapping[str, Any]) -> dict[
     return {key: given[key] for key in files if given.get(key) is not None}
 
 
-def _uploads(
-    session: Session, reader: ValueReader, files: Mapping[str, Any], user_id: UUID
-) -> dict[str, FileValue]:
+def _uploads(session: Session, reader: ValueReader, files: Mapping[str, Any], user_id: UUID) -> dict[str, FileValue]:
     if not files:
         return {}
     wanted = {key: _upload_id(value) for key, value in files.items()}
@@ -136,5 +134,3 @@ def _upload_id(value: Any) -> UUID | None:
         return UUID(str(value).removeprefix(UPLOAD))
     except ValueError:
         return None
-
-

@@ -1,4 +1,4 @@
-"""What a run works by: the graph of its version, which never changes, and the functions that it names, as they are now."""
+"""What a run works by: the graph of its version, which never changes, and the functions that it names, as they are."""
 
 import threading
 from collections import OrderedDict

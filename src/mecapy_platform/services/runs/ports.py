@@ -1,6 +1,6 @@
 """What nodes take and give, with the unit system of each end: as their functions are, and as inner workflows say."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -38,7 +38,9 @@ class Catalog:
     def prefetch(self, nodes: Iterable[Node]) -> None:
         """Read the functions of many nodes in one statement."""
         wanted = {body.function_version_id for node in nodes for body in bodies_of(node)}
-        missing = [function_id for function_id in wanted if function_id is not None and function_id not in self._functions]
+        missing = [
+            function_id for function_id in wanted if function_id is not None and function_id not in self._functions
+        ]
         self._functions |= load_functions(self._session, missing)
 
     def function(self, function_id: UUID) -> LoadedFunction | None:
@@ -107,7 +109,7 @@ def _value(node: Node) -> Ports:
     return {INPUT_PORT: Port(type_of(typed(expression)))}
 
 
-OWN_OUTPUTS = {
+OWN_OUTPUTS: dict[NodeKind, Callable[[Node], Ports]] = {
     NodeKind.INPUT: _value,
     NodeKind.CONSTANT: _value,
     NodeKind.EXPRESSION: _value,

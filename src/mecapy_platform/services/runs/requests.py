@@ -14,7 +14,7 @@ REUSE = ("off", "own", "organization")
 
 @dataclass(frozen=True)
 class RunOptions:
-    """`deadline_seconds`: from the start of the run to its last moment. `reuse`: whose identical results may be taken."""
+    """`deadline_seconds`: from the start of the run to its end. `reuse`: whose identical results may be taken."""
 
     failure_policy: str = FAIL_FAST
     deadline_seconds: float | None = None

@@ -11,7 +11,9 @@ from mecapy_platform.db import runs as statements
 from mecapy_platform.services.runs.loading import LoadedFunction
 
 SUBMITTERS = frozenset({Role.ADMIN, Role.USER})
-HELD = "The run's user may no longer start anything in this organization; an administrator adopts the run or cancels it."
+HELD = (
+    "The run's user may no longer start anything in this organization; an administrator adopts the run or cancels it."
+)
 
 
 class Rights:
@@ -30,7 +32,9 @@ class Rights:
     def check(self, loaded: LoadedFunction | None) -> LoadedFunction:
         """Raises MecapyError where the user may not start this function now."""
         if loaded is None or not self.may_submit(loaded.package.organization_id):
-            raise NotFoundError("function_not_found", "The function is no longer there, or the run's user cannot see it.")
+            raise NotFoundError(
+                "function_not_found", "The function is no longer there, or the run's user cannot see it."
+            )
         package, version = loaded.package, loaded.version
         if package.visibility == "private" and package.owner_id != self._user_id:
             raise ForbiddenError(

@@ -162,6 +162,7 @@ CREATE INDEX calls_of_run ON calls (run_id) WHERE run_id IS NOT NULL;
 CREATE INDEX calls_inputs_ref ON calls (inputs_ref) WHERE inputs_ref IS NOT NULL;
 CREATE INDEX calls_result_ref ON calls (result_ref) WHERE result_ref IS NOT NULL;
 CREATE INDEX runs_inputs_ref ON runs (inputs_ref) WHERE inputs_ref IS NOT NULL;
+CREATE INDEX runs_outputs_ref ON runs (outputs_ref) WHERE outputs_ref IS NOT NULL;
 CREATE INDEX run_nodes_outputs_ref ON run_nodes (outputs_ref) WHERE outputs_ref IS NOT NULL;
 CREATE INDEX calls_waiting ON calls (study_id, index) WHERE state = 'waiting' AND study_id IS NOT NULL;
 
