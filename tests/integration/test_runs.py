@@ -30,3 +30,188 @@ def test_a_run_goes_on_by_itself_to_its_end(made: Bench) -> None:
     assert made.states(run_id) == {"first": "completed", "second": "completed"}
     assert made.tasks(run_id, "completed")["second"].inputs == {"a": 3.5, "b": 2}
     assert made.marks(run_id) == 0
+
+
+def test_what_is_missing_or_does_not_fit_is_refused_before_a_run_exists(made: Bench) -> None:
+    version = made.version([given("x"), given("l", "Length"), made.function("first")], ["x.value > first.a"])
+    with pytest.raises(MissingInputsError) as missing:
+        made.submit(version, {"x": 1.0})
+    assert missing.value.keys == ["l"]
+    with pytest.raises(InvalidInputError) as wrong:
+        made.submit(version, {"x": 1.0, "l": "3 kg", "y": 2})
+    assert {problem.code for problem in wrong.value.problems} == {"unit_mismatch", "unknown_input"}
+
+
+def test_a_key_starts_one_run(made: Bench) -> None:
+    version = made.version([given("x"), made.function("one")], ["x.value > one.a", "x.value > one.b"])
+    first = made.submit(version, {"x": 1.0}, idempotency_key="k")
+    assert made.submit(version, {"x": 1.0}, idempotency_key="k") == first
+    with pytest.raises(ConflictError, match="another request"):
+        made.submit(version, {"x": 2.0}, idempotency_key="k")
+    assert len(made.tasks(first)) == 1
+
+
+def test_a_failed_node_cancels_what_depends_on_it_and_the_rest_ends(made: Bench) -> None:
+    nodes = [given("x"), *(made.function(key) for key in ("bad", "after", "beside", "later"))]
+    edges = [f"x.value > {key}.b" for key in ("bad", "after", "beside", "later")]
+    edges += ["x.value > bad.a", "x.value > beside.a", "bad.sum > after.a", "beside.sum > later.a"]
+    run_id = made.submit(made.version(nodes, edges), {"x": 1.0})
+    tasks = made.tasks(run_id)
+    assert set(tasks) == {"bad", "beside"}
+    made.end(tasks["bad"], state=TaskState.FAILED)
+    assert made.states(run_id) == {"bad": "failed", "after": "cancelled", "beside": "running", "later": "pending"}
+    assert made.run(run_id).state == "running"
+    made.end(tasks["beside"], {"sum": 2.0})
+    assert made.states(run_id) == {"bad": "failed", "after": "cancelled", "beside": "completed", "later": "cancelled"}
+    run = made.run(run_id)
+    assert (run.state, run.first_failed_node_key, run.error_code) == ("failed", "bad", "failed")
+    assert not made.tasks(run_id)
+
+
+def test_with_continue_what_does_not_depend_on_the_failed_goes_on(made: Bench) -> None:
+    nodes = [given("x"), *(made.function(key) for key in ("bad", "after", "beside", "later"))]
+    edges = [f"x.value > {key}.b" for key in ("bad", "after", "beside", "later")]
+    edges += ["x.value > bad.a", "x.value > beside.a", "bad.sum > after.a", "beside.sum > later.a"]
+    run_id = made.submit(made.version(nodes, edges), {"x": 1.0}, failure_policy="continue")
+    made.end(made.tasks(run_id)["bad"], state=TaskState.TIMEOUT)
+    assert made.serve(run_id, add) == 2
+    assert made.states(run_id) == {"bad": "failed", "after": "cancelled", "beside": "completed", "later": "completed"}
+    assert made.run(run_id).state == "failed"
+
+
+def test_constants_and_expressions_are_there_at_once_and_units_cross_edges(made: Bench) -> None:
+    nodes = [
+        given("area", "Area"),
+        {"node_key": "p", "node_kind": "constant", "value": "2 MPa", "type_expr": "Pressure"},
+        {
+            "node_key": "force",
+            "node_kind": "expression",
+            "expression": "p * area",
+            "ports": {"p": "Pressure", "area": "Area"},
+            "type_expr": "Force",
+        },
+        made.function("stress", "loaded"),
+    ]
+    edges = ["p.value > force.p", "area.value > force.area", "force.value > stress.force"]
+    run_id = made.submit(made.version(nodes, edges), {"area": "50 mm^2"})
+    assert made.tasks(run_id)["stress"].inputs == {"force": pytest.approx(100.0)}
+    assert made.nodes(run_id)["force"].outputs == {"value": pytest.approx(100.0)}
+
+
+MAP = {"node_key": "each", "node_kind": "map", "over": ["a"], "parallel": 2}
+
+
+def mapped(made: Bench, **more: Any) -> Any:
+    nodes = [
+        given("n", "Integer"),
+        given("y"),
+        made.function("split", "split"),
+        {**MAP, "body": made.body(), **more},
+        {
+            "node_key": "total",
+            "node_kind": "expression",
+            "expression": "sum(v)",
+            "ports": {"v": "list[Float]"},
+            "type_expr": "Float",
+        },
+    ]
+    edges = ["n.value > split.count", "split.parts > each.a", "y.value > each.b", "each.sum > total.v"]
+    run_id = made.submit(made.version(nodes, edges), {"n": 5, "y": 1.0})
+    made.end(made.tasks(run_id)["split"], {"parts": [1.0, 2.0, 3.0, 4.0, 5.0]})
+    return run_id
+
+
+def test_a_map_runs_its_items_a_few_at_a_time_and_collects_them_in_order(made: Bench) -> None:
+    run_id = mapped(made)
+    assert list(made.tasks(run_id)) == ["each[0]", "each[1]"]
+    made.end(made.tasks(run_id)["each[1]"], {"sum": 3.0})
+    assert set(made.tasks(run_id)) == {"each[0]", "each[2]"}
+    assert made.serve(run_id, add) == 4
+    assert made.run(run_id).state == "completed"
+    nodes = made.nodes(run_id)
+    assert nodes["each"].outputs == {"sum": [2.0, 3.0, 4.0, 5.0, 6.0], "_failed": 0}
+    assert nodes["total"].outputs == {"value": 20.0}
+    assert [call.state for call in made.calls(run_id, "each")] == ["completed"] * 5
+
+
+@pytest.mark.parametrize(("policy", "outcome"), [("skip", [3.0]), ("null", [None, 3.0, None])])
+def test_a_map_may_leave_out_what_failed(made: Bench, policy: str, outcome: list[float | None]) -> None:
+    run_id = mapped(made, on_item_failure=policy, parallel=3)
+    tasks = made.tasks(run_id)
+    for name in ("each[0]", "each[2]"):
+        made.end(tasks[name], state=TaskState.FAILED)
+    assert made.serve(run_id, add) == 3
+    outputs = made.nodes(run_id)["each"].outputs
+    assert outputs is not None
+    assert outputs["_failed"] == 2
+    assert outputs["sum"][: len(outcome)] == outcome
+
+
+def test_a_failed_item_ends_a_map_that_says_nothing_else(made: Bench) -> None:
+    run_id = mapped(made)
+    tasks = made.tasks(run_id)
+    made.end(tasks["each[0]"], state=TaskState.FAILED)
+    assert made.states(run_id)["each"] == "running"
+    assert set(made.tasks(run_id)) == {"each[1]"}
+    made.end(tasks["each[1]"], {"sum": 3.0})
+    node = made.nodes(run_id)["each"]
+    assert (node.state, node.error_code) == ("failed", "failed")
+    assert node.error_message is not None
+    assert node.error_message.startswith("Item 0: ")
+    assert [call.state for call in made.calls(run_id, "each")] == ["failed", "completed", *["cancelled"] * 3]
+
+
+def test_an_if_takes_one_branch_and_skips_where_there_is_none(made: Bench) -> None:
+    def choose(x: float, **more: Any) -> Any:
+        node = {
+            "node_key": "choice",
+            "node_kind": "if",
+            "condition": "x > 1",
+            "ports": {"x": "Float"},
+            "then": made.body(),
+            "else": None,
+            **more,
+        }
+        edges = ["x.value > choice.x", "x.value > choice.a", "x.value > choice.b", "choice.sum > last.a"]
+        nodes = [given("x"), node, made.function("last")]
+        return made.submit(made.version(nodes, [*edges, "x.value > last.b"]), {"x": x})
+
+    taken = choose(2.0)
+    assert made.serve(taken, add) == 2
+    assert made.run(taken).state == "completed"
+    skipped = choose(1.0)
+    assert made.states(skipped) == {"choice": "skipped", "last": "skipped"}
+    assert made.run(skipped).state == "completed"
+
+
+def test_a_loop_goes_on_until_its_condition_holds_and_not_beyond_its_limit(made: Bench) -> None:
+    def loop(most: int) -> Any:
+        node = {
+            "node_key": "grow",
+            "node_kind": "loop",
+            "body": made.body(),
+            "until": "sum > 3 and iteration >= 2",
+            "max_iterations": most,
+            "feedback": {"sum": "a"},
+        }
+        edges = ["x.value > grow.a", "x.value > grow.b", "grow.sum > last.a", "grow.iterations > last.b"]
+        return made.submit(made.version([given("x"), node, made.function("last")], edges), {"x": 1.0})
+
+    run_id = loop(10)
+    assert made.serve(run_id, add) == 4
+    assert made.run(run_id).state == "completed"
+    assert made.tasks(run_id, "completed")["last"].inputs == {"a": 4.0, "b": 3}
+    short = loop(2)
+    made.serve(short, add)
+    assert made.nodes(short)["grow"].error_code == "loop_limit"
+    assert made.run(short).state == "failed"
+
+
+def test_a_workflow_runs_inside_another(made: Bench) -> None:
+    inner = made.version([given("x"), made.function("f")], ["x.value > f.a", "x.value > f.b"])
+    node = {"node_key": "inner", "node_kind": "workflow", "workflow_version_id": str(inner)}
+    edges = ["y.value > inner.x", "inner.sum > last.a", "y.value > last.b"]
+    run_id = made.submit(made.version([given("y"), node, made.function("last")], edges), {"y": 2.0})
+    assert made.serve(run_id, add) == 2
+    assert made.run(run_id).state == "completed"
+    assert made.tasks(run_id, "completed")["last"].inputs == {"a": 4.0, "b": 2.0}

@@ -5,6 +5,7 @@ from sqlalchemy import JSON, bindparam, text
 LOCK = text("""
 SELECT id, organization_id, user_id, workflow_id, workflow_version_id, state, inputs, inputs_ref, options,
     parent_call_id, root_run_id, depth, deadline_at, cancel_requested_at, held_reason, first_failed_node_key, wake_at,
+    visibility_snapshot,
     clock_timestamp() AS now
 FROM runs WHERE id = :run_id FOR UPDATE
 """)

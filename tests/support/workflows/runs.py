@@ -78,9 +78,7 @@ class Bench:
         """A workflow with one version; an edge is written `source.port > target.port`, `= alias` behind it."""
         with self.worker.transaction() as session:
             slug = factories.unique("w")
-            workflow = Workflow(
-                organization_id=self.organization_id, owner_id=self.actor.user_id, slug=slug, name=slug
-            )
+            workflow = Workflow(organization_id=self.organization_id, owner_id=self.actor.user_id, slug=slug, name=slug)
             session.add(workflow)
             session.flush()
             version = WorkflowVersion(

@@ -95,6 +95,7 @@ class Look:
         facts = self._facts()
         states, live = self._read()
         course = Course(self._version.layout, facts, states)
+        self._values.states = course.states
         decision = course.next(live)
         wake_at = decision.wake_at
         end: RunEnd | None = None

@@ -1,6 +1,6 @@
 """Values between the nodes of a run: what nodes have given, and what a node gets by its edges, converted on the way."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -42,11 +42,15 @@ class Given:
 
 
 class RunValues:
-    """Of one run while it is advanced. What was read is kept to the end of the advance."""
+    """Of one run while it is advanced. What was read is kept to the end of the look.
+
+    `states`: of the nodes as they have been decided, which the database does not know yet.
+    """
 
     def __init__(self, session: Session, run: Any, version: LoadedVersion, catalog: Catalog, store: ValueStore) -> None:
         self._session, self._run, self._version = session, run, version
         self._catalog, self._store = catalog, store
+        self.states: Sequence[NodeState] = ()
         self._given: dict[int, Given] = {}
         self._inputs: Mapping[str, Any] | None = None
 
@@ -166,7 +170,7 @@ class RunValues:
         return dict(value or {}) if ref is None else self._store.load(self._session, organization_id, ref)
 
     def _read(self, row: Any, node: Node, *, is_final: bool = True) -> Given:
-        if is_final and row.state != NodeState.COMPLETED:
+        if is_final and self.states[row.place] is not NodeState.COMPLETED:
             return Given({}, has_ended_well=False)
         if row.outputs is not None or row.outputs_ref is not None:
             values = self.loaded(self._run.organization_id, row.outputs, row.outputs_ref)
