@@ -1,4 +1,4 @@
-"""Runs over real PostgreSQL: each kind of node from its start to its end, with no worker; the test ends tasks itself."""
+"""Runs over real PostgreSQL: each kind of node from start to end, with no worker; the test ends tasks itself."""
 
 from collections.abc import Iterator
 from typing import Any

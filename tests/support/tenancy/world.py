@@ -162,7 +162,7 @@ class World:
                         workflow_version_id=ids["version"], visibility_snapshot="private", **own,
                     ),
                 ],
-                [RunNode(id=ids["node"], run_id=ids["run"], key="n", kind="function", **own)],
+                [RunNode(id=ids["node"], run_id=ids["run"], place=0, key="n", kind="function", **own)],
                 [
                     Call(run_id=ids["run"], node_id=ids["node"], function_id=function_id, **own),
                     Study(id=ids["study"], user_id=self.user_id, name="s", function_id=function_id, design={}, **own),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 from sqlalchemy.orm import undefer
 
 from mecapy_platform.core.access import Actor
@@ -19,7 +19,6 @@ from mecapy_platform.db.workflow_tables import Call, DueMark, RunNode, Workflow,
 from mecapy_platform.services.runs import advance, submit
 from mecapy_platform.services.runs.requests import RunOptions, RunRequest
 from mecapy_platform.services.runs.tools import Tools
-from mecapy_platform.services.tasks.ending import Ending, end
 from mecapy_platform.services.values import ValueStore
 from mecapy_platform.services.work import unit
 from mecapy_platform.settings import Settings
