@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from mecapy_platform.api.openapi import document
+from mecapy_platform.api.problems import is_own
 
 STORED = Path(__file__).parents[2] / "docs" / "reference" / "openapi.json"
 METHODS = {"get", "post", "patch", "delete", "put"}
@@ -40,6 +41,12 @@ def test_every_route_has_id_description_tag_and_errors(made: dict[str, Any]) -> 
         assert item.get("tags"), where
         needed = {"422", "500", "503"} | (set() if path in OPEN else {"401", "403", "404"})
         assert needed <= set(item["responses"]), where
+
+
+def test_every_route_of_ours_that_reads_a_body_says_400_for_one_that_is_no_json(made: dict[str, Any]) -> None:
+    reads = [(path, item) for path, _, item in operations(made) if is_own(path) and "requestBody" in item]
+    assert len(reads) > 5
+    assert [path for path, item in reads if "400" not in item["responses"]] == []
 
 
 def test_operation_ids_are_unique(made: dict[str, Any]) -> None:

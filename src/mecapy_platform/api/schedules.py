@@ -97,7 +97,7 @@ class FiringList(BaseModel):
     firings: list[FiringAnswer]
 
 
-@router.post("", operation_id="create_schedule", status_code=201, responses=problems(409, 429, schema="Problem"))
+@router.post("", operation_id="create_schedule", status_code=201, responses=problems(400, 409, 429, schema="Problem"))
 def create_schedule(body: ScheduleBody, caller: OwnCaller) -> ScheduleAnswer:
     """Make a schedule, in your name: what it submits has the rights that you have at that time."""
     asked = NewSchedule(
@@ -128,7 +128,7 @@ def get_schedule(schedule_id: UUID, caller: OwnCaller) -> ScheduleAnswer:
         return _schedule(schedules.get(session, caller.actor, schedule_id))
 
 
-@router.patch("/{schedule_id}", operation_id="change_schedule", responses=problems(schema="Problem"))
+@router.patch("/{schedule_id}", operation_id="change_schedule", responses=problems(400, schema="Problem"))
 def change_schedule(schedule_id: UUID, body: ScheduleChanges, caller: OwnCaller) -> ScheduleAnswer:
     """Change when a schedule fires, pause it, or let it go on."""
     with caller.session() as session:

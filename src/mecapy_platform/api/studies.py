@@ -198,7 +198,7 @@ def create_study(
     return answer
 
 
-@router.post("/estimate", operation_id="estimate_study", responses=problems(409, schema="Problem"))
+@router.post("/estimate", operation_id="estimate_study", responses=problems(400, 409, schema="Problem"))
 def estimate_study(body: StudyBody, caller: OwnCaller, request: Request) -> EstimateAnswer:
     """Say what a study would take, and whether it would be accepted; nothing is kept."""
     asked = body.request()
@@ -288,7 +288,7 @@ def export_study(
     return StreamingResponse(pieces, media_type=kind)
 
 
-@router.post("/{study_id}/points", operation_id="add_points", responses=problems(409, 507, schema="Problem"))
+@router.post("/{study_id}/points", operation_id="add_points", responses=problems(400, 409, 507, schema="Problem"))
 def add_points(study_id: UUID, body: PointsBody, caller: OwnCaller, request: Request) -> StudyAnswer:
     """Add points to a study; one that has ended goes on with them."""
     with caller.session() as session:
@@ -302,7 +302,7 @@ def add_points(study_id: UUID, body: PointsBody, caller: OwnCaller, request: Req
     return answer
 
 
-@router.patch("/{study_id}", operation_id="change_study", responses=problems(schema="Problem"))
+@router.patch("/{study_id}", operation_id="change_study", responses=problems(400, schema="Problem"))
 def change_study(study_id: UUID, body: OptionsChanges, caller: OwnCaller) -> StudyAnswer:
     """Change priority, parallelism, budgets, derived quantities or criteria."""
     changes = {name: getattr(body, name) for name in body.model_fields_set if getattr(body, name) is not None}
