@@ -5,8 +5,10 @@ import io
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx2
 import pytest
@@ -16,14 +18,17 @@ from sqlalchemy.orm import Session
 from mecapy_platform.core.access import Actor
 from mecapy_platform.core.errors import MecapyError
 from mecapy_platform.core.states import TaskState, Usage
+from mecapy_platform.core.workflows.states import CallState
 from mecapy_platform.db.session import Database, make_engine
 from mecapy_platform.db.tables import Membership, Package, Task
 from mecapy_platform.db.workflow_tables import Call, Study
+from mecapy_platform.services.finish import Outcome, finish
 from mecapy_platform.services.studies.advancing import advance_due, advance_study
+from mecapy_platform.services.tasks.call_ends import CallEnd
 from support import factories
 from support.platform.api_platform import ApiPlatform, api_platform
 from support.platform.services import fresh_database
-from support.worked import Worked, end_taken, failed, take, work
+from support.worked import USUAL, Worked, end_taken, failed, take, work
 
 BARS = [{"diameter": f"{10 + number} mm"} for number in range(12)]
 
@@ -149,7 +154,7 @@ def test_failed_points_are_grouped_by_what_they_said_and_run_again_by_resume(com
     ended = company.run_out(study)
     assert numbers(ended) == (12, 0, 0, 12, 0, 0)
     point = company.client.get(f"/studies/{study['id']}/points", params={"after": 1, "limit": 1}).json()["points"][0]
-    assert (point["tries"], point["error"]) == (1, None)
+    assert (point["state"], point["error"]) == ("completed", None)
     assert company.do(study, "resume", 409)["code"] == "nothing_to_resume"
 
 
@@ -318,6 +323,70 @@ def test_an_export_is_a_table_in_which_nothing_is_a_formula(company: Company) ->
     assert (float(rows[3]["torque"]), rows[3]["note"]) == (6.0, "'=1+1")
     lines = company.client.get(f"/studies/{study['id']}/export", params={"format": "json"}).text.splitlines()
     assert len(lines) == 12
+
+
+class PackCompany(Company):
+    """With a worker that takes several points at once; each of its packs ends as `how` says, None: not reached."""
+
+    def __init__(self, platform: ApiPlatform) -> None:
+        super().__init__(platform)
+        with platform.worker_database.transaction() as session:
+            factories.see_node(session, tools=["calls"])
+        self.sizes: list[int] = []
+
+    def end_packs(self, study: Mapping[str, Any], how: Callable[[int], CallEnd | None]) -> int:
+        database = self.platform.worker_database
+        queued = self.queued(study)
+        for task_id, token in take(database, [task_id for task_id, _ in queued]).items():
+            with database.transaction() as session:
+                calls = session.scalars(select(Call).where(Call.task_id == task_id).order_by(Call.position)).all()
+                self.sizes.append(session.get_one(Task, task_id).calls_count)
+            ends = [replace(end, call_id=call.id) for call in calls if (end := how(call.index)) is not None]
+            rules = self.platform.settings.queue_rules
+            with database.transaction() as session:
+                carries = session.get_one(Task, task_id).calls_count > 0
+                result = None if carries else {"torque": 1.0}
+                finish(session, token, Outcome(None, USUAL, result=result, calls=ends if carries else ()), rules)
+        return len(queued)
+
+
+def ended_with(torque: float) -> CallEnd:
+    return CallEnd(uuid4(), CallState.COMPLETED, Usage(0.001, 0.0005, 10.0), {"torque": torque})
+
+
+@pytest.fixture
+def packers(tmp_path: Path) -> Iterator[PackCompany]:
+    with fresh_database() as server, api_platform(server, tmp_path) as running:
+        yield PackCompany(running)
+
+
+def test_points_run_in_packs_that_grow_with_what_is_learned(packers: PackCompany) -> None:
+    study = packers.study([{"diameter": 0.01}] * 3000)
+    while packers.end_packs(study, lambda index: ended_with(index * 1.0)):
+        packers.advance()
+    ended = packers.look(study)
+    assert (ended["state"], numbers(ended)) == ("completed", (3000, 0, 0, 3000, 0, 0))
+    assert packers.sizes[:16] == [8] * 16
+    assert 490 < max(packers.sizes) <= 500
+    assert ended["cpu_seconds"] == pytest.approx(1.5)
+    page = packers.client.get(f"/studies/{study['id']}/points", params={"after": 2990}).json()["points"]
+    assert [point["result"] for point in page] == [{"torque": index * 1.0} for index in range(2991, 3000)]
+
+
+def test_a_point_that_comes_back_twice_goes_alone(packers: PackCompany) -> None:
+    study = packers.study([{"diameter": 0.01}] * 40)
+    while packers.end_packs(study, lambda index: None if index == 13 else ended_with(1.0)):
+        packers.advance()
+    assert numbers(packers.look(study)) == (40, 0, 0, 40, 0, 0)
+    assert packers.sizes == [8] * 5 + [1, 0], "in its pack, in one of its own, then as a plain task"
+
+
+def test_a_cancelled_study_takes_its_packs_along(packers: PackCompany) -> None:
+    study = packers.study([{"diameter": 0.01}] * 400)
+    packers.do(study, "cancel")
+    packers.advance()
+    ended = packers.look(study)
+    assert (ended["state"], numbers(ended)) == ("cancelled", (400, 0, 0, 0, 0, 400))
 
 
 def test_fifty_thousand_points_are_accepted_and_read_in_pages(company: Company) -> None:

@@ -22,7 +22,7 @@ from mecapy_platform.core.workflows.states import STUDY_FINAL, CallState, StudyS
 from mecapy_platform.db.workflow_tables import Study
 from mecapy_platform.services.studies import studies
 from mecapy_platform.services.studies.drawing import Drawer, Order
-from mecapy_platform.services.studies.records import MOST_POINTS, PARALLEL, Options, StudyRequest
+from mecapy_platform.services.studies.records import MOST_POINTS, Options, StudyRequest
 
 router = APIRouter(prefix="/studies", tags=["studies"], route_class=StrictRoute)
 EXPORTED_AT_ONCE = 1_000
@@ -36,7 +36,7 @@ class OptionsBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     priority: Annotated[int, Field(ge=0, le=9)] = 5
-    parallel: Annotated[int, Field(ge=1, le=10_000, description="Points under way at once.")] = PARALLEL
+    parallel: Annotated[int | None, Field(ge=1, le=10_000, description="Points under way at once.")] = None
     max_cpu_hours: Annotated[float | None, Field(gt=0, le=1e9, allow_inf_nan=False)] = None
     max_failures: Annotated[int | None, Field(ge=0, le=MOST_POINTS)] = None
     derived: Annotated[Expressions, Field(description="Expressions over inputs and outputs, by name.")] = {}

@@ -9,7 +9,7 @@ FROM json_array_elements(cast(:points AS json)) WITH ORDINALITY AS p (value, pla
 """)
 
 TAKE_MARKS = text("""
-DELETE FROM due_marks WHERE study_id = :study_id RETURNING task_id, completed, failed, cancelled, returned
+DELETE FROM due_marks WHERE study_id = :study_id RETURNING task_id, completed, failed, cancelled, returned, cpu_seconds
 """)
 
 MARK = text("INSERT INTO due_marks (study_id) VALUES (:study_id)")
@@ -35,6 +35,24 @@ NEXT = text("""
 SELECT id, index, inputs FROM calls WHERE study_id = :study_id AND state = 'waiting' ORDER BY index LIMIT :most
 """)
 
+NEXT_LEAN = text("""
+SELECT id, tries FROM calls WHERE study_id = :study_id AND state = 'waiting' ORDER BY index LIMIT :most
+""")
+
+# How long a point takes, by those that ended before the first that waits.
+SECONDS_EACH = text("""
+SELECT avg(seconds) FROM (
+    SELECT coalesce(c.wall_seconds, t.runtime_seconds) AS seconds FROM calls c LEFT JOIN tasks t ON t.id = c.task_id
+    WHERE c.study_id = :study_id AND c.state = 'completed' AND c.index < coalesce((
+        SELECT min(w.index) FROM calls w WHERE w.study_id = :study_id AND w.state = 'waiting'), 0)
+    ORDER BY c.index DESC LIMIT 50
+) lately
+""")
+
+WAITING = text("""
+SELECT id, index, inputs FROM calls WHERE id = ANY (cast(:call_ids AS uuid[])) AND state = 'waiting' ORDER BY index
+""")
+
 CARRY = text("""
 UPDATE calls c SET state = 'running', task_id = w.task_id, position = 0
 FROM unnest(cast(:call_ids AS uuid[]), cast(:task_ids AS uuid[])) AS w (call_id, task_id)
@@ -58,7 +76,7 @@ RETURNING id, state
 
 AGAIN = text("""
 UPDATE calls SET state = 'waiting', task_id = NULL, position = NULL, completed_at = NULL, started_at = NULL,
-    error_code = NULL, error_message = NULL, tries = tries + 1
+    error_code = NULL, error_message = NULL, tries = 0
 WHERE study_id = :study_id AND state IN ('failed', 'cancelled')
 """)
 

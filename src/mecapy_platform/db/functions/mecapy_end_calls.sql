@@ -18,11 +18,11 @@ BEGIN
                 id uuid, state text, result json, result_ref uuid, error_code text, error_message text, log text,
                 wall_seconds float8, cpu_seconds float8, peak_memory_mb float8)
         WHERE k.id = c.id AND k.task_id = carrier.id AND k.state = 'running'
-        RETURNING k.task_id, k.state
+        RETURNING k.task_id, k.state, k.cpu_seconds
     )
     SELECT coalesce(json_agg(n), '[]') INTO counts FROM (
         SELECT task_id, count(*) FILTER (WHERE state = 'completed') AS completed, count(*) FILTER (WHERE state = 'failed') AS failed,
-            count(*) FILTER (WHERE state = 'cancelled') AS cancelled
+            count(*) FILTER (WHERE state = 'cancelled') AS cancelled, coalesce(sum(cpu_seconds), 0) AS cpu_seconds
         FROM recorded GROUP BY task_id) n;
     WITH returned AS (
         UPDATE calls k SET state = 'waiting', task_id = NULL, position = NULL, tries = k.tries + 1
@@ -31,11 +31,12 @@ BEGIN
         RETURNING carrier.id AS task_id
     )
     SELECT coalesce(json_agg(n), '[]') INTO returns FROM (SELECT task_id, count(*) AS returned FROM returned GROUP BY task_id) n;
-    INSERT INTO due_marks (run_id, study_id, task_id, completed, failed, cancelled, returned)
+    INSERT INTO due_marks (run_id, study_id, task_id, completed, failed, cancelled, cpu_seconds, returned)
     SELECT carrier.run_id, carrier.study_id, carrier.id, coalesce(c.completed, 0), coalesce(c.failed, 0), coalesce(c.cancelled, 0),
+        coalesce(c.cpu_seconds, 0),
         coalesce(r.returned, 0)
     FROM json_to_recordset(carriers) AS carrier (id uuid, is_again boolean, run_id uuid, study_id uuid)
-    LEFT JOIN json_to_recordset(counts) AS c (task_id uuid, completed int, failed int, cancelled int) ON c.task_id = carrier.id
+    LEFT JOIN json_to_recordset(counts) AS c (task_id uuid, completed int, failed int, cancelled int, cpu_seconds float8) ON c.task_id = carrier.id
     LEFT JOIN json_to_recordset(returns) AS r (task_id uuid, returned int) ON r.task_id = carrier.id
     WHERE (carrier.run_id IS NOT NULL OR carrier.study_id IS NOT NULL) AND (NOT carrier.is_again OR c.task_id IS NOT NULL);
     RETURN (SELECT coalesce(sum(c.completed + c.failed + c.cancelled), 0)

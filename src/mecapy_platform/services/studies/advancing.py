@@ -5,7 +5,7 @@ with nothing to start, it changes nothing.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -24,14 +24,16 @@ from mecapy_platform.db import studies as statements
 from mecapy_platform.db.session import Database
 from mecapy_platform.db.workflow_tables import Study
 from mecapy_platform.services.actors import present_actor
-from mecapy_platform.services.studies.records import Options
+from mecapy_platform.services.studies.records import PACKS, PARALLEL, Options
 from mecapy_platform.services.tasks.ending import Ending, end
 from mecapy_platform.services.tasks.inserting import insert
+from mecapy_platform.services.tasks.packs import Pack, insert_packs, pack_size, packs_possible
 from mecapy_platform.services.tasks.requests import TaskRequest, inputs_digest
 from mecapy_platform.services.tasks.resolve import resolve_function
 from mecapy_platform.services.tasks.submit import columns_of
 
 log = logging.getLogger(__name__)
+ALONE_AFTER = 2
 REFUSALS = (ConflictError, ForbiddenError, InvalidInputError, NotFoundError)
 
 
@@ -74,7 +76,7 @@ def count_ends(session: Session, study: Study) -> None:
         setattr(study, name, getattr(study, name) + number)
     study.running -= sum(told.values()) + returned
     study.waiting += returned
-    study.cpu_seconds += ended.cpu_seconds
+    study.cpu_seconds += ended.cpu_seconds + sum(mark.cpu_seconds for mark in marks)
     changed(session, study)
 
 
@@ -99,29 +101,61 @@ def go_on(session: Session, study: Study, rules: QueueRules) -> bool:
 
 def _start(session: Session, study: Study, rules: QueueRules) -> bool:
     options = Options.read(study.options)
-    most = min(options.parallel, rules.organization_max_queued) - study.running
-    if study.running and most < options.parallel / 4:  # a few at a time cost as much as many
+    seconds = session.scalar(statements.SECONDS_EACH, {"study_id": study.id})
+    size = _pack_size(session, study, seconds)
+    parallel = options.parallel or (PARALLEL if size == 1 else PACKS * size)
+    most = min(parallel, rules.organization_max_queued) - study.running
+    if study.running and most < parallel / 4:  # a few at a time cost as much as many
         return False
     actor = present_actor(session, study.user_id, study.organization_id)
     if actor is None:
         _end(session, study, Stop("study_owner_gone", "Whoever started the study is no member any more."))
         return False
     resolved = resolve_function(session, actor, study.function_id)
-    calls = session.execute(statements.NEXT, {"study_id": study.id, "most": most}).mappings().all()
-    if not calls:
+    wanted = {"study_id": study.id, "most": most}
+    first = session.execute(statements.NEXT, {**wanted, "most": 1 if size > 1 else most}).mappings().all()
+    if not first:
         return False
-    request = TaskRequest(resolved[0].name, inputs=calls[0]["inputs"], priority=options.priority, name=study.name)
+    request = TaskRequest(resolved[0].name, inputs=first[0]["inputs"], priority=options.priority, name=study.name)
     shared = {**columns_of(actor, request, resolved, {}), "study_id": study.id}
-    made = [(new_id(), _own(shared, call)) for call in calls]
-    insert(session, made)
-    carried = {"call_ids": [call["id"] for call in calls], "task_ids": [task_id for task_id, _ in made]}
-    session.execute(statements.CARRY, carried)
-    study.waiting -= len(calls)
-    study.running += len(calls)
+    if size > 1 and resolved[0].entrypoint is None:
+        started = _start_packs(session, wanted, shared, size, seconds or 0.0)
+    else:
+        started = _start_singly(session, first, shared)
+    study.waiting -= started
+    study.running += started
     if study.state == StudyState.PENDING:
         study.state, study.started_at = StudyState.RUNNING, datetime.now(UTC)
     changed(session, study)
     return True
+
+
+def _pack_size(session: Session, study: Study, seconds: float | None) -> int:
+    """How many points go into a task. Where no worker takes several, and where points are long, one."""
+    if study.function_id is None or not packs_possible(session):
+        return 1
+    return pack_size(seconds)
+
+
+def _start_packs(
+    session: Session, wanted: Mapping[str, Any], shared: Mapping[str, Any], size: int, seconds: float
+) -> int:
+    """Points that came back twice may be what ended their packs: each of them goes alone from then on."""
+    calls = session.execute(statements.NEXT_LEAN, wanted).all()
+    call_ids = [call.id for call in calls if call.tries < ALONE_AFTER]
+    insert_packs(session, [Pack(shared, call_ids[at : at + size], seconds) for at in range(0, len(call_ids), size)])
+    alone = [call.id for call in calls if call.tries >= ALONE_AFTER]
+    if alone:
+        _start_singly(session, session.execute(statements.WAITING, {"call_ids": alone}).mappings().all(), shared)
+    return len(calls)
+
+
+def _start_singly(session: Session, calls: Sequence[Mapping[Any, Any]], shared: Mapping[str, Any]) -> int:
+    made = [(new_id(), _own(shared, call)) for call in calls]
+    insert(session, made)
+    carried = {"call_ids": [call["id"] for call in calls], "task_ids": [task_id for task_id, _ in made]}
+    session.execute(statements.CARRY, carried)
+    return len(calls)
 
 
 def _own(shared: Mapping[str, Any], call: Mapping[Any, Any]) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from mecapy_platform.services.tasks.requests import digest_of
 
 MOST_POINTS = 50_000
 POINT_BYTES = 64 << 10  # of one point's inputs
-PARALLEL = 100  # points under way at once, where the study names no other number
+PARALLEL = 100  # tasks under way at once, where the study names no number of points
+PACKS = 16  # as above, where tasks carry several points
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Options:
     Attributes
     ----------
     priority : 0 to 9, of its tasks
-    parallel : points under way at once
+    parallel : points under way at once; None: as many as keep the workers busy
     max_cpu_hours : nothing more is started once its points have used this
     max_failures : nothing more is started once this many have failed
     derived : expressions over inputs and outputs, by name
@@ -26,7 +27,7 @@ class Options:
     """
 
     priority: int = 5
-    parallel: int = PARALLEL
+    parallel: int | None = None
     max_cpu_hours: float | None = None
     max_failures: int | None = None
     derived: Mapping[str, str] = field(default_factory=dict)

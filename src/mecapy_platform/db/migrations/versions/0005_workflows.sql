@@ -179,6 +179,7 @@ CREATE TABLE due_marks (
     failed INTEGER DEFAULT 0 NOT NULL,
     cancelled INTEGER DEFAULT 0 NOT NULL,
     returned INTEGER DEFAULT 0 NOT NULL,
+    cpu_seconds DOUBLE PRECISION DEFAULT 0 NOT NULL,
     created_at TIMESTAMP WITH TIME ZONE DEFAULT clock_timestamp() NOT NULL,
     PRIMARY KEY (id),
     CHECK ((run_id IS NULL) <> (study_id IS NULL))
