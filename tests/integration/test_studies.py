@@ -385,6 +385,7 @@ def test_a_cancelled_study_takes_its_packs_along(packers: PackCompany) -> None:
     study = packers.study([{"diameter": 0.01}] * 400)
     packers.do(study, "cancel")
     packers.advance()
+    packers.advance()
     ended = packers.look(study)
     assert (ended["state"], numbers(ended)) == ("cancelled", (400, 0, 0, 0, 0, 400))
 

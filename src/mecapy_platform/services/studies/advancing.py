@@ -182,7 +182,8 @@ def _stop_of(study: Study) -> Stop | None:
 
 def _end(session: Session, study: Study, stop: Stop | None) -> None:
     """Where nothing is under way: ended if nothing waits, or nothing more may start. All is counted anew."""
-    recount(session, study)
+    if study.running == 0:
+        recount(session, study)
     if study.running > 0 or (study.waiting > 0 and stop is None):
         return
     is_stopped = study.waiting > 0 and stop is not None
@@ -194,16 +195,21 @@ def _end(session: Session, study: Study, stop: Stop | None) -> None:
 
 
 def _cancel(session: Session, study: Study) -> None:
-    """What waits ends at once, what is under way is asked to; the study ends with the last of them."""
-    session.execute(statements.CANCEL_WAITING, {"study_id": study.id})
+    """What waits ends at once, what is under way is asked to; the study ends with the last of them.
+
+    Points of a task that ends before it began come back, and are ended when their mark is taken.
+    """
+    cancelled = session.connection().execute(statements.CANCEL_WAITING, {"study_id": study.id}).rowcount
+    study.waiting -= cancelled
+    study.cancelled += cancelled
     asked = session.execute(statements.ASK_RUNNING_TO_END, {"study_id": study.id}).all()
     message = "Cancelled before it started."
     queued = [row.id for row in asked if row.state == "queued"]
     end(
         session, [Ending(TaskState.CANCELLED, task_id=task_id, code="cancelled", message=message) for task_id in queued]
     )
-    recount(session, study)
     if study.running == 0:
+        recount(session, study)
         study.state, study.completed_at = StudyState.CANCELLED, datetime.now(UTC)
     changed(session, study)
 
@@ -216,7 +222,7 @@ def changed(session: Session, study: Study) -> None:
 
 
 def recount(session: Session, study: Study) -> None:
-    """What the counters should say."""
+    """What the counters should say; asked where nothing runs, so that no end is counted here and by its mark too."""
     counted = {row.state: row.calls for row in session.execute(statements.COUNTS, {"study_id": study.id})}
     for state in CallState:
         setattr(study, state.value, counted.get(state, 0))
