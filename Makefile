@@ -62,8 +62,8 @@ fmt: $(STAMP) ## format and mend what can be mended
 migrate: $(STAMP) ## bring the database named by MECAPY_DATABASE_OWNER_URL to the newest schema
 	@$(BIN)/mecapy server migrate
 
-docs: $(STAMP) ## write docs/reference/openapi.json from the code
-	@$(BIN)/python -m mecapy_platform.api.openapi docs/reference/openapi.json
+docs: $(STAMP) ## write docs/reference/openapi.json and workflow.schema.json from the code
+	@$(BIN)/python -m mecapy_platform.api.openapi docs/reference/openapi.json docs/reference/workflow.schema.json
 
 images: $(STAMP) ## make our Docker images from Debian's packages and load them (needs root, mmdebstrap and a daemon)
 	@$(BIN)/python deploy/docker/build.py

@@ -1,9 +1,10 @@
-"""Reads YAML into plain values with line numbers.
+"""Reads YAML into plain values with line numbers: manifests, and the documents of workflows.
 
-Refuses what a manifest has no use for: anchors, tags, several documents.
+Refuses what they have no use for: anchors, tags, several documents.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import yaml
@@ -27,7 +28,7 @@ MERGE = "<<"
 Key = str | int
 Path = tuple[Key, ...]
 
-_INTEGER = re.compile(r"[+-]?\d{1,18}\Z", re.ASCII)
+_INTEGER = re.compile(r"[+-]?\d{1,19}\Z", re.ASCII)
 _FLOAT = re.compile(r"[+-]?(\d{1,20}\.\d{0,20}|\.\d{1,20}|\d{1,20}(?=[eE]))([eE][+-]?\d{1,3})?\Z", re.ASCII)
 _WORDS: dict[str, object] = {
     "": None,
@@ -41,6 +42,24 @@ _WORDS: dict[str, object] = {
     "off": False,
 }
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is read, as refusals name it, and how large it may be."""
+
+    name: str = "mecapy.yml"
+    code: str = "manifest_unreadable"
+    max_bytes: int = MAX_BYTES
+    max_values: int = MAX_NODES
+    max_depth: int = MAX_DEPTH
+
+    def unreadable(self, why: str, problems: Sequence[Problem] = ()) -> MalformedError:
+        details = " ".join(problem.message for problem in problems[:3])
+        return MalformedError(self.code, f"{self.name} cannot be read: {why}. {details}".strip(), problems=problems)
+
+
+MANIFEST = Kind()
 
 
 @dataclass(frozen=True)
@@ -66,6 +85,7 @@ class _Level:
 class _State:
     """What has been read so far; refusals have a line each."""
 
+    kind: Kind
     levels: list[_Level] = field(default_factory=list)
     root: object = None
     lines: dict[Path, int] = field(default_factory=dict)
@@ -76,38 +96,31 @@ class _State:
     documents: int = 0
 
 
-def read_yaml(text: bytes) -> Document:
+def read_yaml(text: bytes, kind: Kind = MANIFEST) -> Document:
     """Read one YAML document. Raises MalformedError("manifest_unreadable"), its problems name the lines."""
-    if len(text) > MAX_BYTES:
-        raise _unreadable(f"it is larger than {MAX_BYTES // 1024} KiB", [])
+    if len(text) > kind.max_bytes:
+        raise kind.unreadable(f"it is larger than {kind.max_bytes // 1024} KiB")
     try:
         decoded = text.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = text.count(b"\n", 0, error.start) + 1
-        raise _unreadable(f"line {line} is not UTF-8; save the file as UTF-8", []) from error
-    state = _State()
+        raise kind.unreadable(f"line {line} is not UTF-8; save the file as UTF-8") from error
+    state = _State(kind)
     try:
         for event in yaml.parse(decoded, Loader=_LOADER):
             _take(state, event)
     except yaml.YAMLError as error:
-        raise _syntax(error, decoded) from error
+        raise _syntax(kind, error, decoded) from error
     if state.refused:
-        raise _unreadable("it uses YAML that a manifest does not allow", state.refused)
+        raise kind.unreadable("it uses YAML that is not allowed here", state.refused)
     return Document(state.root, state.lines, state.raw, tuple(state.duplicates))
 
 
-def _unreadable(why: str, problems: list[Problem]) -> MalformedError:
-    details = " ".join(problem.message for problem in problems[:3])
-    return MalformedError(
-        "manifest_unreadable", f"mecapy.yml cannot be read: {why}. {details}".strip(), problems=problems
-    )
-
-
-def _syntax(error: yaml.YAMLError, text: str) -> MalformedError:
+def _syntax(kind: Kind, error: yaml.YAMLError, text: str) -> MalformedError:
     mark = getattr(error, "problem_mark", None)
     what = getattr(error, "problem", None) or "it is not YAML"
     if mark is None:
-        return _unreadable(str(what), [])
+        return kind.unreadable(str(what))
     line = mark.line + 1
     written = text.splitlines()[mark.line : mark.line + 1]
     hint = (
@@ -115,7 +128,7 @@ def _syntax(error: yaml.YAMLError, text: str) -> MalformedError:
         if written and "[" in written[0] and "{" in written[0]
         else ""
     )
-    return _unreadable(
+    return kind.unreadable(
         f"line {line}: {what}", [Problem("", "yaml_syntax", f"Line {line}, column {mark.column + 1}: {what}.{hint}")]
     )
 
@@ -125,7 +138,7 @@ def _take(state: _State, event: Event) -> None:
     if isinstance(event, DocumentStartEvent):
         state.documents += 1
         if state.documents > 1:
-            raise _unreadable(f"line {line} starts a second document", [])
+            raise state.kind.unreadable(f"line {line} starts a second document")
     if isinstance(event, AliasEvent):
         _refuse(state, line, "yaml_alias", "write the value out instead of an alias (*)")
         _put(state, None, line)
@@ -137,16 +150,16 @@ def _take(state: _State, event: Event) -> None:
         container: dict[str, object] | list[object] = {} if isinstance(event, MappingStartEvent) else []
         path = _put(state, container, line)
         state.levels.append(_Level(container, path))
-        if len(state.levels) > MAX_DEPTH:
-            raise _unreadable(f"line {line} is nested deeper than {MAX_DEPTH} levels", [])
+        if len(state.levels) > state.kind.max_depth:
+            raise state.kind.unreadable(f"line {line} is nested deeper than {state.kind.max_depth} levels")
     elif isinstance(event, MappingEndEvent | SequenceEndEvent):
         state.levels.pop()
 
 
 def _check(state: _State, event: ScalarEvent | MappingStartEvent | SequenceStartEvent, line: int) -> None:
     state.nodes += 1
-    if state.nodes > MAX_NODES:
-        raise _unreadable(f"it has more than {MAX_NODES} values", [])
+    if state.nodes > state.kind.max_values:
+        raise state.kind.unreadable(f"it has more than {state.kind.max_values} values")
     if event.anchor is not None:
         _refuse(state, line, "yaml_anchor", "anchors (&) are not allowed")
     if event.tag is not None:
@@ -167,13 +180,13 @@ def _scalar(state: _State, event: ScalarEvent, line: int) -> None:
             _refuse(state, line, "yaml_merge", "merge keys (<<) are not allowed")
         level.key = event.value
         return
-    value = _plain(event.value) if event.implicit[0] else event.value
+    value = plain_value(event.value) if event.implicit[0] else event.value
     path = _put(state, value, line)
     if isinstance(value, int | float) and not isinstance(value, bool):
         state.raw[path] = event.value
 
 
-def _plain(text: str) -> object:
+def plain_value(text: str) -> object:
     if text.lower() in _WORDS and text in {text.lower(), text.capitalize(), text.upper()}:
         return _WORDS[text.lower()]
     if _INTEGER.match(text):
@@ -191,7 +204,7 @@ def _put(state: _State, value: object, line: int) -> Path:
             path = (*level.path, len(level.container))
             level.container.append(value)
         elif level.key is None:
-            raise _unreadable(f"line {line}: a key must be plain text", [])
+            raise state.kind.unreadable(f"line {line}: a key must be plain text")
         else:
             path = (*level.path, level.key)
             level.container[level.key] = value
