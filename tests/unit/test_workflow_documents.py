@@ -204,7 +204,10 @@ JSON = st.recursive(
 KEYS = st.text(st.characters(exclude_categories=("C", "Z"), exclude_characters="/\\"), min_size=1, max_size=12)
 
 
-@given(st.dictionaries(KEYS, JSON, min_size=1, max_size=4), st.text(st.characters(exclude_categories=("Cc", "Cs")), max_size=60))
+@given(
+    st.dictionaries(KEYS, JSON, min_size=1, max_size=4),
+    st.text(st.characters(exclude_categories=("Cc", "Cs")), max_size=60),
+)
 @settings(max_examples=150)
 def test_any_value_survives_writing_and_reading(constants: dict[str, Any], description: str) -> None:
     nodes = [

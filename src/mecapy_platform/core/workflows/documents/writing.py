@@ -21,7 +21,11 @@ EMPTY = frozenset({Shape.PORTS, Shape.NAMES, Shape.TEXTS})
 
 def write_document(document: WorkflowDocument) -> str:
     """The text of a workflow's document. `read_document` reads it back to the same graph."""
-    head = {"workflow": document.slug, "name": document.name, "description": (document.description or "").replace("\r\n", "\n") or None}
+    head = {
+        "workflow": document.slug,
+        "name": document.name,
+        "description": (document.description or "").replace("\r\n", "\n") or None,
+    }
     head["on_failure"] = document.graph.get("on_failure")
     lines = [line for name, value in head.items() if value is not None for line in block(name, value, 0)]
     nodes = document.graph.get("nodes", ())
