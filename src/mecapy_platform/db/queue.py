@@ -96,6 +96,11 @@ CANCELLED = text(
     "AND state = 'running'"
 )
 
+CANCELLED_CALLS = text(
+    "SELECT id, task_id FROM calls WHERE task_id = ANY (cast(:task_ids AS uuid[])) AND cancel_requested_at IS NOT NULL "
+    "AND state = 'running'"
+)
+
 # After a restart of PostgreSQL nobody could renew for a while: wait one lease before anyone is called lost. A run with
 # a durable name goes on without its worker: its node gets time to come back.
 LOST = text("""

@@ -198,6 +198,16 @@ class Seen:
 NOTHING_SEEN = Seen()
 
 
+class Outputs(Protocol):
+    """What a call left behind, once all its processes are dead."""
+
+    def collect(self) -> Collected:
+        """List the outputs by descriptor, following no link."""
+
+    def open_output(self, file: OutputFile) -> BinaryIO:
+        """Open one collected file for reading."""
+
+
 class Run(Protocol):
     """A started attempt.
 
@@ -350,3 +360,57 @@ class ReusingSandbox(Sandbox, Protocol):
     """A kind of isolation in which one process may serve several calls of a function version, one after another."""
 
     can_reuse: bool
+
+
+@dataclass(frozen=True)
+class SharedCall:
+    """One of the calls that share a worker. `number` names it in its run; `text` is that of in/data.json."""
+
+    number: int
+    handler: str
+    text: str
+    timeout_seconds: float
+
+
+@dataclass(frozen=True)
+class SharedEnd:
+    """How one of them ended. `is_doubtful`: its group ended it, and nobody knows whether by its own fault.
+
+    `outputs` can be read until the next end is asked for.
+    """
+
+    number: int
+    ended: Ended
+    outputs: Outputs
+    log: tuple[LogChunk, ...] = ()
+    is_doubtful: bool = False
+
+
+class SharedRun(Protocol):
+    """A worker that has loaded a module and serves calls of it, one after another, each in a fork of its own.
+
+    With `reuse` in its spec, in the module itself.
+    """
+
+    def run(self, calls: Sequence[SharedCall], is_cancelled: Callable[[int], bool]) -> Iterator[SharedEnd | Tick]:
+        """Their ends, in their order, and ticks meanwhile. Those not told of in the end have not begun."""
+
+    def stop(self, reason: StopReason) -> None:
+        """Kill the call that runs and begin no other; from any thread, more than once."""
+
+    def close(self) -> None:
+        """Free everything that it holds. Idempotent."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+@runtime_checkable
+class SharingSandbox(Protocol):
+    """A kind of isolation in which calls may share a worker."""
+
+    def share(self, spec: SandboxSpec, handlers: Sequence[str]) -> SharedRun | None:
+        """A worker for calls of these handlers of the package, without inputs; None where none can be had now."""

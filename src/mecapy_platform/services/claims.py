@@ -69,7 +69,7 @@ class Claim:
     limits: Mapping[str, Any]
     run_id: UUID | None  # what it belongs to, and who is told of its end
     study_id: UUID | None
-    calls: Sequence[Mapping[str, Any]] | None  # those that it carries and that have not ended; None: it carries none
+    calls: Sequence[dict[str, Any]] | None  # those that it carries and that have not ended; None: it carries none
 
     @classmethod
     def read(cls, row: Mapping[Any, Any]) -> Self:
@@ -123,7 +123,19 @@ def claim(
             give_back(session, Unread(row["token"], is_damaged=True), rules)
         else:
             taken.append(Claim.read(row))
+    _add_facts(session, taken)
     return taken
+
+
+def _add_facts(session: Session, taken: Sequence[Claim]) -> None:
+    """To each call that is carried, of the function that it is of."""
+    calls = [call for item in taken for call in item.calls or ()]
+    facts = {
+        function_id: session.scalars(queue.FACTS, {"function_id": function_id}).one()
+        for function_id in {call["function_id"] for call in calls}
+    }
+    for call in calls:
+        call["facts"] = facts[call["function_id"]]
 
 
 def _rooms_for(lane: Lane, node: Row[Any], slots: int, packs: int) -> list[Room]:
@@ -202,3 +214,11 @@ def renew(session: Session, tokens: Sequence[UUID], rules: QueueRules) -> set[UU
 def cancelled(session: Session, task_ids: Sequence[UUID]) -> set[UUID]:
     """Of these running tasks, the tokens of those that somebody asked to stop."""
     return {row.attempt_token for row in session.execute(queue.CANCELLED, {"task_ids": list(task_ids)})}
+
+
+def cancelled_calls(session: Session, task_ids: Sequence[UUID]) -> dict[UUID, list[str]]:
+    """Of the calls that these tasks carry, those that somebody asked to stop, by task."""
+    found: dict[UUID, list[str]] = {}
+    for row in session.execute(queue.CANCELLED_CALLS, {"task_ids": list(task_ids)}):
+        found.setdefault(row.task_id, []).append(str(row.id))
+    return found

@@ -102,6 +102,8 @@ class FastClaim:
         for name in ("task_id", "organization_id", "token", "run_id", "study_id"):
             claimed[name] = None if claimed[name] is None else UUID(claimed[name])
         claimed["timeout_seconds"] = float(claimed["timeout_seconds"])
+        for call in claimed["calls"] or ():
+            call["facts"] = self._facts_of(call["function_id"])
         return Claim.read({**claimed, **facts})
 
     def _facts_of(self, function_id: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What a worker process can do beyond giving room: tools, interpreters, images. Claims, submits and builds go by it."""
 
-from mecapy_platform.core.placement import CONTAINERS, IMAGE, python_ability
+from mecapy_platform.core.placement import CALLS, CONTAINERS, IMAGE, python_ability
 from mecapy_platform.embedded.interpreters import VERSIONS
 from mecapy_platform.worker.context import WorkerContext
 from mecapy_platform.worker.interpreters import can_run
@@ -22,4 +22,5 @@ def abilities_of(context: WorkerContext) -> list[str]:
         python_ability(minor) for minor in VERSIONS if can_run(context.interpreters, minor, allow_newer=allow_newer)
     ]
     images = [IMAGE, CONTAINERS] if context.containers is not None else []
-    return [*context.tools, *interpreters, *images]
+    carries = [] if context.sandbox.is_durable else [CALLS]  # calls of minutes and hours go alone there
+    return [*context.tools, *interpreters, *images, *carries]

@@ -88,6 +88,10 @@ class WorkerContext:
         """The backend that runs this task."""
         if claim.entrypoint and self.containers is not None:
             return self.containers
+        if claim.calls is not None:
+            return (
+                self.sandbox
+            )  # what carries calls begins again where its worker dies, and so stands on nothing durable
         return self.sandbox_of(Lane(claim.lane))
 
     def sandbox_of(self, lane: Lane) -> Sandbox:

@@ -118,7 +118,12 @@ class Heartbeat(LivingThread):
             return
         with self._context.database.transaction() as session:
             tokens = claims.cancelled(session, running)
+            carriers = [live.claim.task_id for live in self._live.all() if live.claim.calls is not None]
+            calls = claims.cancelled_calls(session, carriers) if carriers else {}
         self._live.stop(tokens, StopReason.CANCELLED)
+        for live in self._live.all():
+            if live.claim.task_id in calls:
+                live.cancel_calls(calls[live.claim.task_id])
 
     def _node(self) -> dict[str, object]:
         """What the machine has, which all its processes tell alike; `accepts_work` is for those of earlier versions."""

@@ -3,10 +3,18 @@
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
 from uuid import UUID
 
-from mecapy_platform.sandbox.base import Run, StopReason
+from mecapy_platform.sandbox.base import StopReason
 from mecapy_platform.services.claims import Claim
+
+
+class Stoppable(Protocol):
+    """A run, or a worker that calls share."""
+
+    def stop(self, reason: StopReason) -> None:
+        """From any thread, at any time, more than once."""
 
 
 @dataclass
@@ -18,7 +26,9 @@ class LiveAttempt:
         default_factory=threading.Event
     )  # the claim is committed, or nobody knows whether it is
     stop_reason: StopReason | None = None
-    _run: Run | None = None
+    cancelled_calls: frozenset[str] = frozenset()  # of those that it carries, by id
+    current_call: str | None = None  # the one that has a run of its own now
+    _run: Stoppable | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -26,11 +36,13 @@ class LiveAttempt:
         """Its sandbox has started, here or where an earlier worker started it."""
         return self._run is not None
 
-    def started(self, run: Run) -> None:
+    def started(self, run: Stoppable) -> None:
         with self._lock:
             self._run = run
             if self.stop_reason is not None:
                 run.stop(self.stop_reason)
+            elif self.current_call in self.cancelled_calls:
+                run.stop(StopReason.CANCELLED)
 
     def stop(self, reason: StopReason) -> None:
         with self._lock:
@@ -38,6 +50,19 @@ class LiveAttempt:
                 self.stop_reason = reason
                 if self._run is not None:
                     self._run.stop(reason)
+
+    def begin_call(self, call_id: str) -> bool:
+        """It is about to have a run of its own; False for one that was cancelled."""
+        with self._lock:
+            self._run, self.current_call = None, call_id
+            return call_id not in self.cancelled_calls
+
+    def cancel_calls(self, call_ids: Iterable[str]) -> None:
+        """Stop these calls alone; who runs several in one worker looks at `cancelled_calls`."""
+        with self._lock:
+            self.cancelled_calls |= set(call_ids)
+            if self.current_call in self.cancelled_calls and self._run is not None:
+                self._run.stop(StopReason.CANCELLED)
 
 
 class LiveAttempts:

@@ -4,7 +4,7 @@ import io
 
 from mecapy_platform.core.errors import InvalidInputError, Problem, TooLargeError
 from mecapy_platform.core.types import file_extensions
-from mecapy_platform.sandbox.base import Collected, OutputFile, Run
+from mecapy_platform.sandbox.base import Collected, OutputFile, Outputs
 from mecapy_platform.services.claims import Claim
 from mecapy_platform.services.finish import StoredFile
 from mecapy_platform.storage import keys
@@ -44,7 +44,7 @@ def port_of(file: OutputFile) -> str:
 
 
 def store(
-    context: WorkerContext, claim: Claim, run: Run, collected: Collected, *, is_partial: bool
+    context: WorkerContext, claim: Claim, run: Outputs, collected: Collected, *, is_partial: bool
 ) -> list[StoredFile]:
     """Put each collected file into storage under the attempt's own prefix."""
     stored = []

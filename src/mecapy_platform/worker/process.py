@@ -22,7 +22,8 @@ from mecapy_platform.worker.handshake import Handshake
 from mecapy_platform.worker.heartbeat import Heartbeat, disk_refusal
 from mecapy_platform.worker.live import LiveAttempts
 from mecapy_platform.worker.readiness import Readiness
-from mecapy_platform.worker.run_task import begin_at_once, resume_task, run_task
+from mecapy_platform.worker.run_calls import run_claim
+from mecapy_platform.worker.run_task import begin_at_once, resume_task
 
 PASS_ON_SECONDS = 0.25
 
@@ -83,7 +84,7 @@ class WorkerProcess:
             context,
             lane,
             self.live,
-            run_task,
+            run_claim,
             bell=bell,
             finisher=self._finisher,
             clear_hint=clear_hint,

@@ -4,7 +4,8 @@ import json
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from sqlalchemy.orm import Session
 
@@ -13,6 +14,7 @@ from mecapy_platform.sandbox.base import LogChunk, ProgressLine, Tick
 from mecapy_platform.services import logs
 from mecapy_platform.services.claims import Claim
 from mecapy_platform.services.logs import Line
+from mecapy_platform.services.tasks.call_ends import LOG_CHARACTERS
 from mecapy_platform.worker.context import WorkerContext
 
 log = logging.getLogger(__name__)
@@ -21,6 +23,53 @@ FLUSH_CHARACTERS = 64 * 1024
 FEW_LINES = 200
 KEPT_CHARACTERS = 4000
 HELD_LINES = 20_000  # while the database is away; what comes after is dropped and said
+
+
+class Sink(Protocol):
+    """Where the output of a run goes."""
+
+    def take(self, event: LogChunk | ProgressLine | Tick) -> None:
+        """One event, in order."""
+
+    def flush(self) -> None:
+        """Nothing more comes for a while."""
+
+    def last_lines(self, count: int) -> str:
+        """The end of stderr, for a failure without a message of its own."""
+
+
+class CallLog:
+    """The output of a call that a task carries: text, up to a bound. Progress is not kept.
+
+    `look` is called meanwhile.
+    """
+
+    def __init__(self, look: Callable[[], None] = lambda: None, most: int = LOG_CHARACTERS) -> None:
+        self._look, self._most = look, most
+        self._pieces: list[str] = []
+        self._characters = 0
+        self._last: deque[str] = deque(maxlen=200)
+
+    def take(self, event: LogChunk | ProgressLine | Tick) -> None:
+        if not isinstance(event, LogChunk):
+            self._look()
+            return
+        if self._characters <= self._most:
+            self._pieces.append(event.text)
+            self._characters += len(event.text)
+        if event.stream == "stderr":
+            self._last.append(event.text)
+
+    def flush(self) -> None:
+        pass
+
+    def last_lines(self, count: int) -> str:
+        text = "".join(self._last)[-KEPT_CHARACTERS:]
+        return "\n".join(text.strip().splitlines()[-count:])
+
+    @property
+    def text(self) -> str:
+        return "".join(self._pieces)
 
 
 class Pump:

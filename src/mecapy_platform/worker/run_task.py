@@ -27,6 +27,7 @@ from mecapy_platform.sandbox.base import (
     Ended,
     EndReason,
     Limits,
+    Outputs,
     Run,
     SandboxSpec,
     StartsAtOnce,
@@ -42,7 +43,7 @@ from mecapy_platform.worker.checks.formulas import is_restricted, mode_of
 from mecapy_platform.worker.context import WorkerContext
 from mecapy_platform.worker.live import LiveAttempt
 from mecapy_platform.worker.materials import Materials, find_at_hand, prepare
-from mecapy_platform.worker.pump import Pump
+from mecapy_platform.worker.pump import Pump, Sink
 from mecapy_platform.worker.report import Report
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ def run_task(context: WorkerContext, claim: Claim, live: LiveAttempt, begun: Run
 
     Never raises for what a task does.
     """
-    return _report_of(claim, live, Pump(context, claim), lambda pump: _attempt(context, claim, live, pump, begun))
+    return report_of(claim, live, Pump(context, claim), lambda pump: run_alone(context, claim, live, pump, begun))
 
 
 def begin_at_once(context: WorkerContext, claim: Claim, live: LiveAttempt) -> Run | None:
@@ -82,7 +83,7 @@ def begin_at_once(context: WorkerContext, claim: Claim, live: LiveAttempt) -> Ru
     So whoever has claimed it can begin it, and the thread that follows it wakes while it runs.
     """
     sandbox = context.sandbox_for(claim)
-    if not isinstance(sandbox, StartsAtOnce) or sandbox.is_durable:
+    if claim.calls is not None or not isinstance(sandbox, StartsAtOnce) or sandbox.is_durable:
         return None
     materials = find_at_hand(context, claim)
     run = None if materials is None else sandbox.start_at_once(spec_of(context, claim, materials))
@@ -94,10 +95,10 @@ def begin_at_once(context: WorkerContext, claim: Claim, live: LiveAttempt) -> Ru
 def resume_task(context: WorkerContext, adopted: Adopted, live: LiveAttempt) -> Report | None:
     """Go on with a run that outlived its worker, to what is to be reported."""
     pump = Pump(context, adopted.claim, adopted.next_index)
-    return _report_of(adopted.claim, live, pump, lambda pump: _go_on(context, adopted, live, pump))
+    return report_of(adopted.claim, live, pump, lambda pump: _go_on(context, adopted, live, pump))
 
 
-def _report_of(claim: Claim, live: LiveAttempt, pump: Pump, work: Callable[[Pump], Outcome | None]) -> Report | None:
+def report_of(claim: Claim, live: LiveAttempt, pump: Pump, work: Callable[[Pump], Outcome | None]) -> Report | None:
     """None: the run goes on without us, and there is nothing to report.
 
     What never began is nobody's failure, and no attempt: it is given back.
@@ -120,7 +121,10 @@ def _report_of(claim: Claim, live: LiveAttempt, pump: Pump, work: Callable[[Pump
     return None if outcome is None else Report(claim, outcome, pump)
 
 
-def _attempt(context: WorkerContext, claim: Claim, live: LiveAttempt, pump: Pump, begun: Run | None) -> Outcome | None:
+def run_alone(
+    context: WorkerContext, claim: Claim, live: LiveAttempt, pump: Sink, begun: Run | None = None
+) -> Outcome | None:
+    """One run of its own, from what it needs to what it came to."""
     if begun is not None:  # nothing of it lies on disk
         with begun as run:
             live.recorded.wait()
@@ -138,7 +142,7 @@ def _attempt(context: WorkerContext, claim: Claim, live: LiveAttempt, pump: Pump
         materials.remove()
 
 
-def _go_on(context: WorkerContext, adopted: Adopted, live: LiveAttempt, pump: Pump) -> Outcome | None:
+def _go_on(context: WorkerContext, adopted: Adopted, live: LiveAttempt, pump: Sink) -> Outcome | None:
     claim = adopted.claim
     for sandbox in context.durable_sandboxes():
         try:
@@ -159,7 +163,7 @@ def _go_on(context: WorkerContext, adopted: Adopted, live: LiveAttempt, pump: Pu
     )
 
 
-def _follow(context: WorkerContext, claim: Claim, run: Run, pump: Pump, live: LiveAttempt) -> Outcome | None:
+def _follow(context: WorkerContext, claim: Claim, run: Run, pump: Sink, live: LiveAttempt) -> Outcome | None:
     """To the end of the run; None when it goes on without us, and nothing is to be reported."""
     for event in run.events():
         pump.take(event)
@@ -170,7 +174,7 @@ def _follow(context: WorkerContext, claim: Claim, run: Run, pump: Pump, live: Li
             with suppress(DatabaseError), context.database.transaction() as session:
                 adopt.let_go(session, claim.token)
         return None
-    return _outcome(context, claim, run, ended, pump, live)
+    return outcome_of(context, claim, run, ended, pump, live)
 
 
 def _note_reference(context: WorkerContext, claim: Claim, run: Run, live: LiveAttempt) -> None:
@@ -227,7 +231,9 @@ def spec_of(context: WorkerContext, claim: Claim, materials: Materials) -> Sandb
     )
 
 
-def _outcome(context: WorkerContext, claim: Claim, run: Run, ended: Ended, pump: Pump, live: LiveAttempt) -> Outcome:
+def outcome_of(
+    context: WorkerContext, claim: Claim, run: Outputs, ended: Ended, pump: Sink, live: LiveAttempt
+) -> Outcome:
     """Judge an ended run. Outputs are read only here, when every process of it is dead."""
     stop = ended.stop or live.stop_reason
     if stop is StopReason.LEASE_LOST:
@@ -257,7 +263,7 @@ def _outcome(context: WorkerContext, claim: Claim, run: Run, ended: Ended, pump:
 Failure = tuple[FailureKind, str, str]
 
 
-def _failure(claim: Claim, ended: Ended, stop: StopReason | None, collected: Collected, pump: Pump) -> Failure | None:
+def _failure(claim: Claim, ended: Ended, stop: StopReason | None, collected: Collected, pump: Sink) -> Failure | None:
     """The first that applies.
 
     What the platform did to it, what it said of itself, how it exited, what it left behind.
@@ -292,7 +298,7 @@ def _said(collected: Collected) -> Failure | None:
     return FailureKind.USER_ERROR, _error_code(collected.error), _error_text(collected.error)
 
 
-def _exit(ended: Ended, pump: Pump) -> Failure | None:
+def _exit(ended: Ended, pump: Sink) -> Failure | None:
     if ended.signal is not None:
         return (
             FailureKind.USER_ERROR,
@@ -323,7 +329,7 @@ def _left_behind(collected: Collected) -> Failure | None:
     return None
 
 
-def _completed(context: WorkerContext, claim: Claim, run: Run, ended: Ended, collected: Collected) -> Outcome:
+def _completed(context: WorkerContext, claim: Claim, run: Outputs, ended: Ended, collected: Collected) -> Outcome:
     assert collected.result is not None
     units = claim.options.get("units") or UnitSystem.SI
     limit_bytes = context.settings.result_bytes

@@ -1,17 +1,22 @@
 """The end of a call that a task carries: what is written of it, with the end of its task or before."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from mecapy_platform.core.ids import new_id
 from mecapy_platform.core.states import Usage
 from mecapy_platform.core.stored_text import storable
 from mecapy_platform.core.workflows.states import CallState
 from mecapy_platform.db import queue
+from mecapy_platform.db.tables import StoredValue
+from mecapy_platform.db.workflow_tables import Call
 from mecapy_platform.services.tasks.inserting import as_text
+from mecapy_platform.storage.base import Stored
 
 LOG_CHARACTERS = 64_000  # of the log of a call; a task that is not a call's has a table for its log
 
@@ -25,6 +30,7 @@ class CallEnd:
     usage: Usage
     result: Mapping[str, Any] | None = None
     result_ref: UUID | None = None
+    stored_result: Stored | None = None  # where it is too large for the row and has no reference yet
     error_code: str | None = None
     error_message: str | None = None
     log: str = ""
@@ -50,7 +56,27 @@ def call_records(ends: Sequence[CallEnd]) -> list[dict[str, Any]] | None:
 
 def record_calls(session: Session, token: UUID, ends: Sequence[CallEnd]) -> int | None:
     """Write ends while their task goes on. Returns how many still counted; None where the token no longer counts."""
+    ends = [_referred(session, end) for end in ends]
+    session.flush()
     ended: int | None = session.execute(
         queue.RECORD_CALLS, {"token": token, "calls": as_text(call_records(ends) or [])}
     ).scalar()
     return ended
+
+
+def _referred(session: Session, end: CallEnd) -> CallEnd:
+    """A result that lies in storage is named by its call as by a task: through a row of stored_values."""
+    stored = end.stored_result
+    if stored is None:
+        return end
+    value_id = new_id()
+    session.add(
+        StoredValue(
+            id=value_id,
+            organization_id=select(Call.organization_id).where(Call.id == end.call_id).scalar_subquery(),
+            key=stored.key,
+            size_bytes=stored.size_bytes,
+            sha256=stored.sha256,
+        )
+    )
+    return replace(end, result_ref=value_id, stored_result=None)

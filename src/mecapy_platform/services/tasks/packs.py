@@ -18,6 +18,7 @@ from mecapy_platform.core.ids import new_id
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.core.placement import CALLS
 from mecapy_platform.core.workflows.states import CallState
+from mecapy_platform.db.tables import Function
 from mecapy_platform.db.workflow_tables import Call
 from mecapy_platform.services.places import known_places
 from mecapy_platform.services.tasks.inserting import write
@@ -63,6 +64,12 @@ def pack_size(seconds_of_call: float | None) -> int:
     if seconds_of_call is None:
         return 8
     return max(1, min(PACK_MAX, int(PACK_SECONDS / max(seconds_of_call, 1e-4))))
+
+
+def can_share(function: Function) -> bool:
+    """Whether calls of this function may be carried together: managed Python, with neither File inputs nor outputs."""
+    ports = [*(function.inputs or {}).values(), *(function.outputs or {}).values()]
+    return function.entrypoint is None and not any(str(port["type"]).startswith("File") for port in ports)
 
 
 def packs_possible(session: Session) -> bool:
