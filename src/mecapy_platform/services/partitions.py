@@ -1,17 +1,25 @@
 """Months of the partitioned tables: made ahead, and dropped when nothing of them is to be kept, see ADR 17."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from datetime import date, timedelta
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 
 from mecapy_platform.core.queue_rules import QueueRules
+from mecapy_platform.db.errors import DatabaseAwayError
 from mecapy_platform.db.session import Database
 
 MONTHS_AHEAD = 2
 
 MAKE = text("SELECT mecapy_make_partitions(:ahead)")
+KEPT_AT_ONCE = 5000  # rows that stay, in a transaction
+LOCK_TRIES = 10  # each of which waits half a second
+
+BEGIN = text("SELECT mecapy_keep_begin(:table, :month)")
+KEEP = text("SELECT mecapy_keep_some(:table, :month, :kept, cast(:staying AS uuid[]), :most)")
 DROP = text("SELECT mecapy_drop_month(:table, :month, :kept, cast(:staying AS uuid[]))")
 
 # Whole months of events, oldest first, of which each task was submitted longer ago than events are kept.
@@ -41,14 +49,28 @@ def make_ahead(database: Database) -> int:
 def drop_month(database: Database, table: str, month: date, kept: timedelta, pinned: Collection[UUID] = ()) -> int:
     """Drop the oldest month of a table. Returns how many rows stayed.
 
-    What belongs to tasks that are `pinned`, that are not over, or that ended within `kept`, moves to `<table>_kept`; so
-    do events that are younger or have no number yet. Objects in storage are not touched: who drops artifacts has
-    deleted those before.
+    What belongs to tasks that are `pinned`, that are not over, or that ended within `kept`, is kept; so do events
+    that are younger or have no number yet. Objects in storage are not touched: who drops artifacts has deleted those
+    before. Everybody goes on reading and writing while rows are copied; the table is locked for a moment at the end.
     """
     with database.transaction() as session:
         unfinished = session.scalars(UNFINISHED, {"month": month, "kept": kept}).all()
-        values = {"table": table, "month": month, "kept": kept, "staying": [*unfinished, *pinned]}
-        return int(session.execute(DROP, values).scalar_one())
+    values = {"table": table, "month": month, "kept": kept, "staying": [*unfinished, *pinned], "most": KEPT_AT_ONCE}
+    _locked(database, BEGIN, values)
+    is_copied = False
+    while not is_copied:
+        with database.transaction() as session:
+            is_copied = session.execute(KEEP, values).scalar_one() == 0
+    return int(_locked(database, DROP, values))
+
+
+def _locked(database: Database, statement: TextClause, values: Mapping[str, object]) -> Any:
+    """What a statement that needs a lock answers; DatabaseAwayError when others held that all the time."""
+    for _ in range(LOCK_TRIES - 1):
+        with suppress(DatabaseAwayError), database.transaction() as session:
+            return session.execute(statement, values).scalar_one()
+    with database.transaction() as session:
+        return session.execute(statement, values).scalar_one()
 
 
 def drop_old_events(database: Database, rules: QueueRules) -> int:

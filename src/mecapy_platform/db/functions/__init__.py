@@ -10,7 +10,9 @@ from pathlib import Path
 from sqlalchemy import Connection, text
 
 FOLDER = Path(__file__).parent
-OF_THE_OWNER = frozenset({"mecapy_make_partitions", "mecapy_drop_month"})
+OF_THE_OWNER = frozenset(
+    {"mecapy_make_partitions", "mecapy_keep_begin", "mecapy_keep_some", "mecapy_drop_month", "mecapy_note_change"}
+)
 
 INSTALLED = text("SELECT name, sha256 FROM installed_functions")
 FORGET = text("DELETE FROM installed_functions")
