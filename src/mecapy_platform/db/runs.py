@@ -186,7 +186,7 @@ SELECT task_id, name, filename, key, size_bytes, sha256 FROM artifacts
 WHERE task_id = ANY (cast(:task_ids AS uuid[])) AND kind = 'file'
 """)
 
-ROLE = text("SELECT mecapy_role(:organization_id, :user_id)")
+ROLE = text("SELECT role FROM memberships WHERE organization_id = :organization_id AND user_id = :user_id")
 
 DUE_RUNS = text("""
 SELECT run_id FROM due_marks WHERE run_id IS NOT NULL AND created_at < clock_timestamp() - make_interval(secs => :older)

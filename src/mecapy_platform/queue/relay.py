@@ -10,6 +10,8 @@ from mecapy_platform.core.errors import MecapyError
 from mecapy_platform.db.session import Database
 from mecapy_platform.services import events, partitions, sweeps
 from mecapy_platform.services.release import Sender, release
+from mecapy_platform.services.runs.due import DueRuns
+from mecapy_platform.services.runs.tools import Tools
 from mecapy_platform.services.schedules import firing
 from mecapy_platform.services.schedules.targets import Means
 from mecapy_platform.services.studies import advancing
@@ -19,6 +21,7 @@ from mecapy_platform.storage.base import Storage
 
 log = logging.getLogger(__name__)
 NUMBER_EVERY_SECONDS = 1.0
+ADVANCE_EVERY_SECONDS = 0.5
 LEARN_EVERY_SECONDS = 30.0
 SCHEDULES_EVERY_SECONDS = 1.0
 STUDIES_EVERY_SECONDS = 1.0
@@ -40,10 +43,13 @@ class Relay:
 
     def __init__(self, database: Database, storage: Storage, send: Sender, settings: Settings) -> None:
         self.stop = threading.Event()
+        values = ValueStore(storage, database.transaction, settings.row_value_bytes)
+        runs = DueRuns(database, Tools(values, settings.queue_rules, takes_marks=True), send)
         self._duties = [
             Periodic("sweep", settings.sweep_seconds, lambda: sweeps.sweep(database, settings.queue_rules)),
             Periodic("release", settings.sweep_seconds, lambda: release(database, send)),
             Periodic("count", settings.sweep_seconds, lambda: sweeps.count_queued(database)),
+            Periodic("advance", ADVANCE_EVERY_SECONDS, runs.advance_lost),
             Periodic("number", NUMBER_EVERY_SECONDS, lambda: events.number(database)),
             Periodic("purge", CLEAN_EVERY_SECONDS, lambda: events.purge(database, settings.queue_rules)),
             Periodic("months", CLEAN_EVERY_SECONDS, lambda: partitions.make_ahead(database)),

@@ -12,6 +12,7 @@ from mecapy_platform.core.lanes import Lane
 from mecapy_platform.sandbox.base import Sandbox, StopReason
 from mecapy_platform.services.release import Sender
 from mecapy_platform.worker.adopter import Adopter
+from mecapy_platform.worker.advancer import Advancer
 from mecapy_platform.worker.bell import Bell
 from mecapy_platform.worker.builder import Builder
 from mecapy_platform.worker.capacity import capacity_of
@@ -47,13 +48,15 @@ class WorkerProcess:
         self._handshake = Handshake(context.database, self.poke)
         self._heartbeat = Heartbeat(context, self.live, capacity, self.refusal, lanes, self._handshake)
         self._pass_on = pass_on(context.send)  # the same for all: a lane is passed on by whoever notices first
-        self._finisher = Finisher(context, self._ring, self._pass_on)
+        self._advancer = Advancer(context, self._made)
+        self._finisher = Finisher(context, self._ring, self._pass_on, self._advancer.ring)
         self._engines = [self._engine(lane, bell(lane), clear_hint) for lane in lanes]
         self._adopter = Adopter(context, lanes, self.live, resume_task) if context.durable_sandboxes() else None
 
     def start(self) -> None:
         self._heartbeat.start()
         self.readiness.start()
+        self._advancer.start()
         if self._adopter is not None:
             self._adopter.start()
         for engine in self._engines:
@@ -75,6 +78,7 @@ class WorkerProcess:
         if self._adopter is not None:
             self._adopter.end()
         self._finisher.close()
+        self._advancer.end()
         self._heartbeat.end()
 
     def _engine(self, lane: Lane, bell: Bell, clear_hint: Callable[[Lane], None]) -> Engine:
@@ -103,6 +107,13 @@ class WorkerProcess:
     def _changed(self) -> None:
         self._heartbeat.soon()
         self.poke()
+
+    def _made(self, lanes: Sequence[Lane]) -> None:
+        """Tasks were made in these lanes: whoever is served here looks at once, others are told."""
+        self._ring(lanes)
+        self._pass_on([lane for lane in lanes if lane in self._lanes])
+        if elsewhere := [lane for lane in lanes if lane not in self._lanes]:
+            self._context.send(elsewhere)
 
     def _ring(self, found: Sequence[Lane]) -> None:
         for engine in self._engines:

@@ -1,14 +1,15 @@
 """Runs over real PostgreSQL with no worker: a test ends tasks itself, and advances as a worker would."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import undefer
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session, undefer
 
 from mecapy_platform.core.access import Actor
 from mecapy_platform.core.queue_rules import QueueRules
@@ -95,9 +96,21 @@ class Bench:
         key = options.pop("idempotency_key", None)
         request = RunRequest(version_id, inputs or {}, RunOptions(**options))
         with unit(self.app, self.actor.organization_ids, self.actor.user_id) as session:
-            scope = lambda: unit(self.app, self.actor.organization_ids, self.actor.user_id)  # noqa: E731
-            tools = Tools(ValueStore(self.storage, scope, ROW_BYTES), self.rules)
+            tools = self.tools_of(self.actor)
             return submit.submit(session, self.actor, request, plan={}, tools=tools, idempotency_key=key).run_id
+
+    def tools_of(self, actor: Actor) -> Tools:
+        """As the API has them."""
+
+        def scope() -> AbstractContextManager[Session]:
+            return unit(self.app, actor.organization_ids, actor.user_id)
+
+        return Tools(ValueStore(self.storage, scope, ROW_BYTES), self.rules)
+
+    def age_marks(self) -> None:
+        """They were left a while ago."""
+        with self.worker.transaction() as session:
+            session.execute(update(DueMark).values(created_at=func.clock_timestamp() - timedelta(seconds=5)))
 
     @property
     def tools(self) -> Tools:

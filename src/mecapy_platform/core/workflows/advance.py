@@ -33,7 +33,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """`is_held`: nothing may start until a person has seen to it. `seed` spreads retries, the same for each look."""
+    """`is_held`: nothing may start, here or until a person has seen to it. `seed` spreads retries, always the same."""
 
     state: RunState
     now: datetime
@@ -271,12 +271,16 @@ class Course:
                 decision.ends.append(Ended(place, NodeState.COMPLETED))
             elif self._may_start:
                 decision.iterates.append(place)
-        elif failure.kind in node.retry.on and facts.tries <= node.retry.max and not self._has_failed_fast:
+        elif self._is_tried_again(place, node, facts, failure):
             moment = self.run.now + timedelta(seconds=self._backoff(node, facts.tries))
             decision.retries.append((place, moment))
             self._wake(decision, moment)
         else:
             decision.ends.append(Ended(place, NodeState.FAILED, failure.code, failure.message))
+
+    def _is_tried_again(self, place: int, node: Node, facts: LiveFacts, failure: Failure) -> bool:
+        is_allowed = failure.kind in node.retry.on and facts.tries <= node.retry.max
+        return is_allowed and (place == self.layout.on_failure or not self._has_failed_fast)
 
     def _look_at_map(self, decision: Decision, place: int, node: Node, facts: LiveFacts) -> None:
         failure = facts.failure
@@ -335,6 +339,9 @@ class Course:
         self.settle(place, state)
 
     def _start(self, decision: Decision) -> None:
+        if self.run.stop is not None:
+            for place in sorted(self._pending):
+                self._settle_unbegun(decision, place, NodeState.CANCELLED, *STOPPED[self.run.stop])
         if not self._may_start or self._has_failed_fast:
             return
         self._begin(decision, sorted(self._candidates))
@@ -373,15 +380,12 @@ class Course:
     def _clear(self, decision: Decision) -> None:
         """Nothing is under way: what can no longer start ends, and what waits for a failure may begin."""
         last = self.layout.on_failure
-        if self.run.stop is not None or self._has_failed_fast:
-            said = STOPPED[self.run.stop] if self.run.stop is not None else FAST
+        if self._has_failed_fast:
             for place in sorted(self._pending - {last}):
-                self._settle_unbegun(decision, place, NodeState.CANCELLED, *said)
+                self._settle_unbegun(decision, place, NodeState.CANCELLED, *FAST)
         if last is None or self._pending != {last}:
             return
-        if self.run.stop is not None:
-            self._settle_unbegun(decision, last, NodeState.CANCELLED, *STOPPED[self.run.stop])
-        elif not self.unhandled():
+        if not self.unhandled():
             self._settle_unbegun(decision, last, NodeState.SKIPPED)
         elif self._readiness(last) is not Standing.GOOD:
             self._settle_unbegun(decision, last, NodeState.CANCELLED, *UPSTREAM)

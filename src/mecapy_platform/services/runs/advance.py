@@ -89,6 +89,7 @@ class Look:
         self._sheet = Sheet(run)
         self._rows: dict[int, NodeRow] = {}
         self._is_again = False
+        self._is_held = not Rights(session, run.user_id).may_submit(run.organization_id)
 
     def take(self) -> bool:
         """Whether another look is due at once: something has ended by what was done."""
@@ -104,7 +105,7 @@ class Look:
             self._act(course, decision)
             decision = course.next({})
             wake_at = min((moment for moment in (wake_at, decision.wake_at) if moment is not None), default=None)
-        self._write(course, facts, end, wake_at)
+        self._write(course, end, wake_at)
         return self._is_again and not self.state.is_final
 
     def _facts(self) -> RunFacts:
@@ -115,7 +116,7 @@ class Look:
             policy=RunOptions.read(run.options).failure_policy,
             cancel_requested=run.cancel_requested_at is not None,
             deadline_at=run.deadline_at,
-            is_held=not Rights(self._session, run.user_id).may_submit(run.organization_id),
+            is_held=self._is_held or not self._tools.starts,
             seed=str(run.id),
         )
 
@@ -224,7 +225,7 @@ class Look:
         used = self._session.scalar(statements.ROWS, {"run_id": self._run.id}) or 0
         return max(0, MAX_ROWS - len(nodes) - int(used) - len(self._sheet.calls))
 
-    def _write(self, course: Course, facts: RunFacts, end: RunEnd | None, wake_at: datetime | None) -> None:
+    def _write(self, course: Course, end: RunEnd | None, wake_at: datetime | None) -> None:
         session, run = self._session, self._run
         self._sheet.write_calls(session)
         node_ids = {place: row.id for place, row in self._rows.items()}
@@ -237,12 +238,12 @@ class Look:
             inner = advance(session, child, self._tools)
             self.done.add(inner)
             self._is_again |= inner.state is not None and inner.state.is_final
-        self._write_run(course, facts, end, wake_at)
+        self._write_run(course, end, wake_at)
 
-    def _write_run(self, course: Course, facts: RunFacts, end: RunEnd | None, wake_at: datetime | None) -> None:
+    def _write_run(self, course: Course, end: RunEnd | None, wake_at: datetime | None) -> None:
         session, run = self._session, self._run
         failed = self._first_failed(course)
-        held = HELD if facts.is_held else None
+        held = HELD if self._is_held else None
         state = end.state if end is not None else self.state
         is_same = state is self.state and failed is None and wake_at == run.wake_at and held == run.held_reason
         if is_same and not self._sheet.nodes and not self._sheet.feeds:

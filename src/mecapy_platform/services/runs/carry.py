@@ -65,7 +65,7 @@ def carry(calls: Sequence[ReadyCall], values: ValueStore) -> Carried:
         task_id = new_id()
         carried.tasks.append((task_id, columns))
         carried.carriers.append({"id": call.id, "task_id": task_id})
-    carried.tasks.sort(key=lambda task: (str(task[1]["function_id"]), task[0]))  # those of a function in one statement
+    carried.tasks.sort(key=lambda task: str(task[1]["function_id"]))  # those of a function go in one statement
     return carried
 
 

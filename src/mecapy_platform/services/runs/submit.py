@@ -9,14 +9,16 @@ from sqlalchemy.dialects.postgresql import insert as insert_row
 from sqlalchemy.orm import Session
 
 from mecapy_platform.core.access import Actor, require_submit
-from mecapy_platform.core.errors import ConflictError, InvalidInputError
+from mecapy_platform.core.errors import ConflictError, InvalidInputError, NotFoundError
 from mecapy_platform.core.ids import new_id
 from mecapy_platform.core.lanes import Lane
+from mecapy_platform.core.workflows.graph import MAX_NESTING
+from mecapy_platform.db import runs as statements
 from mecapy_platform.db.tables import IdempotencyKey
 from mecapy_platform.db.workflow_tables import WorkflowRun
 from mecapy_platform.services.runs.advance import advance
 from mecapy_platform.services.runs.inputs import checked_inputs, keep_uploads
-from mecapy_platform.services.runs.loading import load_version
+from mecapy_platform.services.runs.loading import LoadedVersion, bodies_of, load_functions, load_version
 from mecapy_platform.services.runs.making import NewRun, make
 from mecapy_platform.services.runs.requests import POLICIES, REUSE, RunOptions, RunRequest
 from mecapy_platform.services.runs.tools import Tools
@@ -69,7 +71,23 @@ def submit(
         rerun_of=request.rerun_of,
     )
     make(session, new, tools.values, run_id)
+    if not sees_all(session, version):
+        session.execute(statements.MARK_RUN, {"run_id": run_id})
+        return SubmittedRun(run_id)
     return SubmittedRun(run_id, frozenset(advance(session, run_id, tools).lanes))
+
+
+def sees_all(session: Session, version: LoadedVersion, depth: int = 0) -> bool:
+    """Whether all that a version may start lies in the scope of this transaction; else the platform starts it."""
+    bodies = {body for node in version.graph.nodes.values() for body in bodies_of(node)}
+    functions = {body.function_version_id for body in bodies if body.function_version_id is not None}
+    if functions - load_functions(session, functions).keys():
+        return False
+    inner = {body.workflow_version_id for body in bodies if body.workflow_version_id is not None}
+    try:
+        return depth > MAX_NESTING or all(sees_all(session, load_version(session, item), depth + 1) for item in inner)
+    except NotFoundError:
+        return False
 
 
 def check_options(options: RunOptions) -> None:

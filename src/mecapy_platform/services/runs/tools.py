@@ -8,8 +8,15 @@ from mecapy_platform.services.values import ValueStore
 
 @dataclass(frozen=True)
 class Tools:
-    """`takes_marks`: the platform's role alone may see what is due to others; without it marks stay for the relay."""
+    """How, and with what.
+
+    Attributes
+    ----------
+    takes_marks : the platform's role alone may see what is due to others; without it marks stay for the relay
+    starts : whether nodes may start; not where another one than the run's user acts, who may see less than they
+    """
 
     values: ValueStore
     rules: QueueRules
     takes_marks: bool = False
+    starts: bool = True
