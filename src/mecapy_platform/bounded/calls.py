@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -30,10 +30,14 @@ class Bounds:
 
 
 class BoundedCalls:
-    """One for a process. The template is started with the first call; `modules` are what it imports ahead."""
+    """One for a process. The template is started with the first call; `modules` are what it imports ahead.
 
-    def __init__(self, *modules: str) -> None:
+    `environment`: variables that its processes have besides ours.
+    """
+
+    def __init__(self, *modules: str, environment: Mapping[str, str] | None = None) -> None:
         self._modules = modules
+        self._environment = {**(environment or {}), "PYTHONSAFEPATH": "1"}
         self._template: subprocess.Popen[bytes] | None = None
         self._orders: socket.socket | None = None
         self._lock = threading.Lock()
@@ -91,7 +95,7 @@ class BoundedCalls:
                 stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 cwd="/",
-                env={**os.environ, "PYTHONSAFEPATH": "1"},
+                env={**os.environ, **self._environment},
             )
         self._orders = ours
 

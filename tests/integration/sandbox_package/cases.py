@@ -335,7 +335,7 @@ def uses_science() -> dict[str, Any]:
     import multiprocessing
 
     import numpy as np
-    from scipy.linalg import solve  # type: ignore[import-untyped]
+    from scipy.linalg import solve
 
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         squares = pool.map(square, range(4))

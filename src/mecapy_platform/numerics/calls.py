@@ -1,0 +1,74 @@
+"""The mathematics of studies for the rest of the platform: each call is a process of its own with limits.
+
+Imports none of the heavy libraries. Rows are bytes, a JSON object a line, {"index", "state", "inputs", "outputs"}, as
+the database gives them: they are read in the process alone.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from mecapy_platform.bounded.calls import BoundedCalls, Bounds
+from mecapy_platform.bounded.frames import Bound, BoundError
+from mecapy_platform.core.errors import InvalidInputError, UnavailableError
+from mecapy_platform.numerics.wire import read_answer, written_order
+
+ENTRY = "mecapy_platform.numerics.entry"
+DRIVEN = "mecapy_platform.numerics.entry_driven"
+EXPORTS = "mecapy_platform.numerics.entry_exports"
+# A call has one core, and threads of a linear algebra library would not live on in a fork.
+ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+USUAL = Bounds(seconds=120.0, memory_bytes=2 << 30)
+
+
+class StudyMath:
+    """One for a process. Its first call starts a process that keeps the libraries (about 110 MiB) until `close`.
+
+    Every method raises InvalidInputError ("study_too_complex" at a limit, or what the calculation refuses),
+    ConflictError, and UnavailableError "study_math_unavailable".
+    """
+
+    def __init__(self, bounds: Bounds = USUAL) -> None:
+        self._bounds = bounds
+        self._calls = BoundedCalls(ENTRY, environment=ONE_THREAD)
+
+    def parse(self, document: Any, new_seed: int) -> tuple[dict[str, Any], int]:
+        """A design as it is to be recorded, and its number of points; see `core.sampling.design.parse_design`."""
+        said = json.loads(self._ask(ENTRY, "parse_there", {"design": document, "new_seed": new_seed}))
+        return said["design"], said["points"]
+
+    def add_points(self, document: Mapping[str, Any], addition: Any) -> tuple[dict[str, Any], int]:
+        """A recorded design with more points, and their number; see `core.sampling.design.add_points`."""
+        order = {"design": document, "new_seed": 0, "addition": addition}
+        said = json.loads(self._ask(ENTRY, "parse_there", order))
+        return said["design"], said["points"]
+
+    def draw(self, document: Mapping[str, Any], start: int, count: int) -> bytes:
+        """Inputs of the points from `start` on, one JSON object a line; fewer lines where the design ends before."""
+        return self._ask(ENTRY, "draw_there", {"design": document, "start": start, "count": count})
+
+    def statistics(self, order: Mapping[str, Any], rows: bytes) -> dict[str, Any]:
+        """See `numerics.analysis.analyse` and docs/reference/study-statistics.md."""
+        found: dict[str, Any] = json.loads(self._ask(ENTRY, "statistics_there", order, rows))
+        return found
+
+    def close(self) -> None:
+        self._calls.close()
+
+    def _ask(self, module: str, name: str, order: Mapping[str, Any], rows: bytes = b"") -> bytes:
+        try:
+            data = self._calls.call(f"{module}:{name}", written_order(order, rows), self._bounds)
+        except OSError as error:
+            said = "No process could be started for the mathematics of a study."
+            raise UnavailableError("study_math_unavailable", said) from error
+        except BoundError as error:
+            if error.bound is Bound.LOST:
+                said = "The process that calculated for a study was lost."
+                raise UnavailableError("study_math_unavailable", said) from error
+            seconds, memory_mb = self._bounds.seconds, self._bounds.memory_bytes >> 20
+            said = (
+                f"This takes more than {seconds:g} s or {memory_mb} MiB of memory to calculate; "
+                "ask for fewer points, factors, columns or statistics."
+            )
+            raise InvalidInputError("study_too_complex", said) from error
+        return read_answer(data)

@@ -1,0 +1,122 @@
+"""The mathematics of studies in its own process: answers, refusals by code, limits, and nothing heavy on this side."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from mecapy_platform.bounded.calls import Bounds
+from mecapy_platform.core.errors import ConflictError, InvalidInputError, MecapyError
+from mecapy_platform.numerics.calls import StudyMath
+
+BOLT = {
+    "kind": "monte_carlo",
+    "factors": {
+        "torque": {"distribution": "normal", "mean": "80 N*m", "std": "4 N*m"},
+        "friction": {"distribution": "triangular", "low": 0.1, "mode": 0.12, "high": 0.16},
+    },
+    "points": 2_000,
+}
+
+
+@pytest.fixture(scope="module")
+def math() -> Iterator[StudyMath]:
+    made = StudyMath()
+    yield made
+    made.close()
+
+
+def drawn(math: StudyMath, document: dict[str, Any]) -> list[dict[str, Any]]:
+    recorded, count = math.parse(document, 5)
+    return [json.loads(line) for line in math.draw(recorded, 0, count).splitlines()]
+
+
+def rows_of(inputs: list[dict[str, Any]], output: str = "force") -> bytes:
+    rows = []
+    for index, each in enumerate(inputs):
+        force = float(str(each["torque"]).partition(" ")[0]) / each["friction"]
+        rows.append(json.dumps({"index": index, "state": "completed", "inputs": each, "outputs": {output: force}}))
+    return "\n".join(rows).encode()
+
+
+def test_a_study_is_parsed_drawn_and_told_of(math: StudyMath) -> None:
+    recorded, count = math.parse(BOLT, 5)
+    assert recorded["seed"] == 5
+    assert count == 2_000
+    inputs = drawn(math, recorded)
+    assert math.draw(recorded, 1_990, 500).splitlines() == [json.dumps(each).encode() for each in inputs[1_990:]]
+    order = {
+        "points": count,
+        "design": recorded,
+        "types": {"torque": "Moment", "friction": "Float", "force": "Float"},
+        "columns": [
+            {"name": "torque", "of": "inputs"},
+            {"name": "friction", "of": "inputs"},
+            {"name": "force", "of": "outputs"},
+            {"name": "enough", "expression": "force > 600", "role": "criterion"},
+        ],
+        "wanted": ["moments", "quantiles", "histogram", "success", "correlation", "regression", "pareto"],
+        "objectives": [{"name": "force", "goal": "maximise"}],
+    }
+    found = math.statistics(order, rows_of(inputs))
+    assert found["used"] == found["points"] == 2_000
+    assert found["moments"]["force"]["mean"] == pytest.approx(80 / 0.1259, rel=0.02)
+    assert 0.5 < found["success"]["enough"]["share"] < 0.9
+    signs = {term["term"]: term["standardised"] for term in found["regression"]["force"]["terms"][1:]}
+    assert signs["torque"] > 0 > signs["friction"]
+    assert len(found["pareto"]["indices"]) == 1
+
+
+def test_points_are_added_there_and_refused_there(math: StudyMath) -> None:
+    recorded, _ = math.parse(BOLT, 5)
+    grown, count = math.add_points(recorded, {"points": 10})
+    assert count == 2_010
+    assert math.draw(grown, 0, 2_000) == math.draw(recorded, 0, 2_000)
+    whole, _ = math.parse({"kind": "plackett_burman", "factors": {"a": "0 .. 1"}}, 5)
+    with pytest.raises(ConflictError) as caught:
+        math.add_points(whole, {"points": 10})
+    assert caught.value.code == "points_not_added"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {**BOLT, "points": 10**9},
+        {**BOLT, "correlation": [[1, 2], [2, 1]]},
+        {**BOLT, "factors": {"a": {"low": float("nan"), "high": float("inf")}}},
+        {"kind": "csv", "text": "a\n" + "1\n" * 4_000_000},
+        {"kind": "csv", "text": "a," * 4_000_000},
+        {"kind": "full_factorial", "factors": {f"f{n}": {"low": 0, "high": 1, "levels": 50_000} for n in range(100)}},
+        {"kind": "fractional_factorial", "factors": {f"f{n}": "0 .. 1" for n in range(100)}, "resolution": 8},
+    ],
+)
+def test_hostile_designs_are_refused_by_code(math: StudyMath, document: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        math.parse(document, 1)
+    assert caught.value.code == "design_invalid"
+
+
+def test_a_calculation_beyond_its_limits_is_refused_and_the_next_goes_on() -> None:
+    math = StudyMath(Bounds(seconds=2.0, memory_bytes=64 << 20))
+    try:
+        for document in (
+            {**BOLT, "kind": "latin_hypercube", "points": 2_000, "optimised": True},
+            {**BOLT, "points": 50_000, "factors": {f"f{n}": {"low": 0, "high": 1} for n in range(100)}},
+        ):
+            recorded, _ = math.parse(document, 5)
+            with pytest.raises(MecapyError) as caught:
+                math.draw(recorded, 0, 50_000)
+            assert caught.value.code == "study_too_complex"
+        assert len(math.draw(math.parse({**BOLT, "points": 10}, 5)[0], 0, 10).splitlines()) == 10
+    finally:
+        math.close()
+
+
+def test_who_calls_loads_none_of_the_libraries() -> None:
+    heavy = {"numpy", "scipy", "optuna", "matplotlib", "arro3"}
+    code = f"import sys, mecapy_platform.numerics.calls\nprint({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
