@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -33,8 +34,8 @@ from support.worked import USUAL, Worked, end_taken, failed, take, work
 BARS = [{"diameter": f"{10 + number} mm"} for number in range(12)]
 
 
-def torque_of(point: int) -> Worked:
-    return Worked(result={"torque": point * 1.0})
+def stress_of(point: int) -> Worked:
+    return Worked(result={"stress": point * 1.0})
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ class Company:
             query = select(Task.id, Task.point).where(Task.study_id == UUID(study["id"]), Task.state == "queued")
             return [(task_id, point or 0) for task_id, point in session.execute(query.order_by(Task.point))]
 
-    def end(self, study: Mapping[str, Any], how: Callable[[int], Worked] = torque_of) -> int:
+    def end(self, study: Mapping[str, Any], how: Callable[[int], Worked] = stress_of) -> int:
         """End every queued task of the study's points. Returns how many there were."""
         queued = self.queued(study)
         assert work(self.platform.worker_database, {task_id: how(point) for task_id, point in queued}) == len(queued)
@@ -87,7 +88,7 @@ class Company:
     def advance(self) -> bool:
         return advance_due(self.platform.worker_database, self.platform.settings.queue_rules)
 
-    def run_out(self, study: Mapping[str, Any], how: Callable[[int], Worked] = torque_of) -> dict[str, Any]:
+    def run_out(self, study: Mapping[str, Any], how: Callable[[int], Worked] = stress_of) -> dict[str, Any]:
         while self.end(study, how):
             self.advance()
         return self.look(study)
@@ -107,7 +108,7 @@ def numbers(study: Mapping[str, Any]) -> tuple[int, ...]:
 
 def failing(*points: int) -> Callable[[int], Worked]:
     def how(point: int) -> Worked:
-        return failed(f"Bar {point % 2} is too thin.") if point in points else torque_of(point)
+        return failed(f"Bar {point % 2} is too thin.") if point in points else stress_of(point)
 
     return how
 
@@ -130,14 +131,14 @@ def test_points_hold_inputs_in_the_unit_of_the_function_and_their_results(compan
     page = company.client.get(f"/studies/{study['id']}/points", params={"limit": 5}).json()
     assert [point["index"] for point in page["points"]] == [0, 1, 2, 3, 4]
     assert page["points"][2]["inputs"] == {"diameter": pytest.approx(0.012)}
-    assert page["points"][2]["result"] == {"torque": 2.0}
+    assert page["points"][2]["result"] == {"stress": 2.0}
     rest = company.client.get(
         f"/studies/{study['id']}/points", params={"limit": 100, "after": page["next_after"]}
     ).json()
     assert [point["index"] for point in rest["points"]] == list(range(5, 12))
     assert rest["next_after"] is None
     task = company.client.get(f"/tasks/{page['points'][2]['task_id']}").json()
-    assert (task["state"], task["result"]) == ("completed", {"torque": 2.0})
+    assert (task["state"], task["result"]) == ("completed", {"stress": 2.0})
 
 
 def test_failed_points_are_grouped_by_what_they_said_and_run_again_by_resume(company: Company) -> None:
@@ -306,6 +307,35 @@ def test_a_design_that_does_not_hold_is_refused_with_its_place_and_leaves_nothin
     assert company.client.get("/studies").json()["studies"] == []
 
 
+def test_derived_quantities_and_criteria_are_computed_of_each_point(company: Company) -> None:
+    derived, criteria = {"area": "pi * diameter ** 2 / 4"}, {"strong": "stress >= 6[Pa]"}
+    study = company.study(derived=derived, criteria=criteria)
+    company.run_out(study, failing(11))
+    points = company.client.get(f"/studies/{study['id']}/points").json()["points"]
+    assert points[2]["derived"] == {"area": pytest.approx(math.pi * 0.012**2 / 4)}
+    assert [point["success"] for point in points] == [False] * 6 + [True] * 5 + [None]
+    rows = list(csv.DictReader(io.StringIO(company.client.get(f"/studies/{study['id']}/export").text)))
+    assert (float(rows[2]["area"]), rows[6]["success"]) == (points[2]["derived"]["area"], "true")
+
+
+@pytest.mark.parametrize(
+    ("options", "path", "code"),
+    [
+        ({"derived": {"x": "diameter + 1[kg]"}}, "options.derived.x", "unit_mismatch"),
+        ({"derived": {"x": "diametre"}}, "options.derived.x", "expression_unknown_name"),
+        ({"derived": {"diameter": "1"}}, "options.derived.diameter", "name_taken"),
+        ({"criteria": {"x": "stress"}}, "options.criteria.x", "unit_mismatch"),
+        ({"criteria": {"x": "__import__('os')"}}, "options.criteria.x", "expression_unknown_function"),
+    ],
+)
+def test_an_expression_that_does_not_hold_is_refused_before_anything_runs(
+    company: Company, options: dict[str, Any], path: str, code: str
+) -> None:
+    answer = company.client.post("/studies", json=company.asked(BARS, **options))
+    assert (answer.status_code, answer.json()["code"]) == (422, "expression_invalid")
+    assert [(error["path"], error["code"]) for error in answer.json()["errors"]] == [(path, code)]
+
+
 def test_an_estimate_keeps_nothing(company: Company) -> None:
     found = company.client.post("/studies/estimate", json=company.asked(BARS)).json()
     assert (found["points"], found["is_learned"]) == (12, False)
@@ -315,12 +345,12 @@ def test_an_estimate_keeps_nothing(company: Company) -> None:
 
 def test_an_export_is_a_table_in_which_nothing_is_a_formula(company: Company) -> None:
     study = company.study()
-    company.run_out(study, lambda point: Worked(result={"torque": point * 2.0, "note": "=1+1"}))
+    company.run_out(study, lambda point: Worked(result={"stress": point * 2.0, "note": "=1+1"}))
     answer = company.client.get(f"/studies/{study['id']}/export")
     rows = list(csv.DictReader(io.StringIO(answer.text)))
     assert [row["index"] for row in rows] == [str(number) for number in range(12)]
     assert float(rows[3]["diameter"]) == pytest.approx(0.013)
-    assert (float(rows[3]["torque"]), rows[3]["note"]) == (6.0, "'=1+1")
+    assert (float(rows[3]["stress"]), rows[3]["note"]) == (6.0, "'=1+1")
     lines = company.client.get(f"/studies/{study['id']}/export", params={"format": "json"}).text.splitlines()
     assert len(lines) == 12
 
@@ -345,13 +375,13 @@ class PackCompany(Company):
             rules = self.platform.settings.queue_rules
             with database.transaction() as session:
                 carries = session.get_one(Task, task_id).calls_count > 0
-                result = None if carries else {"torque": 1.0}
+                result = None if carries else {"stress": 1.0}
                 finish(session, token, Outcome(None, USUAL, result=result, calls=ends if carries else ()), rules)
         return len(queued)
 
 
-def ended_with(torque: float) -> CallEnd:
-    return CallEnd(uuid4(), CallState.COMPLETED, Usage(0.001, 0.0005, 10.0), {"torque": torque})
+def ended_with(stress: float) -> CallEnd:
+    return CallEnd(uuid4(), CallState.COMPLETED, Usage(0.001, 0.0005, 10.0), {"stress": stress})
 
 
 @pytest.fixture
@@ -370,7 +400,7 @@ def test_points_run_in_packs_that_grow_with_what_is_learned(packers: PackCompany
     assert 490 < max(packers.sizes) <= 500
     assert ended["cpu_seconds"] == pytest.approx(1.5)
     page = packers.client.get(f"/studies/{study['id']}/points", params={"after": 2990}).json()["points"]
-    assert [point["result"] for point in page] == [{"torque": index * 1.0} for index in range(2991, 3000)]
+    assert [point["result"] for point in page] == [{"stress": index * 1.0} for index in range(2991, 3000)]
 
 
 def test_a_point_that_comes_back_twice_goes_alone(packers: PackCompany) -> None:

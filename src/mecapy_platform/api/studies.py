@@ -22,6 +22,7 @@ from mecapy_platform.core.workflows.states import STUDY_FINAL, CallState, StudyS
 from mecapy_platform.db.workflow_tables import Study
 from mecapy_platform.services.studies import studies
 from mecapy_platform.services.studies.drawing import Drawer, Order
+from mecapy_platform.services.studies.quantities import Quantities
 from mecapy_platform.services.studies.records import MOST_POINTS, Options, StudyRequest
 
 router = APIRouter(prefix="/studies", tags=["studies"], route_class=StrictRoute)
@@ -142,7 +143,10 @@ class FailureList(BaseModel):
 
 
 class PointAnswer(BaseModel):
-    """A point. A result above 256 KiB is at its task alone."""
+    """A point, with what is computed of it, in SI. A result above 256 KiB is at its task alone.
+
+    `success`: whether it meets every criterion of the study; null without criteria, and before its end.
+    """
 
     index: int
     id: UUID
@@ -151,6 +155,8 @@ class PointAnswer(BaseModel):
     task_id: UUID | None
     inputs: dict[str, Any] | None
     result: dict[str, Any] | None
+    derived: dict[str, Any]
+    success: bool | None
     error: Fault | None
     usage: UsageAnswer | None
     started_at: datetime | None
@@ -257,9 +263,9 @@ def list_points(
 ) -> PointList:
     """List points in their order, with inputs and results."""
     with caller.session() as session:
-        studies.get(session, caller.actor, study_id)
+        computed = studies.quantities(session, studies.get(session, caller.actor, study_id))
         found = studies.points(session, caller.actor, study_id, after=after, limit=limit + 1, state=state)
-    shown = [_point(row) for row in found[:limit]]
+    shown = [_point(row, computed) for row in found[:limit]]
     return PointList(points=shown, next_after=shown[-1].index if len(found) > limit else None)
 
 
@@ -280,10 +286,10 @@ def list_failures(study_id: UUID, caller: OwnCaller) -> FailureList:
 def export_study(
     study_id: UUID, caller: OwnCaller, form: Annotated[Literal["csv", "json"], Query(alias="format")] = "csv"
 ) -> StreamingResponse:
-    """All points as one file: CSV with a column for each input and each output, or JSON, an object a line."""
+    """All points as one file: CSV with a column for each input, output and quantity, or JSON, an object a line."""
     with caller.session() as session:
-        studies.get(session, caller.actor, study_id)
-    rows = _each_point(caller, study_id)
+        quantities = studies.quantities(session, studies.get(session, caller.actor, study_id))
+    rows = (_with_computed(row, quantities) for row in _each_point(caller, study_id))
     pieces, kind = (_csv(rows), "text/csv; charset=utf-8") if form == "csv" else (_lines(rows), "application/x-ndjson")
     return StreamingResponse(pieces, media_type=kind)
 
@@ -353,12 +359,13 @@ def _study(row: Study) -> StudyAnswer:
     return StudyAnswer(state=StudyState(row.state), error=error, **{name: getattr(row, name) for name in names})
 
 
-def _point(row: Mapping[str, Any]) -> PointAnswer:
+def _point(row: Mapping[str, Any], quantities: Quantities) -> PointAnswer:
     error = None if row["error_code"] is None else Fault(code=row["error_code"], message=row["error_message"] or "")
     is_used = row["wall_seconds"] is not None
     usage = UsageAnswer(**{name: row[name] for name in UsageAnswer.model_fields}) if is_used else None
-    names = set(PointAnswer.model_fields) - {"error", "usage"}
-    return PointAnswer(error=error, usage=usage, **{name: row[name] for name in names})
+    computed = quantities.of(row["inputs"], row["result"])
+    names = set(PointAnswer.model_fields) - {"error", "usage", "derived", "success"}
+    return PointAnswer(error=error, usage=usage, **vars(computed), **{name: row[name] for name in names})
 
 
 def _each_point(caller: Caller, study_id: UUID) -> Iterator[Mapping[str, Any]]:
@@ -370,6 +377,12 @@ def _each_point(caller: Caller, study_id: UUID) -> Iterator[Mapping[str, Any]]:
         if len(rows) < EXPORTED_AT_ONCE:
             return
         after = rows[-1]["index"]
+
+
+def _with_computed(row: Mapping[str, Any], quantities: Quantities) -> Mapping[str, Any]:
+    computed = quantities.of(row["inputs"], row["result"])
+    success = {} if computed.success is None else {"success": computed.success}
+    return {**row, "result": {**(row["result"] or {}), **computed.derived, **success}}
 
 
 def _lines(rows: Iterator[Mapping[str, Any]]) -> Iterator[str]:

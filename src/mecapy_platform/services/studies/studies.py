@@ -19,6 +19,7 @@ from mecapy_platform.db.tables import Function, LaneShare
 from mecapy_platform.db.workflow_tables import Study
 from mecapy_platform.services.places import check_fits
 from mecapy_platform.services.studies.advancing import changed, go_on
+from mecapy_platform.services.studies.quantities import Quantities, quantities_of
 from mecapy_platform.services.studies.records import MOST_POINTS, POINT_BYTES, Drawn, Estimate, Options, StudyRequest
 from mecapy_platform.services.tasks.requests import TaskRequest
 from mecapy_platform.services.tasks.resolve import Resolved, resolve, resolve_function
@@ -35,6 +36,7 @@ def target_of(session: Session, actor: Actor, asked: StudyRequest) -> Resolved:
         raise ConflictError(
             "version_building", f"{resolved[2].name} is still being built; a study needs to know its ports."
         )
+    quantities_of(resolved[0], asked.options)
     check_fits(session, resolved[0], resolved[1])
     return resolved
 
@@ -42,6 +44,12 @@ def target_of(session: Session, actor: Actor, asked: StudyRequest) -> Resolved:
 def function_of(session: Session, actor: Actor, study: Study) -> Function:
     """What a study varies, where the actor may still run it."""
     return resolve_function(session, actor, study.function_id)[0]
+
+
+def quantities(session: Session, study: Study) -> Quantities:
+    """What is computed of its points, for who may read them."""
+    function = session.get_one(Function, study.function_id)
+    return quantities_of(function, Options.read(study.options))
 
 
 def estimate(session: Session, resolved: Resolved, points: int) -> Estimate:
@@ -186,7 +194,9 @@ def change_options(
 ) -> Study:
     """Priority of what starts from now on, parallelism, budgets, derived quantities, criteria."""
     study = _to_change(session, actor, study_id)
-    study.options = replace(Options.read(study.options), **changes).as_json()
+    options = replace(Options.read(study.options), **changes)
+    quantities_of(function_of(session, actor, study), options)
+    study.options = options.as_json()
     changed(session, study)
     go_on(session, study, rules)
     return study
