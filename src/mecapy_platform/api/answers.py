@@ -32,11 +32,11 @@ PROBLEM_SCHEMAS["PublishedProblem"] = {
     **PROBLEM_SCHEMAS["Problem"],
     "title": "PublishedProblem",
     "description": (
-        "An error as RFC 9457; `detail` keeps its published shape: a sentence, or FastAPI's list of mistakes."
+        "An error as RFC 9457; `detail` keeps its published shape: a sentence, FastAPI's list of mistakes, or a report."
     ),
     "properties": {
         **PROBLEM_SCHEMAS["Problem"]["properties"],
-        "detail": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}]},
+        "detail": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}, {"type": "object"}]},
     },
 }
 SIGNED_IN = (401, 403, 404, 408, 413, 422, 500, 503)

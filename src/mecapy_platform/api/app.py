@@ -19,7 +19,7 @@ from mecapy_platform.api.fast_path import FastRoutes
 from mecapy_platform.api.guards import BodyGuard, ErrorGuard
 from mecapy_platform.api.issuer import issuer_router
 from mecapy_platform.api.large_bodies import LargeBodies
-from mecapy_platform.api.published import auth, jobs, organizations, packages, registry, types, uploads
+from mecapy_platform.api.published import auth, jobs, organizations, packages, registry, types, uploads, workflows
 from mecapy_platform.api.task_models import BulkTaskBody
 from mecapy_platform.bounded.calls import Bounds
 from mecapy_platform.services.studies.drawing import Drawer
@@ -31,6 +31,7 @@ ROUTERS = (
     *(system.router, auth.router, packages.router, uploads.router, jobs.router, organizations.router),
     *(
         registry.router,
+        workflows.router,
         types.router,
         checks.router,
         tasks.router,

@@ -127,7 +127,9 @@ def error_response(path: str, error: MecapyError) -> ProblemResponse:
         headers["WWW-Authenticate"] = 'Bearer realm="mecapy"'
     if status in {429, 503}:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    return problem_response(path, status, error.code, error.message, problems=error.problems, headers=headers)
+    return problem_response(
+        path, status, error.code, error.message, problems=error.problems, detail=error.report, headers=headers
+    )
 
 
 def internal_response(path: str, error: Exception) -> ProblemResponse:

@@ -3,8 +3,9 @@
 HTTP status codes are chosen in api/problems alone, from the family (the class).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -20,13 +21,24 @@ class Problem:
 
 
 class MecapyError(Exception):
-    """Root of all errors. `code` is stable; `problems` lists every fault found, each with its path."""
+    """Root of all errors. `code` is stable; `problems` lists every fault found, each with its path.
 
-    def __init__(self, code: str, message: str, *, problems: Sequence[Problem] = ()) -> None:
+    `report`: what published clients read in place of the sentence, where they expect an object.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        problems: Sequence[Problem] = (),
+        report: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.problems = tuple(problems)
+        self.report = report
 
     def sentence(self, most: int = 20) -> str:
         """The message and its first problems in one text, for where there is no list."""

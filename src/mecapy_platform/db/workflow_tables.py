@@ -38,13 +38,16 @@ class WorkflowVersion(Base):
     workflow_id: Mapped[UUID] = mapped_column(ForeignKey("workflows.id", ondelete="CASCADE"))
     number: Mapped[int]
     graph: Mapped[dict[str, Any]]
+    interface: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    node_count: Mapped[int] = mapped_column(server_default=text("0"))
+    depth: Mapped[int] = mapped_column(server_default=text("0"))
     document: Mapped[str | None]
     created_by: Mapped[UUID]
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
 
 class WorkflowVersionUse(Base):
-    """A function or a workflow version that a graph names."""
+    """A function or a workflow version that a graph uses, itself or through others."""
 
     __tablename__ = "workflow_version_uses"
 

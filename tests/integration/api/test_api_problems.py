@@ -105,7 +105,7 @@ def test_all_mistakes_come_at_once(client: httpx2.Client) -> None:
         "/nowhere",
         "/tasks/%00",
         "/storage/../x",
-        "/workflows",
+        "/workflows/no-id",
     ],
 )
 def test_an_address_that_cannot_be_is_absent(client: httpx2.Client, path: str) -> None:

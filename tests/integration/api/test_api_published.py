@@ -14,7 +14,7 @@ from support import factories
 from support.platform.api_platform import ApiPlatform
 from support.platform.published_contract import check, operations
 
-LATER = "/workflow"  # workflows and runs come with a later issue
+LATER = ("/workflow-runs", "/workflows/{slug}/runs")  # runs come next
 FROM_GIT = {("post", "/packages/from-git"), ("post", "/packages/{package_id}/versions/from-git")}
 
 

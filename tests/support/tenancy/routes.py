@@ -211,6 +211,58 @@ def _study(suffix: str = "", body: Any = None, *before: str) -> Row:
     return thing(ask)
 
 
+def _graph(world: World) -> dict[str, Any]:
+    version_id = str(world.package.functions["size"])
+    inputs = {"diameter": "Length", "load": "Force"}
+    return {
+        "nodes": [
+            {"node_key": "size", "function_version_id": version_id},
+            *(
+                {"node_key": key, "node_kind": "input", "input_spec": {"label": key, "type_expr": kind}}
+                for key, kind in inputs.items()
+            ),
+        ],
+        "edges": [
+            {"source_node_key": key, "source_port": "value", "target_node_key": "size", "target_port": key}
+            for key in inputs
+        ],
+    }
+
+
+def new_workflow(world: World, *steps: str) -> tuple[str, str]:
+    """Its id and slug; it has a version, and the owner took the steps."""
+    slug = factories.unique("w")
+    with world.client() as owner:
+        asked = {"slug": slug, "name": slug, "organization_slug": world.slug}
+        answer = owner.post("/workflows", json=asked)
+        assert answer.status_code == 201, answer.text
+        workflow_id = str(answer.json()["id"])
+        saved = owner.post(f"/workflows/{workflow_id}/versions", json=_graph(world))
+        assert saved.status_code == 201, saved.text
+        for step in steps:
+            assert owner.post(f"/workflows/{workflow_id}/{step}").status_code == 200
+    world.marks |= {workflow_id, slug, str(saved.json()["id"])}
+    return workflow_id, slug
+
+
+def _workflow(suffix: str, *before: str, graph: bool = False) -> Row:
+    def ask(world: World) -> Ask:
+        workflow_id, _ = new_workflow(world, *before)
+        return Ask(f"/workflows/{workflow_id}{suffix}", (workflow_id,), json=_graph(world) if graph else None)
+
+    return thing(ask)
+
+
+def _new_workflow(world: World) -> Ask:
+    asked = {"slug": factories.unique("w"), "name": "w", "organization_slug": world.slug}
+    return Ask("/workflows", (world.slug,), json=asked)
+
+
+def _look_up_workflow(world: World) -> Ask:
+    _, slug = new_workflow(world)
+    return Ask("/registry/lookup/workflow", (world.slug, slug), params={"owner": world.slug, "slug": slug})
+
+
 OPEN, OWN, CALLER = Row(Shows.EVERYBODY), Row(Shows.OWN), Row(Shows.CALLER)
 
 ROUTES: Mapping[tuple[str, str], Row] = {
@@ -231,7 +283,17 @@ ROUTES: Mapping[tuple[str, str], Row] = {
     ("GET", "/tasks"): OWN,
     ("GET", "/jobs"): Row(Shows.OWN, leaks=False),  # one's own jobs alone, even among colleagues
     ("GET", "/storage/{key}"): Row(Shows.SIGNED),
-    ("GET", "/registry/lookup/workflow"): Row(Shows.NOTHING),
+    ("GET", "/registry/lookup/workflow"): thing(_look_up_workflow),
+    ("POST", "/workflows"): thing(_new_workflow),
+    ("GET", "/workflows"): OWN,
+    ("GET", "/workflows/{slug}"): _workflow(""),
+    ("DELETE", "/workflows/{slug}"): _workflow("", "archive"),
+    ("POST", "/workflows/{slug}/archive"): _workflow("/archive"),
+    ("POST", "/workflows/{slug}/unarchive"): _workflow("/unarchive", "archive"),
+    ("GET", "/workflows/{slug}/versions"): _workflow("/versions"),
+    ("POST", "/workflows/{slug}/versions"): _workflow("/versions", graph=True),
+    ("GET", "/workflows/{slug}/versions/{version}"): _workflow("/versions/1"),
+    ("POST", "/workflows/{slug}/validate"): _workflow("/validate", graph=True),
     ("GET", "/registry/lookup/package"): thing(_look_up),
     ("GET", "/function-versions/{function_version_id}"): thing(_function),
     ("POST", "/packages/from-zip"): thing(_new_package),

@@ -1,4 +1,4 @@
-"""Published look-ups by name. Workflows come with a later issue: their look-up finds none."""
+"""Published look-ups by name."""
 
 from typing import Annotated
 
@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from mecapy_platform.api.answers import problems
 from mecapy_platform.api.deps import PublishedCaller
 from mecapy_platform.api.published.models import PackageFound
-from mecapy_platform.core.errors import NotFoundError
+from mecapy_platform.api.published.workflow_models import WorkflowFound
 from mecapy_platform.services import registry
 
 router = APIRouter(prefix="/registry/lookup", tags=["registry"])
@@ -24,6 +24,8 @@ def lookup_package(caller: PublishedCaller, owner: Name, name: Name, version: Ve
 
 
 @router.get("/workflow", operation_id="lookup_workflow", responses=problems())
-async def lookup_workflow(_caller: PublishedCaller, owner: Name, slug: Name, version: Version = None) -> PackageFound:
-    """The workflow that `owner/slug[:version]` means: none is stored yet."""
-    raise NotFoundError("workflow_not_found", f"There is no workflow {owner}/{slug}{':' + version if version else ''}.")
+def lookup_workflow(caller: PublishedCaller, owner: Name, slug: Name, version: Version = None) -> WorkflowFound:
+    """The workflow that `owner/slug[:version]` means; the owner is an organization or a user."""
+    with caller.session() as session:
+        found = registry.lookup_workflow(session, caller.actor, owner=owner, slug=slug, version=version)
+    return WorkflowFound(workflow_id=str(found.workflow_id), slug=found.slug, owner=found.owner, version=found.version)

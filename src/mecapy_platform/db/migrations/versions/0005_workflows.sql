@@ -15,13 +15,17 @@ CREATE TABLE workflows (
     FOREIGN KEY (organization_id) REFERENCES organizations (id)
 );
 
--- `graph`: nodes and edges as they were given; `document`: the YAML that it was imported from, with its comments.
+-- `graph`: nodes and edges as they were given; `document`: the YAML that it was imported from, with its comments. `interface`: its
+-- ports where it is a node itself; `depth`: how many workflows lie in one another below it.
 CREATE TABLE workflow_versions (
     id UUID DEFAULT uuidv7() NOT NULL,
     organization_id UUID NOT NULL,
     workflow_id UUID NOT NULL,
     number INTEGER NOT NULL,
     graph JSON NOT NULL,
+    interface JSON,
+    node_count INTEGER DEFAULT 0 NOT NULL,
+    depth INTEGER DEFAULT 0 NOT NULL,
     document TEXT,
     created_by UUID NOT NULL,
     created_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
@@ -30,7 +34,7 @@ CREATE TABLE workflow_versions (
     FOREIGN KEY (workflow_id) REFERENCES workflows (id) ON DELETE CASCADE
 );
 
--- Which functions and workflows a version names: for "what uses this", visibility, yanking, deleting.
+-- Which functions and workflow versions a version uses, itself or through others: for "what uses this", visibility, deleting.
 CREATE TABLE workflow_version_uses (
     id UUID DEFAULT uuidv7() NOT NULL,
     workflow_version_id UUID NOT NULL,
