@@ -7,7 +7,9 @@ import pytest
 
 from mecapy_platform.core.errors import ConflictError, InvalidInputError
 from mecapy_platform.core.states import TaskState
+from mecapy_platform.services.runs import read
 from mecapy_platform.services.runs.inputs import MissingInputsError
+from mecapy_platform.services.work import unit
 from support.workflows.runs import Bench, add, bench, given
 
 
@@ -215,3 +217,62 @@ def test_a_workflow_runs_inside_another(made: Bench) -> None:
     assert made.serve(run_id, add) == 2
     assert made.run(run_id).state == "completed"
     assert made.tasks(run_id, "completed")["last"].inputs == {"a": 4.0, "b": 2.0}
+
+
+def test_a_run_is_shown_as_published_with_its_nodes_and_items_in_pages(made: Bench) -> None:
+    run_id = mapped(made)
+    made.serve(run_id, add)
+    with unit(made.app, made.actor.organization_ids, made.actor.user_id) as session:
+        view = read.get_run(session, made.actor, run_id)
+        nodes, following = read.nodes(session, made.actor, run_id)
+        first, further = read.nodes(session, made.actor, run_id, limit=2)
+        items, next_item = read.items(session, made.actor, run_id, "each", limit=3)
+        listed, total = read.list_runs(session, made.actor, read.RunFilter(workflow_id=view.run.workflow_id))
+    assert (view.run.state, following, further) == ("completed", None, 1)
+    assert [node.key for node in first] == [node.key for node in nodes][:2]
+    states = read.published_node_states(nodes)
+    assert states.keys() == {"split"}
+    assert (states["split"]["status"], states["split"]["outputs"]) == ("success", {"parts": [1.0, 2.0, 3.0, 4.0, 5.0]})
+    assert states["split"]["job_id"] is not None
+    assert {node.key: node.outputs for node in nodes}["total"] == {"value": 20.0}
+    assert [(item.index, item.outputs) for item in items] == [(0, {"sum": 2.0}), (1, {"sum": 3.0}), (2, {"sum": 4.0})]
+    assert (next_item, total, [run.id for run, _ in listed]) == (2, 1, [run_id])
+
+
+def test_files_flow_from_node_to_node_without_a_copy(made: Bench) -> None:
+    nodes = [given("x"), made.function("mesh", "mesh"), made.function("solve", "solve")]
+    run_id = made.submit(made.version(nodes, ["x.value > mesh.size", "mesh.mesh > solve.mesh"]), {"x": 1.0})
+    file = ("file", "mesh", "beam.med", f"org/{made.organization_id}/made", 12)
+    made.end(made.tasks(run_id)["mesh"], {}, files=[file])
+    task = made.tasks(run_id)["solve"]
+    assert task.inputs == {}
+    assert task.files["mesh"]["key"] == f"org/{made.organization_id}/made"
+    assert (task.files["mesh"]["filename"], task.files["mesh"]["extension"]) == ("beam.med", "med")
+
+
+def test_large_values_go_by_reference(made: Bench) -> None:
+    run_id = mapped(made, parallel=50)
+    for task in made.tasks(run_id).values():
+        made.end(task, add(task), advances=False)
+    made.advance(run_id)
+    assert made.run(run_id).state == "completed"
+    many = made.submit(
+        made.version([given("v", "list[Float]"), {**MAP, "body": made.body(), "parallel": 300}, given("y")],
+                     ["v.value > each.a", "y.value > each.b"]),
+        {"v": [number + 0.123456789012 for number in range(300)], "y": 1.0},
+    )  # fmt: skip
+    assert made.run(many).inputs_ref is not None
+    for task in made.tasks(many).values():
+        made.end(task, add(task), advances=False)
+    made.advance(many)
+    node = made.nodes(many)["each"]
+    assert (made.run(many).state, node.outputs, node.outputs_ref is None) == ("completed", None, False)
+
+
+def test_a_repeated_advance_changes_nothing(made: Bench) -> None:
+    run_id = mapped(made)
+    before = made.run(run_id).change
+    made.advance(run_id)
+    made.advance(run_id)
+    assert made.run(run_id).change == before
+    assert made.serve(run_id, add) == 5

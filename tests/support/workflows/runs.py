@@ -15,7 +15,7 @@ from mecapy_platform.core.access import Actor
 from mecapy_platform.core.queue_rules import QueueRules
 from mecapy_platform.core.states import TaskState
 from mecapy_platform.db.session import Database, make_engine
-from mecapy_platform.db.tables import Task
+from mecapy_platform.db.tables import Artifact, Task
 from mecapy_platform.db.workflow_tables import Call, DueMark, RunNode, Workflow, WorkflowRun, WorkflowVersion
 from mecapy_platform.services.runs import advance, submit
 from mecapy_platform.services.runs.requests import RunOptions, RunRequest
@@ -97,7 +97,7 @@ class Bench:
         request = RunRequest(version_id, inputs or {}, RunOptions(**options))
         with unit(self.app, self.actor.organization_ids, self.actor.user_id) as session:
             tools = self.tools_of(self.actor)
-            return submit.submit(session, self.actor, request, plan={}, tools=tools, idempotency_key=key).run_id
+            return submit.submit(session, self.actor, request, tools=tools, idempotency_key=key).run_id
 
     def tools_of(self, actor: Actor) -> Tools:
         """As the API has them."""
@@ -153,6 +153,13 @@ class Bench:
             row = session.get_one(Task, task.id)
             row.state, row.result, row.completed_at = state, dict(result or {}) or None, func.clock_timestamp()
             row.error_code, row.error_message = code, None if code is None else f"It ended as {state}."
+            for kind, name, filename, key, size_bytes in columns.pop("files", ()):
+                session.add(
+                    Artifact(
+                        organization_id=row.organization_id, task_id=row.id, attempt=1, kind=kind, name=name,
+                        filename=filename, key=key, size_bytes=size_bytes, sha256="0" * 64,
+                    )
+                )  # fmt: skip
             for name, value in columns.items():
                 setattr(row, name, value)
             session.add(DueMark(run_id=task.run_id, task_id=task.id))

@@ -13,18 +13,11 @@ from mecapy_platform.core.types import (
     StructType,
     TypeExpression,
     UnitType,
-    parse_type,
 )
 from mecapy_platform.core.units import UnitSystem, read_unit, unit_of
 
 Convert = Callable[[Any], Any]
 TORSOR = {"force": "Force3", "F": "Force3", "moment": "Moment3", "M": "Moment3"}
-
-
-@lru_cache(4096)
-def type_of(expression: str) -> TypeExpression:
-    """A type as a port or a node writes it. Raises InvalidInputError."""
-    return parse_type(expression)
 
 
 @lru_cache(4096)

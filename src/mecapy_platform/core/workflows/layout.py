@@ -12,6 +12,7 @@ from heapq import heappop, heappush
 
 from mecapy_platform.core.errors import InvalidInputError
 from mecapy_platform.core.workflows.graph import Edge, Graph, Node, NodeKind
+from mecapy_platform.core.workflows.ports import terminal_keys
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,8 @@ class Layout:
 
     @cached_property
     def terminals(self) -> tuple[int, ...]:
-        """The nodes that feed no other."""
-        feeding = {edge.source for edges in self.edges.values() for edge in edges}
-        return tuple(place for place, node in enumerate(self.nodes) if node.key not in feeding)
+        """The nodes whose outputs are what a run gives."""
+        return tuple(self.places[key] for key in terminal_keys(self.graph))
 
 
 def layout_of(graph: Graph) -> Layout:

@@ -11,12 +11,13 @@ from mecapy_platform.core.errors import InvalidInputError, MecapyError
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.core.types import FileType
 from mecapy_platform.core.workflows.graph import MAX_NESTING, Body, Node, NodeKind
+from mecapy_platform.core.workflows.signatures import Ports
 from mecapy_platform.db import runs as statements
 from mecapy_platform.services.runs.carry import ReadyCall, carry
 from mecapy_platform.services.runs.inputs import FileValue, as_json, checked_inputs
 from mecapy_platform.services.runs.loading import LoadedVersion
 from mecapy_platform.services.runs.making import NewRun, Parent, make
-from mecapy_platform.services.runs.ports import Catalog, Ports
+from mecapy_platform.services.runs.ports import Catalog
 from mecapy_platform.services.runs.requests import RunOptions
 from mecapy_platform.services.runs.rights import Rights
 from mecapy_platform.services.runs.sheet import plain

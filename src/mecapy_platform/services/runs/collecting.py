@@ -6,9 +6,10 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from mecapy_platform.core.workflows.graph import ItemFailure, Node
+from mecapy_platform.core.workflows.ports import FAILED_PORT
+from mecapy_platform.core.workflows.signatures import Ports
 from mecapy_platform.core.workflows.states import CallState
 from mecapy_platform.db import runs as statements
-from mecapy_platform.services.runs.ports import FAILED_PORT, Ports
 from mecapy_platform.services.runs.values import RunValues
 
 

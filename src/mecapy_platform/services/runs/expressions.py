@@ -8,7 +8,8 @@ from mecapy_platform.core.errors import InvalidInputError
 from mecapy_platform.core.expressions import Checked, check, parse
 from mecapy_platform.core.types import NamedType, TypeExpression
 from mecapy_platform.core.units import UnitSystem
-from mecapy_platform.services.runs.ports import INTEGER, Port, Ports
+from mecapy_platform.core.workflows.ports import INTEGER
+from mecapy_platform.core.workflows.signatures import Port, Ports
 
 BOOLEAN = NamedType("Boolean")
 ITERATION = "iteration"

@@ -12,11 +12,10 @@ from mecapy_platform.core.errors import InvalidInputError
 from mecapy_platform.core.types import FileType
 from mecapy_platform.core.units import UnitSystem
 from mecapy_platform.core.value_reader import ValueReader
-from mecapy_platform.core.workflows.border import type_of
 from mecapy_platform.core.workflows.graph import InputSpec
+from mecapy_platform.core.workflows.signatures import parsed
 from mecapy_platform.db.tables import Upload
 from mecapy_platform.services.runs.loading import LoadedVersion
-from mecapy_platform.services.runs.ports import typed
 
 FILE = "$file"
 UPLOAD = "upload:"
@@ -82,7 +81,7 @@ def checked_inputs(
     uploads = {} if is_ours else _uploads(session, reader, _files_in(specs, given), user_id)
     read: dict[str, Any] = {}
     for key, value in given.items():
-        kind = type_of(typed(specs[key].type_expr))
+        kind = parsed(specs[key].type_expr)
         if isinstance(kind, FileType) and value is not None:
             read[key] = FileValue.read(value) if is_ours else uploads.get(key)
         elif value is not None:
@@ -104,7 +103,7 @@ def keep_uploads(session: Session, inputs: Mapping[str, Any], specs: Mapping[str
 
 
 def _files_in(specs: Mapping[str, InputSpec], given: Mapping[str, Any]) -> dict[str, Any]:
-    files = (key for key, spec in specs.items() if isinstance(type_of(typed(spec.type_expr)), FileType))
+    files = (key for key, spec in specs.items() if isinstance(parsed(spec.type_expr), FileType))
     return {key: given[key] for key in files if given.get(key) is not None}
 
 

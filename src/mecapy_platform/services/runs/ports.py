@@ -1,31 +1,15 @@
 """What nodes take and give, with the unit system of each end: as their functions are, and as inner workflows say."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from mecapy_platform.core.types import ListType, NamedType, TypeExpression
-from mecapy_platform.core.units import UnitSystem
-from mecapy_platform.core.workflows.border import type_of
+from mecapy_platform.core.types import ListType
 from mecapy_platform.core.workflows.graph import INPUT_PORT, Body, Node, NodeKind
+from mecapy_platform.core.workflows.ports import COMMENT_PORT, FAILED_PORT, INTEGER, ITERATIONS_PORT, OBJECT, STRING
+from mecapy_platform.core.workflows.signatures import Port, Ports, parsed, ports_of_function
 from mecapy_platform.services.runs.loading import LoadedFunction, LoadedVersion, bodies_of, load_functions, load_version
-
-OBJECT = NamedType("Object")
-INTEGER = NamedType("Integer")
-STRING = NamedType("String")
-FAILED_PORT, ITERATIONS_PORT, COMMENT_PORT = "_failed", "iterations", "comment"
-
-
-@dataclass(frozen=True)
-class Port:
-    type: TypeExpression
-    system: UnitSystem = UnitSystem.SI
-
-
-Ports = Mapping[str, Port]
 
 
 class Catalog:
@@ -55,7 +39,7 @@ class Catalog:
         if body.workflow_version_id is not None:
             graph = self.version(body.workflow_version_id).graph
             inputs = ((node.key, node.input) for node in graph.nodes.values())
-            return {key: Port(type_of(typed(spec.type_expr))) for key, spec in inputs if spec is not None}
+            return {key: Port(parsed(spec.type_expr)) for key, spec in inputs if spec is not None}
         return self._of_function(body, "inputs")
 
     def outputs(self, node: Node, branch: int | None = None) -> Ports:
@@ -93,20 +77,12 @@ class Catalog:
         loaded = self.function(body.function_version_id) if body.function_version_id is not None else None
         if loaded is None:
             return {}
-        ports = getattr(loaded.function, side) or {}
-        return {name: Port(type_of(port["type"]), loaded.system) for name, port in ports.items()}
-
-
-def typed(expression: Any) -> Any:
-    """A type as a text that can be remembered, however it was written."""
-    if isinstance(expression, str):
-        return expression
-    return "{" + ", ".join(f"{name}: {typed(inner)}" for name, inner in expression.items()) + "}"
+        return ports_of_function(getattr(loaded.function, side), loaded.system) or {}
 
 
 def _value(node: Node) -> Ports:
     expression = node.input.type_expr if node.input is not None else node.type_expr
-    return {INPUT_PORT: Port(type_of(typed(expression)))}
+    return {INPUT_PORT: Port(parsed(expression))}
 
 
 OWN_OUTPUTS: dict[NodeKind, Callable[[Node], Ports]] = {

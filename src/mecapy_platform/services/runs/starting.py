@@ -10,12 +10,14 @@ from mecapy_platform.core.errors import InvalidInputError, MecapyError
 from mecapy_platform.core.types import ListType
 from mecapy_platform.core.units import UnitSystem
 from mecapy_platform.core.value_reader import ValueReader
-from mecapy_platform.core.workflows.border import converter, type_of
+from mecapy_platform.core.workflows.border import converter
 from mecapy_platform.core.workflows.graph import INPUT_PORT, MAX_ITEMS, MAX_ROWS, Body, Node, NodeKind
+from mecapy_platform.core.workflows.ports import OBJECT
+from mecapy_platform.core.workflows.signatures import Port, Ports, parsed
 from mecapy_platform.core.workflows.states import NodeState
 from mecapy_platform.services.runs.expressions import holds, value_of
 from mecapy_platform.services.runs.inputs import FileValue
-from mecapy_platform.services.runs.ports import OBJECT, Catalog, Port, Ports, typed
+from mecapy_platform.services.runs.ports import Catalog
 from mecapy_platform.services.runs.sheet import Sheet
 from mecapy_platform.services.runs.values import RunValues
 
@@ -149,7 +151,7 @@ class Starter:
     def _constant(self, place: int, node: Node, row: NodeRow) -> NodeState:
         del row
         reader = ValueReader(UnitSystem.SI)
-        value = reader.read(type_of(typed(node.type_expr)), node.value, node.key)
+        value = reader.read(parsed(node.type_expr), node.value, node.key)
         if reader.problems:
             raise InvalidInputError("constant_invalid", reader.problems[0].message, problems=reader.problems)
         return self._at_once(place, value)
@@ -158,7 +160,7 @@ class Starter:
         del row
         ports = declared(node)
         given = self._values.gather(place, ports).values
-        wanted = type_of(typed(node.type_expr)) if node.type_expr else None
+        wanted = parsed(node.type_expr) if node.type_expr else None
         return self._at_once(place, value_of(node.expression or "", ports, given, wanted))
 
     def _assume_unit(self, place: int, node: Node, row: NodeRow) -> NodeState:
@@ -188,7 +190,7 @@ class Starter:
 
 def declared(node: Node) -> Ports:
     """The ports that a node's expressions read, in SI."""
-    return {name: Port(type_of(typed(expression))) for name, expression in node.ports.items()}
+    return {name: Port(parsed(expression)) for name, expression in node.ports.items()}
 
 
 def _body_of(node: Node) -> Body:

@@ -1,8 +1,6 @@
 """Accepts runs: checks inputs, writes the run, and starts what can start, all in the transaction of the submit."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy.dialects.postgresql import insert as insert_row
@@ -13,6 +11,7 @@ from mecapy_platform.core.errors import ConflictError, InvalidInputError, NotFou
 from mecapy_platform.core.ids import new_id
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.core.workflows.graph import MAX_NESTING
+from mecapy_platform.core.workflows.plan import plan_snapshot
 from mecapy_platform.db import runs as statements
 from mecapy_platform.db.tables import IdempotencyKey
 from mecapy_platform.db.workflow_tables import WorkflowRun
@@ -40,7 +39,6 @@ def submit(
     actor: Actor,
     request: RunRequest,
     *,
-    plan: Mapping[str, Any],
     tools: Tools,
     idempotency_key: str | None = None,
 ) -> SubmittedRun:
@@ -66,7 +64,7 @@ def submit(
         version=version,
         inputs=request.inputs,
         options=request.options,
-        plan=plan,
+        plan=plan_snapshot(version.graph, _package_versions(session, version)),
         visibility=request.visibility,
         rerun_of=request.rerun_of,
     )
@@ -80,7 +78,7 @@ def submit(
 def sees_all(session: Session, version: LoadedVersion, depth: int = 0) -> bool:
     """Whether all that a version may start lies in the scope of this transaction; else the platform starts it."""
     bodies = {body for node in version.graph.nodes.values() for body in bodies_of(node)}
-    functions = {body.function_version_id for body in bodies if body.function_version_id is not None}
+    functions = functions_of(version)
     if functions - load_functions(session, functions).keys():
         return False
     inner = {body.workflow_version_id for body in bodies if body.workflow_version_id is not None}
@@ -88,6 +86,17 @@ def sees_all(session: Session, version: LoadedVersion, depth: int = 0) -> bool:
         return depth > MAX_NESTING or all(sees_all(session, load_version(session, item), depth + 1) for item in inner)
     except NotFoundError:
         return False
+
+
+def _package_versions(session: Session, version: LoadedVersion) -> dict[UUID, UUID]:
+    found = load_functions(session, functions_of(version))
+    return {function_id: loaded.version.id for function_id, loaded in found.items()}
+
+
+def functions_of(version: LoadedVersion) -> set[UUID]:
+    """That a version names itself."""
+    bodies = (body for node in version.graph.nodes.values() for body in bodies_of(node))
+    return {body.function_version_id for body in bodies if body.function_version_id is not None}
 
 
 def check_options(options: RunOptions) -> None:

@@ -10,11 +10,13 @@ from sqlalchemy.orm import Session
 from mecapy_platform.core.types import DictType, FileType
 from mecapy_platform.core.workflows.border import converter
 from mecapy_platform.core.workflows.graph import INPUT_PORT, Edge, Node, NodeKind
+from mecapy_platform.core.workflows.ports import ITERATIONS_PORT, entry_key, takes_several
+from mecapy_platform.core.workflows.signatures import Port, Ports
 from mecapy_platform.core.workflows.states import NodeState
 from mecapy_platform.db import runs as statements
 from mecapy_platform.services.runs.inputs import FileValue, checked_inputs, stored_file
 from mecapy_platform.services.runs.loading import LoadedVersion
-from mecapy_platform.services.runs.ports import ITERATIONS_PORT, Catalog, Port, Ports
+from mecapy_platform.services.runs.ports import Catalog
 from mecapy_platform.services.values import ValueStore
 
 
@@ -115,7 +117,8 @@ class RunValues:
         return found
 
     def _bring(self, gathered: Gathered, port: str, edges: list[Edge], target: Port | None) -> None:
-        if len(edges) == 1 and edges[0].alias is None:
+        is_collected = (len(edges) > 1 or edges[0].alias is not None) and (target is None or takes_several(target.type))
+        if not is_collected:
             found, value = self._carried(edges[0], target)
             if found:
                 gathered.put(port, value)
@@ -125,7 +128,7 @@ class RunValues:
         for edge in edges:
             found, value = self._carried(edge, inner)
             if found and not isinstance(value, FileValue):
-                merged[edge.alias or f"{edge.source}.{edge.source_port}"] = value
+                merged[entry_key(edge)] = value
         gathered.values[port] = merged
 
     def _carried(self, edge: Edge, target: Port | None) -> tuple[bool, Any]:
