@@ -2,7 +2,7 @@
 
 from sqlalchemy import text
 
-# Of a node that has several calls, none is shown here: they are its items. Outputs come until `bytes` are reached; those
+# Of a node that has several calls none is shown here: they are its items. Outputs come until `bytes` are reached; those
 # of an approval while it is waiting too.
 NODES = text("""
 SELECT v.*, CASE WHEN sum(v.outputs_bytes) OVER (ORDER BY v.place) <= :bytes THEN v.found END AS outputs FROM (
