@@ -277,6 +277,52 @@ def test_a_loop_feeds_outputs_into_inputs_of_their_type() -> None:
     assert "siblings" in types["message"]
 
 
+@pytest.mark.parametrize(
+    ("given_node", "field", "code"),
+    [
+        (
+            node("n", "expression", expression="a +", ports={"a": "Float"}, type_expr="Float"),
+            "expression",
+            "expression_invalid",
+        ),
+        (
+            node("n", "expression", expression="b", ports={"a": "Float"}, type_expr="Float"),
+            "expression",
+            "expression_unknown_name",
+        ),
+        (
+            node("n", "expression", expression="a", ports={"a": "Length"}, type_expr="Time"),
+            "expression",
+            "unit_mismatch",
+        ),
+        (
+            node("n", "expression", expression="a < b", ports={"a": "Length", "b": "Time"}, type_expr="Boolean"),
+            "expression",
+            "unit_mismatch",
+        ),
+        (node("n", "if", condition="k", ports={"k": "Float"}, then=body(F)), "condition", "expression_wrong_type"),
+        (
+            node("n", "switch", ports={"k": "Length"}, cases=[{"when": "k > 1[s]", "body": body(F)}]),
+            "cases.0.when",
+            "unit_mismatch",
+        ),
+        (node("n", "loop", body=body(G), until="y > 1[mm]", max_iterations=3), "until", "unit_mismatch"),
+        (node("n", "loop", body=body(G), until="iterations > 2", max_iterations=3), "until", "expression_unknown_name"),
+    ],
+)
+def test_expressions_are_judged_for_what_they_read_and_give(given_node: dict[str, Any], field: str, code: str) -> None:
+    found = report([given_node])["expressions"]
+    assert [(item["node_key"], item["field"], item["code"]) for item in found] == [("n", field, code)]
+
+
+def test_expressions_that_hold_are_not_reported() -> None:
+    nodes = [
+        node("e", "expression", expression="f * l", ports={"f": "Force", "l": "Float[mm]"}, type_expr="Moment"),
+        node("l", "loop", body=body(MM), until="l > 3[mm] or iteration > 2", max_iterations=3),
+    ]
+    assert "expressions" not in report(nodes)
+
+
 def test_a_stand_in_gives_the_same_outputs_and_does_not_need_what_failed() -> None:
     nodes = [input_node("i", "Stress"), function_node("a", G, fallback="b"), function_node("b", G)]
     assert report(nodes, [edge("i.value", "a.s"), edge("i.value", "b.s")]) == {"valid": True}

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from mecapy_platform.core.workflows.cycles import circles, waits
 from mecapy_platform.core.workflows.edge_rules import judge_edges
+from mecapy_platform.core.workflows.expression_rules import judge_expressions
 from mecapy_platform.core.workflows.graph import AT_ONCE, MAX_NESTING, Graph, Node, NodeKind
 from mecapy_platform.core.workflows.ports import NodePorts, ports_of
 from mecapy_platform.core.workflows.problems import GraphProblem
@@ -99,6 +100,7 @@ def validate(
     problems = list(read)
     ports = _all_ports(graph, catalog, problems)
     judge_edges(graph, ports, problems)
+    judge_expressions(graph, ports, problems)
     _judge_names(graph, problems)
     for keys in circles(waits(graph)):
         message = f"These nodes wait for each other: {', '.join(keys[:20])}{', ..' if len(keys) > 20 else ''}."
