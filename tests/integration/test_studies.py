@@ -207,7 +207,7 @@ def test_a_cancelled_study_ends_with_its_last_task(company: Company) -> None:
 def test_points_can_be_added_to_one_that_has_ended(company: Company) -> None:
     study = company.study(BARS[:2])
     company.run_out(study)
-    body = {"design": {"kind": "list", "points": BARS[2:5]}}
+    body = {"addition": {"points": BARS[2:5]}}
     added = company.client.post(f"/studies/{study['id']}/points", json=body)
     assert (added.status_code, numbers(added.json())) == (200, (5, 0, 3, 2, 0, 0))
     assert numbers(company.run_out(study)) == (5, 0, 0, 5, 0, 0)
@@ -290,12 +290,12 @@ def test_the_same_key_makes_one_study(company: Company) -> None:
 @pytest.mark.parametrize(
     ("points", "code", "path"),
     [
-        ([], "no_points", "design"),
-        ([{"diameter": "12 mm"}, {"diameter": "12 kg"}], "inputs_invalid", "points.1.diameter"),
-        ([{"diameter": "12 mm", "wide": 1}], "inputs_invalid", "points.0.wide"),
-        ([{}], "inputs_invalid", "points.0.diameter"),
-        (["12 mm"], "design_invalid", "design.points"),
-        ([{"diameter": 0.01}] * 50_001, "too_many_points", "design.points"),
+        ([], "design_invalid", "points"),
+        ([{"diameter": "12 mm"}, {"diameter": "12 kg"}], "inputs_invalid", "points[1].diameter"),
+        ([{"diameter": "12 mm", "wide": 1}], "inputs_invalid", "points[0].wide"),
+        ([{"load": "1 N"}], "inputs_invalid", "points[0].diameter"),
+        (["12 mm"], "design_invalid", "points[0]"),
+        ([{"diameter": 0.01}] * 50_001, "design_invalid", "points"),
     ],
 )
 def test_a_design_that_does_not_hold_is_refused_with_its_place_and_leaves_nothing(
@@ -334,6 +334,41 @@ def test_an_expression_that_does_not_hold_is_refused_before_anything_runs(
     answer = company.client.post("/studies", json=company.asked(BARS, **options))
     assert (answer.status_code, answer.json()["code"]) == (422, "expression_invalid")
     assert [(error["path"], error["code"]) for error in answer.json()["errors"]] == [(path, code)]
+
+
+def test_a_random_design_is_recorded_with_its_seed_and_grows_by_the_same_points(company: Company) -> None:
+    factor = {"distribution": "normal", "mean": "12 mm", "std": "0.1 mm"}
+    design = {"kind": "monte_carlo", "factors": {"diameter": factor}, "points": 40}
+    study = company.client.post("/studies", json={**company.asked([]), "design": design}).json()
+    assert isinstance(study["design"]["seed"], int)
+    company.run_out(study)
+    url = f"/studies/{study['id']}"
+    before = company.client.get(f"{url}/points").json()["points"]
+    grown = company.client.post(f"{url}/points", json={"addition": {"points": 20}})
+    assert (grown.status_code, grown.json()["points"]) == (200, 60)
+    again = company.client.post(
+        "/studies", json={**company.asked([]), "design": {**design, "points": 60, "seed": study["design"]["seed"]}}
+    ).json()
+    drawn = [
+        [point["inputs"] for point in company.client.get(f"/studies/{made['id']}/points").json()["points"]]
+        for made in (study, again)
+    ]
+    assert drawn[0] == drawn[1]
+    assert drawn[0][:40] == [point["inputs"] for point in before]
+
+
+def test_statistics_are_calculated_of_what_has_ended_or_refused(company: Company) -> None:
+    study = company.study(derived={"area": "pi * diameter ** 2 / 4"}, criteria={"strong": "stress >= 6[Pa]"})
+    company.run_out(study, failing(11))
+    url = f"/studies/{study['id']}/statistics"
+    refused = company.client.post(url, json={})
+    assert (refused.status_code, refused.json()["code"]) == (422, "sample_incomplete")
+    asked = {"wanted": ["moments", "quantiles", "success", "correlation"], "incomplete": "leave_out"}
+    found = company.client.post(url, json=asked).json()
+    assert (found["points"], found["used"]) == (12, 11)
+    assert found["statistics"]["moments"]["stress"]["mean"] == pytest.approx(5.0)
+    assert set(found["statistics"]["moments"]) == {"stress", "area"}
+    assert found["statistics"]["success"]["strong"]["share"] == pytest.approx(5 / 11)
 
 
 def test_an_estimate_keeps_nothing(company: Company) -> None:

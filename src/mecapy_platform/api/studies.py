@@ -21,9 +21,10 @@ from mecapy_platform.api.waiting import wait_until
 from mecapy_platform.core.workflows.states import STUDY_FINAL, CallState, StudyState
 from mecapy_platform.db.workflow_tables import Study
 from mecapy_platform.services.studies import studies
-from mecapy_platform.services.studies.drawing import Drawer, Order
+from mecapy_platform.services.studies.drawing import Drawer, Ground
 from mecapy_platform.services.studies.quantities import Quantities
 from mecapy_platform.services.studies.records import MOST_POINTS, Options, StudyRequest
+from mecapy_platform.services.studies.statistics import StatisticsRequest, order_of, rows_of
 
 router = APIRouter(prefix="/studies", tags=["studies"], route_class=StrictRoute)
 EXPORTED_AT_ONCE = 1_000
@@ -83,11 +84,64 @@ class StudyBody(BaseModel):
 
 
 class PointsBody(BaseModel):
-    """More points of the same design: a list of points, or how many more of a sequence."""
+    """More points of the same design."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    design: dict[str, Any]
+    addition: Annotated[
+        dict[str, Any], Field(description='{"points": 500} of a sampled design, {"points": [{..}]} of a list.')
+    ]
+
+
+Statistic = Literal[
+    "moments",
+    "quantiles",
+    "histogram",
+    "success",
+    "correlation",
+    "regression",
+    "effects",
+    "sobol",
+    "morris",
+    "tornado",
+    "pareto",
+]
+
+
+class ObjectiveBody(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    name: Name
+    goal: Literal["minimise", "maximise"] = "minimise"
+
+
+class StatisticsBody(BaseModel):
+    """What to calculate. A sample with missing values is refused unless they are to be left out."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    wanted: Annotated[list[Statistic], Field(min_length=1, max_length=11)] = ["moments", "quantiles"]
+    columns: Annotated[list[Name] | None, Field(max_length=200, description="All numbers when left out.")] = None
+    incomplete: Literal["refuse", "leave_out"] = "refuse"
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
+    probabilities: Annotated[list[float] | None, Field(max_length=100)] = None
+    bins: Annotated[int | None, Field(ge=1, le=1000)] = None
+    quadratic: bool = False
+    objectives: Annotated[list[ObjectiveBody], Field(max_length=10)] = []
+
+    def request(self) -> StatisticsRequest:
+        options = self.model_dump(exclude={"wanted", "columns", "incomplete"}, exclude_none=True)
+        return StatisticsRequest(self.wanted, self.columns, self.incomplete == "leave_out", options)
+
+
+class StatisticsAnswer(BaseModel):
+    """`used` of `points` had all values; `left_out`: how many had not, by reason. Numbers are in SI."""
+
+    points: int
+    used: int
+    left_out: dict[str, int]
+    confidence: float
+    statistics: dict[str, Any]
 
 
 class EstimateAnswer(BaseModel):
@@ -186,14 +240,14 @@ def create_study(
 ) -> StudyAnswer:
     """Make a study and start it. It goes on by itself."""
     asked = body.request()
-    order = _order(caller, asked)
+    ground = _ground(caller, asked)
     if idempotency_key is not None:
         with caller.session() as session:
             before = studies.find_made_before(session, caller.actor, asked, idempotency_key)
             if before is not None:
                 response.status_code = 200
                 return _study(before)
-    drawn = _drawer(request).draw(order)
+    drawn = _drawer(request).draw(asked.design, ground)
     with caller.accepting() as session:
         study, is_repeated = studies.create(
             session, caller.actor, asked, drawn, caller.context.settings.queue_rules, key=idempotency_key
@@ -208,7 +262,7 @@ def create_study(
 def estimate_study(body: StudyBody, caller: OwnCaller, request: Request) -> EstimateAnswer:
     """Say what a study would take, and whether it would be accepted; nothing is kept."""
     asked = body.request()
-    drawn = _drawer(request).draw(_order(caller, asked))
+    drawn = _drawer(request).draw(asked.design, _ground(caller, asked))
     with caller.session() as session:
         resolved = studies.target_of(session, caller.actor, asked)
         found = studies.estimate(session, resolved, len(drawn.points))
@@ -294,13 +348,28 @@ def export_study(
     return StreamingResponse(pieces, media_type=kind)
 
 
+@router.post("/{study_id}/statistics", operation_id="calculate_statistics", responses=problems(400, schema="Problem"))
+def calculate_statistics(study_id: UUID, body: StatisticsBody, caller: OwnCaller, request: Request) -> StatisticsAnswer:
+    """Calculate statistics of a study's points, of those that have ended so far."""
+    with caller.session() as session:
+        study = studies.get(session, caller.actor, study_id)
+        order, rows = order_of(session, study, body.request()), rows_of(session, study)
+    found = _drawer(request).math.statistics(order, rows)
+    told = ("points", "used", "left_out", "confidence")
+    return StatisticsAnswer(
+        **{name: found[name] for name in told},
+        statistics={name: value for name, value in found.items() if name not in told},
+    )
+
+
 @router.post("/{study_id}/points", operation_id="add_points", responses=problems(400, 409, 507, schema="Problem"))
 def add_points(study_id: UUID, body: PointsBody, caller: OwnCaller, request: Request) -> StudyAnswer:
     """Add points to a study; one that has ended goes on with them."""
     with caller.session() as session:
         study = studies.get(session, caller.actor, study_id)
-        order = Order.of(studies.function_of(session, caller.actor, study), body.design, study.fixed, study.points)
-    drawn = _drawer(request).draw(order)
+        ground = Ground.of(studies.function_of(session, caller.actor, study), study.fixed)
+        design, there = study.design, study.points
+    drawn = _drawer(request).draw_more(design, there, body.addition, ground)
     with caller.accepting() as session:
         rules = caller.context.settings.queue_rules
         answer = _study(studies.add_points(session, caller.actor, study_id, drawn, rules))
@@ -342,10 +411,9 @@ def cancel_study(study_id: UUID, caller: OwnCaller) -> StudyAnswer:
         return _study(studies.cancel(session, caller.actor, study_id, caller.context.settings.queue_rules))
 
 
-def _order(caller: Caller, asked: StudyRequest) -> Order:
+def _ground(caller: Caller, asked: StudyRequest) -> Ground:
     with caller.session() as session:
-        resolved = studies.target_of(session, caller.actor, asked)
-        return Order.of(resolved[0], asked.design, asked.fixed)
+        return Ground.of(studies.target_of(session, caller.actor, asked)[0], asked.fixed)
 
 
 def _drawer(request: Request) -> Drawer:

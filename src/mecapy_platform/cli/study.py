@@ -189,6 +189,32 @@ def results(
 
 
 @study_app.command()
+def stats(
+    study_id: StudyArgument,
+    wanted: Annotated[
+        list[str] | None,
+        typer.Option("--want", help="moments quantiles success correlation regression sobol morris .. (repeatable)."),
+    ] = None,
+    leave_out: Annotated[bool, typer.Option("--leave-out", help="Leave out points without a value.")] = False,
+    org: OrgOption = None,
+    url: UrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Calculate statistics of a study: moments and quantiles, or what is asked for."""
+    options = {"incomplete": "leave_out"} if leave_out else {}
+    with connect(url, org) as client:
+        found = client.studies.statistics(
+            _id(client, study_id), wanted or ("moments", "quantiles", "success"), **options
+        )
+    if as_json:
+        print_json(found)
+        return
+    for name, tables in found["statistics"].items():
+        _show_statistic(name, tables)
+    hint(f"{found['used']} of {found['points']} points, confidence {found['confidence']:g}, numbers in SI")
+
+
+@study_app.command()
 def export(
     study_id: StudyArgument,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="points.csv or points.json, an object a line.")],
@@ -226,6 +252,24 @@ def cancel(study_id: StudyArgument, org: OrgOption = None, url: UrlOption = None
     """Cancel what waits, and ask what runs to end."""
     with connect(url, org) as client:
         _say(client.studies.cancel(_id(client, study_id)), as_json=as_json)
+
+
+def _show_statistic(name: str, found: Any) -> None:
+    """A table where it is one value of each kind for each output; else as it is."""
+    if isinstance(found, Mapping) and found and all(_is_flat(row) for row in found.values()):
+        heads = list(dict.fromkeys(head for row in found.values() for head in row))
+        rows = ((column, *(_cell(row.get(head)) for head in heads)) for column, row in found.items())
+        print_table((name, *heads), rows)
+    elif isinstance(found, Mapping) and found and all(isinstance(rows, list) for rows in found.values()):
+        for column, rows in found.items():
+            heads = list(rows[0]) if rows else []
+            print_table((f"{name} of {column}", *heads), (("", *(_cell(row[head]) for head in heads)) for row in rows))
+    elif found:
+        say(f"{name}: {json.dumps(found)}")
+
+
+def _is_flat(row: Any) -> bool:
+    return isinstance(row, Mapping) and not any(isinstance(value, Mapping) for value in row.values())
 
 
 def read_study(file: Path) -> dict[str, Any]:
@@ -361,6 +405,8 @@ def _id(client: Client, named: str) -> str:
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
+    if isinstance(value, list) and len(value) == 2 and all(isinstance(end, float) for end in value):
+        return f"{value[0]:.6g} .. {value[1]:.6g}"
     if isinstance(value, Mapping | list):
         return json.dumps(value)
     return "" if value is None else str(value)

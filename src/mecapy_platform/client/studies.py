@@ -3,7 +3,7 @@
 import importlib.util
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -137,8 +137,15 @@ class Studies:
         frame = importlib.import_module("pandas").DataFrame(rows)
         return frame.set_index("index") if rows else frame
 
-    def add_points(self, study_id: str, design: Mapping[str, Any]) -> Study:
-        return self._act(study_id, "points", {"design": dict(design)})
+    def add_points(self, study_id: str, addition: Mapping[str, Any]) -> Study:
+        """{"points": 500} of a sampled design, {"points": [{..}, ..]} of a list."""
+        return self._act(study_id, "points", {"addition": dict(addition)})
+
+    def statistics(
+        self, study_id: str, wanted: Sequence[str] = ("moments", "quantiles"), **options: Any
+    ) -> dict[str, Any]:
+        """Options: columns, incomplete="leave_out", confidence, probabilities, bins, quadratic, objectives."""
+        return self._transport.post(f"/studies/{study_id}/statistics", {"wanted": list(wanted), **options})
 
     def pause(self, study_id: str) -> Study:
         return self._act(study_id, "pause")

@@ -92,6 +92,16 @@ WHERE c.study_id = :study_id AND c.organization_id = ANY (cast(:organizations AS
 ORDER BY c.index LIMIT :most
 """)
 
+# Points as lines of JSON, for who calculates with them.
+ROWS = text("""
+SELECT string_agg(line, E'\\n' ORDER BY index) AS rows, max(index) AS last FROM (
+    SELECT c.index, json_build_object('index', c.index, 'state', c.state, 'inputs', c.inputs,
+        'outputs', coalesce(c.result, t.result))::text AS line
+    FROM calls c LEFT JOIN tasks t ON t.id = c.task_id AND c.state = 'completed'
+    WHERE c.study_id = :study_id AND c.index > :after ORDER BY c.index LIMIT :most
+) page
+""")
+
 FAILURES = text("""
 SELECT error_code AS code, left(error_message, 300) AS message, count(*) AS points, min(index) AS first
 FROM calls WHERE study_id = :study_id AND state = 'failed'
