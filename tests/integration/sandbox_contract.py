@@ -4,9 +4,13 @@ A backend is done when a subclass of these classes passes with its fixtures.
 """
 
 import json
+import shutil
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +38,22 @@ PACKAGE = Path(__file__).parent / "sandbox_package"
 LIMITS = Limits(
     cpu=1, memory_mb=256, timeout_seconds=30, disk_bytes=32 << 20, disk_files=500, processes=64, grace_seconds=1.0
 )
+
+
+@contextmanager
+def package_folder() -> Iterator[Path]:
+    """A folder that every user may pass through, with the package of handlers in it."""
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        folder.chmod(0o755)
+        shutil.copytree(PACKAGE, folder / "package", ignore=shutil.ignore_patterns("__pycache__"))
+        yield folder
+
+
+@contextmanager
+def bench_for(sandbox: Sandbox, interpreter: Path = Path(sys.executable)) -> "Iterator[Bench]":
+    with package_folder() as folder:
+        yield Bench(sandbox, folder, interpreter.resolve())
 
 
 @dataclass

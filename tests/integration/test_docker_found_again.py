@@ -5,7 +5,6 @@ Another process goes on with it.
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from integration.sandbox_contract import LIMITS, PACKAGE, Outcome, follow, wait_until
+from integration.sandbox_contract import LIMITS, Outcome, follow, package_folder, wait_until
 from mecapy_platform.sandbox.base import EndReason, LogChunk, ProgressLine, Seen, StopReason
 from mecapy_platform.sandbox.docker.backend import DockerSandbox
 from mecapy_platform.sandbox.docker.options import DockerOptions
@@ -104,14 +103,12 @@ def engine() -> Iterator[TestDaemon]:
 
 @pytest.fixture
 def desk(engine: TestDaemon) -> Iterator[Desk]:
-    folder = Path(tempfile.mkdtemp())
-    shutil.copytree(PACKAGE, folder / "package", ignore=shutil.ignore_patterns("__pycache__"))
-    made = Desk(engine, folder)
-    yield made
-    for item in made.sandbox.kept():
-        made.sandbox.remove(item.reference)
-    made.sandbox.close()
-    shutil.rmtree(folder)
+    with package_folder() as folder:
+        made = Desk(engine, folder)
+        yield made
+        for item in made.sandbox.kept():
+            made.sandbox.remove(item.reference)
+        made.sandbox.close()
 
 
 def test_a_killed_worker_leaves_its_run_and_another_one_ends_it(desk: Desk) -> None:

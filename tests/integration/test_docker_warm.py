@@ -1,17 +1,13 @@
 """The contract on containers that were started ahead: each call here is served by one that waited for it."""
 
-import shutil
-import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from integration.sandbox_contract import PACKAGE, Bench, ConfinementContract, SandboxContract, follow, wait_until
+from integration.sandbox_contract import Bench, ConfinementContract, SandboxContract, bench_for, follow, wait_until
 from mecapy_platform.sandbox.base import SandboxSpec
 from mecapy_platform.sandbox.docker.backend import DockerSandbox
 from mecapy_platform.sandbox.docker.options import DockerOptions
@@ -64,10 +60,8 @@ class WarmAlone:
 
 @pytest.fixture
 def bench(backend: DockerSandbox) -> Iterator[Bench]:
-    folder = Path(tempfile.mkdtemp())
-    shutil.copytree(PACKAGE, folder / "package", ignore=shutil.ignore_patterns("__pycache__"))
-    yield Bench(WarmAlone(backend), folder, Path(sys.executable).resolve())
-    shutil.rmtree(folder)
+    with bench_for(WarmAlone(backend)) as made:
+        yield made
 
 
 class TestWarmContainers(SandboxContract, ConfinementContract):

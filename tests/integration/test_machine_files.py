@@ -1,19 +1,16 @@
 """Covered files and calls that do nothing must not break what real libraries do with them, cold or warm."""
 
 import os
-import shutil
-import sys
 import sysconfig
-import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from integration.sandbox_contract import PACKAGE, Bench, follow
+from integration.sandbox_contract import Bench, bench_for, follow
 from mecapy_platform.sandbox.base import Sandbox
 from mecapy_platform.sandbox.bubblewrap.backend import BubblewrapSandbox
 from support.backends.warm_alone import warm_alone
@@ -22,16 +19,12 @@ from support.backends.warm_alone import warm_alone
 @pytest.fixture(scope="module", params=["cold", "warm"])
 def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        shutil.copytree(PACKAGE, folder / "package", ignore=shutil.ignore_patterns("__pycache__"))
         sandbox: Sandbox
         if request.param == "warm":
             sandbox = stack.enter_context(warm_alone("native"))
         else:
-            cold = BubblewrapSandbox()
-            stack.callback(cold.close)
-            sandbox = cold
-        yield Bench(sandbox, folder, Path(sys.executable).resolve())
+            sandbox = stack.enter_context(closing(BubblewrapSandbox()))
+        yield stack.enter_context(bench_for(sandbox))
 
 
 def call(bench: Bench, function: str) -> Any:

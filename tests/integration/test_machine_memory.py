@@ -4,8 +4,6 @@ A control group above the spawner's own stands for the machine.
 """
 
 import os
-import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from integration.sandbox_contract import PACKAGE, Bench, follow
+from integration.sandbox_contract import Bench, bench_for, follow
 from mecapy_platform.core.errors import UnavailableError
 from mecapy_platform.embedded import interpreters
 from mecapy_platform.sandbox import endings
@@ -63,10 +61,8 @@ def small_machine() -> Iterator[Path]:
 @pytest.fixture
 def bench(small_machine: Path) -> Iterator[Bench]:
     sandbox = BubblewrapSandbox(small_machine, warm=WarmLimits(slots=1))
-    with tempfile.TemporaryDirectory() as made:
-        folder = Path(made)
-        shutil.copytree(PACKAGE, folder / "package", ignore=shutil.ignore_patterns("__pycache__"))
-        yield Bench(sandbox, folder, Path(sys.executable).resolve())
+    with bench_for(sandbox) as made:
+        yield made
         sandbox.close()
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from integration.sandbox_contract import PACKAGE, Bench, Outcome, follow, wait_until
+from integration.sandbox_contract import PACKAGE, Bench, Outcome, bench_for, follow, wait_until
 from mecapy_platform.sandbox.base import EndReason, StopReason
 from support.backends.warm_alone import WarmAlone, warm_alone
 from support.backends.warm_runs import is_warm, slot_of
@@ -29,11 +29,8 @@ def sandbox(request: pytest.FixtureRequest) -> Iterator[WarmAlone]:
 @pytest.fixture
 def bench(sandbox: WarmAlone) -> Iterator[Bench]:
     """A package of its own, so that no test meets a worker of another."""
-    folder = Path(tempfile.mkdtemp())
-    shutil.copytree(PACKAGE, folder / "package", ignore=shutil.ignore_patterns("__pycache__"))
-    made = Bench(sandbox, folder, Path(sys.executable).resolve())
-    yield made
-    shutil.rmtree(folder)
+    with bench_for(sandbox) as made:
+        yield made
 
 
 def call(bench: Bench, function: str, inputs: Mapping[str, object] | None = None, **options: Any) -> Outcome:

@@ -1,12 +1,9 @@
 import gc
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
@@ -14,7 +11,14 @@ from pathlib import Path
 import pytest
 
 from integration.machine_contract import MachineContract
-from integration.sandbox_contract import PACKAGE, Bench, ConfinementContract, SandboxContract, follow, wait_until
+from integration.sandbox_contract import (
+    Bench,
+    ConfinementContract,
+    SandboxContract,
+    bench_for,
+    follow,
+    wait_until,
+)
 from mecapy_platform.core.errors import SandboxError
 from mecapy_platform.sandbox.base import EndReason, Sandbox, StopReason
 from mecapy_platform.sandbox.bubblewrap.backend import BubblewrapSandbox
@@ -31,10 +35,8 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def bench(sandbox: Sandbox) -> Iterator[Bench]:
-    folder = Path(tempfile.mkdtemp())
-    shutil.copytree(PACKAGE, folder / "package", ignore=shutil.ignore_patterns("__pycache__"))
-    yield Bench(sandbox, folder, Path(sys.executable).resolve())
-    shutil.rmtree(folder)
+    with bench_for(sandbox) as made:
+        yield made
 
 
 class TestBubblewrap(SandboxContract, ConfinementContract, MachineContract):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from integration.sandbox_contract import PACKAGE, Bench, ConfinementContract, SandboxContract, follow
+from integration.sandbox_contract import Bench, ConfinementContract, SandboxContract, follow, package_folder
 from mecapy_platform.sandbox.base import EndReason, Sandbox
 from mecapy_platform.sandbox.bubblewrap.backend import BubblewrapSandbox
 from mecapy_platform.sandbox.bubblewrap.local_spawner import LocalSpawner
@@ -48,11 +48,8 @@ def machine_without(lack: str, folder: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    made = Path(tempfile.mkdtemp())
-    made.chmod(0o755)
-    shutil.copytree(PACKAGE, made / "package", ignore=shutil.ignore_patterns("__pycache__"))
-    yield made
-    shutil.rmtree(made)
+    with package_folder() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

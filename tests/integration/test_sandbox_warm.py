@@ -1,11 +1,8 @@
 """The contract of a sandbox, each call in a warm slot; and what a warm sandbox alone must show."""
 
 import select
-import shutil
 import socket
-import sys
 import sysconfig
-import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from integration.sandbox_contract import PACKAGE, Bench, ConfinementContract, SandboxContract, follow, wait_until
+from integration.sandbox_contract import (
+    Bench,
+    ConfinementContract,
+    SandboxContract,
+    bench_for,
+    follow,
+    wait_until,
+)
 from support.backends.warm_alone import KINDS, WarmAlone, warm_alone
 from support.backends.warm_runs import is_warm
 
@@ -26,10 +30,8 @@ def sandbox(request: pytest.FixtureRequest) -> Iterator[WarmAlone]:
 
 @pytest.fixture
 def bench(sandbox: WarmAlone) -> Iterator[Bench]:
-    folder = Path(tempfile.mkdtemp())
-    shutil.copytree(PACKAGE, folder / "package", ignore=shutil.ignore_patterns("__pycache__"))
-    yield Bench(sandbox, folder, Path(sys.executable).resolve())
-    shutil.rmtree(folder)
+    with bench_for(sandbox) as made:
+        yield made
 
 
 class TestWarm(SandboxContract, ConfinementContract):

@@ -1,11 +1,8 @@
 """What is killed below a warm call ends that call as a lost machine, no other, and the next one starts all the same."""
 
 import os
-import shutil
 import signal
 import socket
-import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from integration.sandbox_contract import PACKAGE, Bench, Outcome, follow, wait_until
+from integration.sandbox_contract import Bench, Outcome, bench_for, follow, wait_until
 from mecapy_platform.sandbox.base import EndReason, LogChunk, Run
 from mecapy_platform.sandbox.bubblewrap.backend import BubblewrapSandbox
 from mecapy_platform.sandbox.bubblewrap.zygote import Zygote
@@ -24,11 +21,9 @@ from support.backends.warm_runs import is_warm, slot_of
 @pytest.fixture
 def bench() -> Iterator[Bench]:
     sandbox = BubblewrapSandbox(warm=WarmLimits(slots=4))
-    folder = Path(tempfile.mkdtemp())
-    shutil.copytree(PACKAGE, folder / "package", ignore=shutil.ignore_patterns("__pycache__"))
-    yield Bench(sandbox, folder, Path(sys.executable).resolve())
+    with bench_for(sandbox) as made:
+        yield made
     sandbox.close()
-    shutil.rmtree(folder)
 
 
 def pool_of(bench: Bench) -> WarmPool:

@@ -1,17 +1,13 @@
 """What a call could find of the one before it in the processes of its slot: results, names, sockets, counters."""
 
 import secrets
-import shutil
-import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from integration.sandbox_contract import PACKAGE, Bench, follow
+from integration.sandbox_contract import Bench, bench_for, follow
 from support.backends.warm_alone import KINDS, WarmAlone, warm_alone
 
 
@@ -23,10 +19,8 @@ def sandbox(request: pytest.FixtureRequest) -> Iterator[WarmAlone]:
 
 @pytest.fixture
 def bench(sandbox: WarmAlone) -> Iterator[Bench]:
-    folder = Path(tempfile.mkdtemp())
-    shutil.copytree(PACKAGE, folder / "package", ignore=shutil.ignore_patterns("__pycache__"))
-    yield Bench(sandbox, folder, Path(sys.executable).resolve())
-    shutil.rmtree(folder)
+    with bench_for(sandbox) as made:
+        yield made
 
 
 def call(bench: Bench, function: str, inputs: Mapping[str, object] | None = None) -> Any:
