@@ -116,7 +116,45 @@ def test_a_calculation_beyond_its_limits_is_refused_and_the_next_goes_on() -> No
 
 
 def test_who_calls_loads_none_of_the_libraries() -> None:
-    heavy = {"numpy", "scipy", "optuna", "matplotlib", "arro3"}
+    heavy = {"numpy", "scipy", "pymoo", "matplotlib", "arro3"}
     code = f"import sys, mecapy_platform.numerics.calls\nprint({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_driven_study_is_asked_and_told_to_its_end(math: StudyMath) -> None:
+    """The width at which a square bar of 10 kN has 100 MPa."""
+    design = {"kind": "root_finding", "factors": {"w": "5 mm .. 50 mm"}, "expression": "stress", "target": "100 MPa"}
+    order = {"design": {**design, "seed": 1}, "types": {"stress": "Stress"}}
+    rows: list[bytes] = []
+    while (answer := math.ask(order, b"\n".join(rows)))["state"] == "ask":
+        assert answer["first"] == len(rows)
+        for inputs in answer["points"]:
+            width = float(inputs["w"].partition(" ")[0]) / 1000
+            row = {"index": len(rows), "state": "completed", "inputs": inputs, "outputs": {"stress": 1e4 / width**2}}
+            rows.append(json.dumps(row).encode())
+    assert answer["state"] == "done"
+    assert float(answer["result"]["inputs"]["w"].partition(" ")[0]) == pytest.approx(10, abs=1e-3)
+
+
+@pytest.mark.parametrize("objectives", [1, 2])
+def test_an_optimiser_of_another_process_goes_on_where_the_last_ended(math: StudyMath, objectives: int) -> None:
+    """Every look is a new process: what is asked for follows from the recorded points alone."""
+    design = {
+        "kind": "optimisation",
+        "factors": {"x": {"low": -1, "high": 1}, "n": {"low": 1, "high": 5, "whole": True}},
+        "objectives": [{"expression": "x**2 + n"}, {"expression": "(x - 1)**2 - n"}][:objectives],
+        "points": 100,
+        "population": 20,
+        "seed": 11,
+    }
+    order = {"design": design, "types": {"x": "Float", "n": "Integer"}}
+    rows: list[bytes] = []
+    looks = 0
+    while (answer := math.ask(order, b"\n".join(rows)))["state"] == "ask":
+        looks += 1
+        for inputs in answer["points"]:
+            rows.append(json.dumps({"index": len(rows), "inputs": inputs, "outputs": {}}).encode())
+    assert answer["state"] == "done"
+    assert looks >= 4
+    assert len(rows) <= 100

@@ -52,6 +52,11 @@ class StudyMath:
         found: dict[str, Any] = json.loads(self._ask(ENTRY, "statistics_there", order, rows))
         return found
 
+    def ask(self, order: Mapping[str, Any], rows: bytes) -> dict[str, Any]:
+        """What a driven study wants next: see `numerics.driven.drive.ask`. `rows`: all its points, in any state."""
+        found: dict[str, Any] = json.loads(self._ask(DRIVEN, "ask_there", order, rows))
+        return found
+
     def close(self) -> None:
         self._calls.close()
 

@@ -18,6 +18,7 @@ from mecapy_platform.numerics.distributions import Array, Mask
 
 MAX_COLUMNS = 200
 MAX_MESSAGES = 20
+ENDED = frozenset({"completed", "failed", "cancelled"})
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,15 @@ class Column:
 
 @dataclass
 class Sample:
-    """`values[name][index]`: NaN where a point has none. `missing`: how many points lack a value, by reason."""
+    """`values[name][index]`: NaN where a point has none. `missing`: how many points lack a value, by reason.
+
+    `inputs`: as they were recorded, of the points that have ended.
+    """
 
     points: int
     values: dict[str, Array] = field(default_factory=dict)
     missing: Counter[str] = field(default_factory=Counter)
+    inputs: dict[int, Mapping[str, Any]] = field(default_factory=dict)
 
     def complete(self) -> Mask:
         """Whether each point has all values."""
@@ -75,8 +80,11 @@ def read_sample(lines: Iterable[bytes], columns: list[Column], points: int) -> S
         if not 0 <= index < points:
             continue
         seen += 1
-        if row.get("state", "completed") != "completed":
-            sample.missing[str(row["state"])] += 1
+        state = row.get("state", "completed")
+        if state in ENDED:
+            sample.inputs[index] = row.get("inputs") or {}
+        if state != "completed":
+            sample.missing[str(state)] += 1
             continue
         why = _read_row(row, columns, sample, index)
         if why is not None:
@@ -88,7 +96,7 @@ def read_sample(lines: Iterable[bytes], columns: list[Column], points: int) -> S
 
 def _read_row(row: Mapping[str, Any], columns: list[Column], sample: Sample, index: int) -> str | None:
     inputs, outputs = row.get("inputs") or {}, row.get("outputs") or {}
-    scope = {name: _plain(value) for name, value in {**inputs, **outputs}.items()}
+    scope = {name: in_si(value) for name, value in {**inputs, **outputs}.items()}
     why = None
     for column in columns:
         if column.expression is not None:
@@ -97,7 +105,7 @@ def _read_row(row: Mapping[str, Any], columns: list[Column], sample: Sample, ind
             except ExpressionError as error:
                 value, why = None, f"{column.name}: {error.code}"
         else:
-            value = _plain((inputs if column.of == "inputs" else outputs).get(column.name))
+            value = in_si((inputs if column.of == "inputs" else outputs).get(column.name))
         number = float(value) if isinstance(value, int | float) else math.nan
         if not math.isfinite(number) and why is None:
             why = f"{column.name} is no number"
@@ -105,7 +113,7 @@ def _read_row(row: Mapping[str, Any], columns: list[Column], sample: Sample, ind
     return why
 
 
-def _plain(value: Any) -> Any:
+def in_si(value: Any) -> Any:
     """A text with a unit as the number in SI; anything else as it is."""
     if not isinstance(value, str):
         return value

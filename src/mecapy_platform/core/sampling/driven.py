@@ -128,7 +128,7 @@ def parse_driven(document: Any, *, new_seed: int) -> Driven:
     scatters = kind is DrivenKind.RELIABILITY
     factors = read_factors(given.get("factors"), problems, levels=False, distributions=scatters)
     seed = problems.whole(given["seed"], "seed", 0, kinds.MAX_SEED) if "seed" in given else new_seed
-    points = problems.whole(given.get("points", _POINTS[kind]), "points", 1, MAX_POINTS)
+    points = problems.whole(given.get("points", _usual_points(kind, given)), "points", 1, MAX_POINTS)
     tolerance = problems.real(given.get("tolerance", _TOLERANCES[kind]), "tolerance", least=1e-12, most=1)
     common = {"kind": kind, "factors": factors, "seed": seed, "points": points, "tolerance": tolerance}
     driven = _read(kind, given, common, problems)
@@ -136,6 +136,11 @@ def parse_driven(document: Any, *, new_seed: int) -> Driven:
         _judge(driven, problems)
     problems.refuse("design_invalid", "This study cannot be driven.")
     return driven
+
+
+def _usual_points(kind: DrivenKind, given: Mapping[str, Any]) -> int:
+    sampling = given.get("sampling_points")
+    return min(MAX_POINTS, _POINTS[kind] + (sampling if isinstance(sampling, int) and sampling > 0 else 0))
 
 
 def document_of(driven: Driven) -> dict[str, Any]:
@@ -248,7 +253,8 @@ def _judge(driven: Driven, problems: Problems) -> None:
     if driven.method is Method.DIFFERENTIAL_EVOLUTION and driven.population < 5:
         problems.add("population", "out_of_range", "Differential evolution needs a population of at least 5.")
     wholes = [factor.name for factor in driven.factors if factor.whole]
-    if wholes and (driven.kind is not DrivenKind.OPTIMISATION or driven.method is Method.COBYQA):
+    keeps = driven.kind is DrivenKind.CONVERGENCE or (driven.method and driven.method is not Method.COBYQA)
+    if wholes and not keeps:
         problems.add(f"factors.{wholes[0]}.whole", "factor_not_possible", "This method does not keep to whole numbers.")
     for factor in driven.factors:
         if factor.steps:
