@@ -22,6 +22,7 @@ from mecapy_platform.core.workflows.documents import (
     read_document,
     references,
     renamed,
+    updated,
     write_document,
 )
 from mecapy_platform.core.workflows.json_form import as_json
@@ -273,3 +274,54 @@ def test_differences_name_what_came_went_changed_and_was_raised() -> None:
         "+ edge size.n <- load",
     ]
     assert differences(read(TEXT), read(write_document(read(TEXT)))) == []
+
+
+def test_comments_stay_where_the_graph_is_the_same() -> None:
+    document = read(TEXT)
+    shuffled = {**document.graph, "nodes": list(reversed(document.graph["nodes"]))}
+    again = WorkflowDocument(document.slug, document.name, document.description, shuffled)
+    assert updated(TEXT, again) == TEXT
+
+
+COMMENTED = """\
+# Who asks: Anna
+workflow: w
+# the inputs
+nodes:
+  # a length
+  a: {input: Length}   # in metres
+
+  # what is done with it
+  b:
+    function: o/p:f@1.0   # pinned
+    from: {x: a}
+  c: {delay: 1}
+  # the end
+"""
+
+
+def test_comments_and_form_of_nodes_that_stay_are_kept() -> None:
+    other = read(COMMENTED.replace("f@1.0", "f@2.0").replace("  c: {delay: 1}\n", "  d: {delay: 2}\n"))
+    text = updated(COMMENTED, other)
+    assert are_same(read(text), other)
+    assert text.startswith(COMMENTED[: COMMENTED.index("  b:")])
+    assert "  b:\n    function: o/p:f@2.0\n    from: {x: a}\n" in text
+    assert "c:" not in text
+
+
+def test_a_new_head_keeps_the_comments_of_the_old_one() -> None:
+    document = read(COMMENTED)
+    text = updated(COMMENTED, WorkflowDocument("w", "Named", "now", document.graph))
+    assert text.startswith(
+        "# Who asks: Anna\n# the inputs\nworkflow: w\nname: Named\ndescription: now\nnodes:\n  # a length\n"
+    )
+    assert "# pinned" in text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "not: a workflow", "nodes: {a: {delay: 9}}\nworkflow: w\n", "workflow: w\nnodes:\n  a: {delay: 9}\nname: x\n"],
+)
+def test_a_text_of_another_shape_is_written_anew(text: str) -> None:
+    document = read("workflow: w\nnodes:\n  a: {delay: 1}\n")
+    assert updated(text, document) == write_document(document)

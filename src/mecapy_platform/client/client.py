@@ -21,11 +21,13 @@ from mecapy_platform.client.users import Users
 if TYPE_CHECKING:
     from mecapy_platform.client.schedules import Schedules
     from mecapy_platform.client.studies import Studies
+    from mecapy_platform.client.workflows import Workflows
 
 # Calls that most programs never make are loaded when they are asked for.
 LATE = {
     "schedules": "mecapy_platform.client.schedules:Schedules",
     "studies": "mecapy_platform.client.studies:Studies",
+    "workflows": "mecapy_platform.client.workflows:Workflows",
 }
 
 
@@ -65,6 +67,7 @@ class Client:
     if TYPE_CHECKING:
         schedules: Schedules
         studies: Studies
+        workflows: Workflows
 
     else:
 

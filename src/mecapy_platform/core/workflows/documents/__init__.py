@@ -1,5 +1,6 @@
 """Documents of workflows: one readable YAML file for a graph, its schema, and how two graphs differ. No I/O."""
 
+from mecapy_platform.core.workflows.documents.comments import updated
 from mecapy_platform.core.workflows.documents.difference import Change, are_same, differences
 from mecapy_platform.core.workflows.documents.reading import ReadDocument, read_document
 from mecapy_platform.core.workflows.documents.record import WorkflowDocument, references, renamed
@@ -18,5 +19,6 @@ __all__ = [
     "read_document",
     "references",
     "renamed",
+    "updated",
     "write_document",
 ]

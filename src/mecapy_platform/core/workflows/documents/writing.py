@@ -21,22 +21,27 @@ EMPTY = frozenset({Shape.PORTS, Shape.NAMES, Shape.TEXTS})
 
 def write_document(document: WorkflowDocument) -> str:
     """The text of a workflow's document. `read_document` reads it back to the same graph."""
-    head = {
-        "workflow": document.slug,
-        "name": document.name,
-        "description": (document.description or "").replace("\r\n", "\n") or None,
-    }
+    blocks = node_blocks(document)
+    lines = [*head_lines(document), "nodes:" if blocks else "nodes: {}"]
+    return "\n".join([*lines, *(line for block_lines in blocks.values() for line in block_lines)]) + "\n"
+
+
+def head_lines(document: WorkflowDocument) -> list[str]:
+    """What stands before the nodes."""
+    description = (document.description or "").replace("\r\n", "\n") or None
+    head = {"workflow": document.slug, "name": document.name, "description": description}
     head["on_failure"] = document.graph.get("on_failure")
-    lines = [line for name, value in head.items() if value is not None for line in block(name, value, 0)]
+    return [line for name, value in head.items() if value is not None for line in block(name, value, 0)]
+
+
+def node_blocks(document: WorkflowDocument) -> dict[str, list[str]]:
+    """The lines of each node, by its key, in the order of the graph."""
     nodes = document.graph.get("nodes", ())
     edges: dict[str, list[Mapping[str, Any]]] = {}
     for edge in document.graph.get("edges", ()):
         edges.setdefault(edge["target_node_key"], []).append(edge)
-    lines.append("nodes:" if nodes else "nodes: {}")
     keys = {node["node_key"] for node in nodes}
-    for node in nodes:
-        lines += node_lines(node, edges.get(node["node_key"], ()), keys)
-    return "\n".join(lines) + "\n"
+    return {node["node_key"]: node_lines(node, edges.get(node["node_key"], ()), keys) for node in nodes}
 
 
 def node_lines(node: Mapping[str, Any], edges: Sequence[Mapping[str, Any]], keys: set[str]) -> list[str]:
