@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mecapy_platform.core.errors import MecapyError
+from mecapy_platform.core.manifest.document import read_yaml
 from mecapy_platform.core.workflows.documents import (
     WorkflowDocument,
     are_same,
@@ -25,8 +26,10 @@ from mecapy_platform.core.workflows.documents import (
     updated,
     write_document,
 )
+from mecapy_platform.core.workflows.documents.reading import KIND
 from mecapy_platform.core.workflows.json_form import as_json
 from mecapy_platform.core.workflows.read import graph_of
+from support.graphs import documents
 
 SCHEMA = Path(__file__).parents[2] / "docs/reference/workflow.schema.json"
 SPACE = UUID(int=7)
@@ -226,6 +229,22 @@ def test_any_value_survives_writing_and_reading(constants: dict[str, Any], descr
     assert json.dumps(again.graph["nodes"]) == json.dumps(nodes)
     assert {json.dumps(edge) for edge in again.graph["edges"]} == {json.dumps(edge) for edge in edges}
     assert again.description == document.description
+
+
+@given(documents())
+@settings(max_examples=80)
+def test_any_graph_of_any_kind_survives_writing_and_reading(form: dict[str, Any]) -> None:
+    graph = graph_of(form)
+    text = write_document(WorkflowDocument("w", None, None, as_json(graph)))
+    again = read(text)
+    found = graph_of(again.graph)
+    assert found.nodes == graph.nodes
+    assert sorted(map(repr, found.edges)) == sorted(map(repr, graph.edges))
+    assert found.on_failure == graph.on_failure
+    assert updated(text, again) == text
+    assert as_text(again)
+    assert differences(WorkflowDocument("w", None, None, as_json(graph)), again) == []
+    jsonschema.Draft202012Validator(document_schema()).validate(read_yaml(text.encode(), KIND).value)
 
 
 def test_documents_fit_their_published_schema() -> None:

@@ -1,7 +1,6 @@
 """Values on their way from a node to another: numbers change units where the two ends have different ones."""
 
 from collections.abc import Callable, Mapping
-from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
@@ -15,8 +14,10 @@ from mecapy_platform.core.types import (
     UnitType,
 )
 from mecapy_platform.core.units import UnitSystem, read_unit, unit_of
+from mecapy_platform.core.units.conversions import factor_between
 
 Convert = Callable[[Any], Any]
+OBJECT = NamedType("Object")
 TORSOR = {"force": "Force3", "F": "Force3", "moment": "Moment3", "M": "Moment3"}
 
 
@@ -26,8 +27,11 @@ def converter(
 ) -> Convert | None:
     """What changes a value of one end into a value of the other; None where nothing changes.
 
-    The shape of the value is not judged here: what does not look as its type says is handed on as it is.
+    The shape of the value is not judged here: what does not look as its type says is handed on as it is. Into `Object`
+    a value goes in the units of the system of that end.
     """
+    if target == OBJECT:
+        target = source
     if isinstance(source, ListType) and isinstance(target, ListType):
         return _list(converter(source.element, source_system, target.element, target_system))
     if isinstance(source, DictType) and isinstance(target, DictType):
@@ -61,14 +65,15 @@ def _unit(kind: TypeExpression, system: UnitSystem) -> str | None:
 def _scale(source: str | None, target: str | None) -> Convert | None:
     if source is None or target is None or source == target:
         return None
-    one, other = read_unit(source), read_unit(target)
-    if one.dimension != other.dimension or (one.factor, one.offset) == (other.factor, other.offset):
+    if read_unit(source).dimension != read_unit(target).dimension:
+        return None
+    factor = factor_between(source, target)
+    if factor.is_identity:
         return None
 
     def scaled(value: Any) -> Any:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return value
-        return float((Fraction(value) * one.factor + one.offset - other.offset) / other.factor)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return factor.apply(value) if is_number else value
 
     return scaled
 

@@ -13,6 +13,7 @@ from mecapy_platform.core.workflows.graph import AT_ONCE, MAX_NESTING, Graph, No
 from mecapy_platform.core.workflows.ports import NodePorts, ports_of
 from mecapy_platform.core.workflows.problems import GraphProblem
 from mecapy_platform.core.workflows.signatures import Catalog, FunctionSignature, WorkflowSignature
+from mecapy_platform.core.workflows.units import conversions, unit_warnings
 
 
 class Category(StrEnum):
@@ -61,11 +62,15 @@ CATEGORY_OF: Mapping[str, Category] = {
 
 @dataclass(frozen=True)
 class Report:
-    """What a validation found. `depth`: how many workflows lie in one another below this graph."""
+    """What a validation found.
+
+    `depth`: how many workflows lie in one another below this graph. `conversions`: edges on whose way numbers change.
+    """
 
     problems: tuple[GraphProblem, ...]
     warnings: tuple[GraphProblem, ...]
     depth: int = 0
+    conversions: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def is_valid(self) -> bool:
@@ -78,7 +83,8 @@ class Report:
             category = category_of(problem)
             shown = problem.details["nodes"] if category is Category.CYCLES else problem.as_dict()
             form[category.value].append(shown)
-        return {**form, "warnings": [warning.as_dict() for warning in self.warnings]}
+        warnings = [warning.as_dict() for warning in self.warnings]
+        return {**form, "warnings": warnings, "conversions": [dict(change) for change in self.conversions]}
 
 
 def category_of(problem: GraphProblem) -> Category:
@@ -107,7 +113,8 @@ def validate(
         problems.append(GraphProblem("cycle", message, node=keys[0], details={"nodes": keys}))
     _judge_stand_ins(graph, ports, problems)
     depth = _judge_nesting(graph, catalog, workflow_id, problems)
-    return Report(tuple(problems), tuple(_warnings(graph, catalog)), depth)
+    warnings = (*_warnings(graph, catalog), *unit_warnings(graph, ports))
+    return Report(tuple(problems), warnings, depth, tuple(conversions(graph, ports)))
 
 
 def _all_ports(graph: Graph, catalog: Catalog, problems: list[GraphProblem]) -> dict[str, NodePorts]:
