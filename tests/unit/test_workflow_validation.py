@@ -90,7 +90,7 @@ def test_a_graph_that_holds_has_an_empty_report() -> None:
     edges = [edge("load.value", "f.x"), edge("f.y", "g.s")]
     assert report(nodes, edges) == {"valid": True}
     whole = validate(graph_of({"nodes": nodes, "edges": edges}), CATALOG).as_dict()
-    assert set(whole) == {"valid", "warnings", *(category.value for category in Category)}
+    assert set(whole) == {"valid", "warnings", "conversions", *(category.value for category in Category)}
 
 
 def test_circles_are_listed_by_their_nodes() -> None:
@@ -168,14 +168,16 @@ def test_units_that_differ_are_named_with_a_node_that_would_mend_it() -> None:
     for proposal, source in ((first, "i"), (second, "p")):
         mended = [*nodes[:2], nodes[2], {"node_key": "between", **proposal["proposal"]["node"]}]
         edges = [edge(f"{source}.value", "between.value"), edge("between.value", "g.s")]
-        assert report(mended, edges) == {"valid": True}
+        assert report(mended, edges)["valid"]
 
 
 def test_equal_dimensions_connect_whatever_the_units_of_the_package() -> None:
     nodes = [input_node("i", "Float[km]"), function_node("a", MM), node("s", "assume_unit", type_expr="Float[MPa]")]
     nodes += [function_node("g", G), input_node("bare", "Float")]
     edges = [edge("i.value", "a.l"), edge("bare.value", "s.value"), edge("s.value", "g.s")]
-    assert report(nodes, edges) == {"valid": True}
+    found = report(nodes, edges)
+    assert found.pop("conversions")[0]["changes"][0]["factor"] == 1e6
+    assert found == {"valid": True}
 
 
 def test_a_port_takes_one_edge() -> None:

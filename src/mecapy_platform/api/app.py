@@ -11,7 +11,17 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.types import Receive, Scope, Send
 
-from mecapy_platform.api import checks, docs_page, problems, schedules, storage, studies, system, tasks
+from mecapy_platform.api import (
+    checks,
+    docs_page,
+    problems,
+    schedules,
+    storage,
+    studies,
+    system,
+    tasks,
+    workflow_documents,
+)
 from mecapy_platform.api.answers import PROBLEM_SCHEMAS
 from mecapy_platform.api.auth import Authenticator
 from mecapy_platform.api.context import ApiContext
@@ -32,6 +42,7 @@ ROUTERS = (
     *(
         registry.router,
         workflows.router,
+        workflow_documents.router,
         types.router,
         checks.router,
         tasks.router,

@@ -35,7 +35,7 @@ def read_file(path: Path) -> ReadDocument:
     try:
         text = path.read_bytes()
     except OSError as error:
-        raise ConfigurationError("file", f"{path} cannot be read: {error.strerror or error}.") from error
+        raise ConfigurationError("workflow_file", f"{path} cannot be read: {error.strerror or error}.") from error
     return read_document(text)
 
 

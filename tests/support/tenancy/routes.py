@@ -71,7 +71,10 @@ def _made_up(target: str) -> str:
 
 
 def status_of(answer: httpx2.Response) -> int:
-    """The status; of a bulk submission, the one that its first member would have had."""
+    """The status; of a bulk submission that of its first member; of documents, whether what they name was found."""
+    if answer.request.url.path.startswith("/workflow-documents/") and answer.status_code == 200:
+        found = answer.json()
+        return 200 if found.get("valid") or found.get("functions") or found.get("workflows") else ABSENT
     if answer.request.url.path != "/tasks/bulk" or answer.status_code != 200:
         return answer.status_code
     first = answer.json()["results"][0]
@@ -253,6 +256,22 @@ def _workflow(suffix: str, *before: str, graph: bool = False) -> Row:
     return thing(ask)
 
 
+def _names(world: World) -> Ask:
+    workflow_id, slug = new_workflow(world)
+    name, version = f"{world.slug}/{world.package.name}:size", f"{world.slug}/{slug}@1"
+    asked = {"functions": [name], "workflows": [version]}
+    return Ask("/workflow-documents/ids", (name, version, workflow_id), json=asked)
+
+
+def _ids(world: World) -> Ask:
+    version_id = str(world.package.functions["size"])
+    return Ask("/workflow-documents/names", (version_id,), json={"functions": [version_id]})
+
+
+def _judged(world: World) -> Ask:
+    return Ask("/workflow-documents/validate", (str(world.package.functions["size"]),), json=_graph(world))
+
+
 def _new_workflow(world: World) -> Ask:
     asked = {"slug": factories.unique("w"), "name": "w", "organization_slug": world.slug}
     return Ask("/workflows", (world.slug,), json=asked)
@@ -283,6 +302,10 @@ ROUTES: Mapping[tuple[str, str], Row] = {
     ("GET", "/tasks"): OWN,
     ("GET", "/jobs"): Row(Shows.OWN, leaks=False),  # one's own jobs alone, even among colleagues
     ("GET", "/storage/{key}"): Row(Shows.SIGNED),
+    ("GET", "/workflow-documents/schema"): CALLER,
+    ("POST", "/workflow-documents/ids"): thing(_names),
+    ("POST", "/workflow-documents/names"): thing(_ids),
+    ("POST", "/workflow-documents/validate"): thing(_judged),
     ("GET", "/registry/lookup/workflow"): thing(_look_up_workflow),
     ("POST", "/workflows"): thing(_new_workflow),
     ("GET", "/workflows"): OWN,
