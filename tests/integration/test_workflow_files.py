@@ -7,8 +7,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from mecapy_platform.cli.lazy import JSON_MODE
 from mecapy_platform.cli.main import app

