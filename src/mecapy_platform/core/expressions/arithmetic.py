@@ -66,9 +66,11 @@ def _refuse_others(operands: list[Typed], what: str) -> None:
 def _multiplied(first: NumberKind, second: NumberKind, name: str, position: int) -> NumberKind:
     sign = -1 if name == "/" else 1
     left, right = first.dimension or PURE_NUMBER, second.dimension or PURE_NUMBER
-    dimension = tuple(power + sign * added for power, added in zip(left, right, strict=True))
+    dimension = left
+    if right != PURE_NUMBER:
+        dimension = _bounded(tuple(power + sign * added for power, added in zip(left, right, strict=True)), position)
     is_integer = name == "*" and first.is_integer and second.is_integer
-    return NumberKind(_bounded(dimension, position), is_integer=is_integer)
+    return NumberKind(dimension, is_integer=is_integer)
 
 
 def _bounded(dimension: Dimension, position: int) -> Dimension:

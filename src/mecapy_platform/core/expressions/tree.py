@@ -1,7 +1,7 @@
 """The parts of a parsed expression. Immutable; `position` is where the part begins in the text, from 0."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 Dimension = tuple[Fraction, ...]
@@ -15,7 +15,11 @@ class Part:
     height: int = field(init=False, default=1, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "height", 1 + max((child.height for child in children(self)), default=0))
+        object.__setattr__(self, "height", 1 + max([child.height for child in self.children], default=0))
+
+    @property
+    def children(self) -> "tuple[Part, ...]":
+        return ()
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,10 @@ class UnaryPart(Part):
     operator: str
     operand: Part
 
+    @property
+    def children(self) -> tuple[Part, ...]:
+        return (self.operand,)
+
 
 @dataclass(frozen=True)
 class ChainPart(Part):
@@ -57,11 +65,19 @@ class ChainPart(Part):
     first: Part
     rest: tuple[tuple[str, Part], ...]
 
+    @property
+    def children(self) -> tuple[Part, ...]:
+        return (self.first, *[operand for _, operand in self.rest])
+
 
 @dataclass(frozen=True)
 class PowerPart(Part):
     base: Part
     exponent: Part
+
+    @property
+    def children(self) -> tuple[Part, ...]:
+        return (self.base, self.exponent)
 
 
 @dataclass(frozen=True)
@@ -72,16 +88,28 @@ class ConditionalPart(Part):
     then: Part
     other: Part
 
+    @property
+    def children(self) -> tuple[Part, ...]:
+        return (self.test, self.then, self.other)
+
 
 @dataclass(frozen=True)
 class CallPart(Part):
     function: str
     arguments: tuple[Part, ...]
 
+    @property
+    def children(self) -> tuple[Part, ...]:
+        return self.arguments
+
 
 @dataclass(frozen=True)
 class ListPart(Part):
     items: tuple[Part, ...]
+
+    @property
+    def children(self) -> tuple[Part, ...]:
+        return self.items
 
 
 @dataclass(frozen=True)
@@ -89,35 +117,26 @@ class IndexPart(Part):
     whole: Part
     index: Part
 
+    @property
+    def children(self) -> tuple[Part, ...]:
+        return (self.whole, self.index)
+
 
 @dataclass(frozen=True)
 class FieldPart(Part):
     whole: Part
     field: str
 
-
-def children(part: Part) -> tuple[Part, ...]:
-    """What a part is made of, in the order of its fields."""
-    found: list[Part] = []
-    for slot in fields(part):
-        value = getattr(part, slot.name)
-        if isinstance(value, Part):
-            found.append(value)
-        elif isinstance(value, tuple):
-            found.extend(
-                each
-                for item in value
-                for each in (item if isinstance(item, tuple) else (item,))
-                if isinstance(each, Part)
-            )
-    return tuple(found)
+    @property
+    def children(self) -> tuple[Part, ...]:
+        return (self.whole,)
 
 
 def names_of(part: Part) -> Iterator[NamePart]:
     """Every name that is read."""
     if isinstance(part, NamePart):
         yield part
-    for child in children(part):
+    for child in part.children:
         yield from names_of(child)
 
 

@@ -2,8 +2,9 @@
 
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from mecapy_platform.core.expressions.errors import ExpressionError
@@ -58,30 +59,41 @@ class Scope:
 
 def kind_of(kind: TypeExpression, name: str) -> Kind:
     """What values of a type are to an expression. Files and `Object` cannot be read: "expression_wrong_type"."""
-    found: Kind | None = None
-    if isinstance(kind, NamedType):
-        found = _named(kind.name, name)
-    elif isinstance(kind, UnitType):
-        found = NumberKind(read_unit(kind.unit).dimension)
-    elif isinstance(kind, ListType):
-        found = ListKind(kind_of(kind.element, name))
-    elif isinstance(kind, DictType):
-        found = MappingKind(kind_of(kind.value, name))
-    elif isinstance(kind, StructType):
-        found = StructKind(tuple((inner, kind_of(part, f"{name}.{inner}")) for inner, part in kind.fields))
-    elif isinstance(kind, LiteralType):
-        found = _kind_of_choice(kind)
+    found = _kind_of(kind)
     if found is None:
-        raise _unreadable(name, kind)
+        message = f"{name} is {kind}, which no expression can read; give it a type of numbers, text or true and false."
+        raise ExpressionError("expression_wrong_type", message)
     return found
 
 
-def _unreadable(name: str, kind: object) -> ExpressionError:
-    message = f"{name} is {kind}, which no expression can read; give it a type of numbers, text or true and false."
-    return ExpressionError("expression_wrong_type", message)
+@lru_cache(2048)
+def _kind_of(kind: TypeExpression) -> Kind | None:
+    found: Kind | None = None
+    if isinstance(kind, NamedType):
+        found = _named(kind.name)
+    elif isinstance(kind, UnitType):
+        found = NumberKind(read_unit(kind.unit).dimension)
+    elif isinstance(kind, ListType):
+        element = _kind_of(kind.element)
+        found = element and ListKind(element)
+    elif isinstance(kind, DictType):
+        value = _kind_of(kind.value)
+        found = value and MappingKind(value)
+    elif isinstance(kind, StructType):
+        found = _struct(kind.fields)
+    elif isinstance(kind, LiteralType):
+        found = _kind_of_choice(kind)
+    return found
 
 
-def _named(type_name: str, name: str) -> Kind:
+def _struct(fields: Iterable[tuple[str, TypeExpression]]) -> Kind | None:
+    """None where any field cannot be read."""
+    read = [(name, _kind_of(part)) for name, part in fields]
+    known = tuple((name, part) for name, part in read if part is not None)
+    return StructKind(known) if len(known) == len(read) else None
+
+
+def _named(type_name: str) -> Kind | None:
     entry = CATALOG[type_name]
     if entry.unit is not None and entry.kind == "scalar":
         return NumberKind(read_unit(str(unit_of(type_name))).dimension)
@@ -93,13 +105,10 @@ def _named(type_name: str, name: str) -> Kind:
         "Matrix": ListKind(ListKind(PURE_FLOAT)),
         "Array": ListKind(PURE_FLOAT),
     }
-    if type_name in plain:
-        return plain[type_name]
     if entry.fields is not None:
-        return StructKind(tuple((inner, _named(part, name)) for inner, part in entry.fields.items()))
-    if entry.element_type is not None:
-        return ListKind(_named(entry.element_type, name))
-    raise _unreadable(name, type_name)
+        return _struct((inner, NamedType(part)) for inner, part in entry.fields.items())
+    element = entry.element_type and _named(entry.element_type)
+    return plain.get(type_name) or (ListKind(element) if element else None)
 
 
 def _kind_of_choice(kind: LiteralType) -> Kind | None:

@@ -117,15 +117,19 @@ def _short(node: Mapping[str, Any]) -> str:
 
 
 def _edges(before: WorkflowDocument, after: WorkflowDocument) -> Iterator[Change]:
-    old, new = ({_said(edge, document) for edge in document.graph.get("edges", ())} for document in (before, after))
+    old, new = _edges_said(before), _edges_said(after)
     for text in sorted(old - new):
         yield Change(ChangeKind.REMOVED, "edge", text)
     for text in sorted(new - old):
         yield Change(ChangeKind.ADDED, "edge", text)
 
 
-def _said(edge: Mapping[str, Any], document: WorkflowDocument) -> str:
+def _edges_said(document: WorkflowDocument) -> set[str]:
     keys = {node["node_key"] for node in document.graph.get("nodes", ())}
+    return {_said(edge, keys) for edge in document.graph.get("edges", ())}
+
+
+def _said(edge: Mapping[str, Any], keys: set[str]) -> str:
     alias = f"[{edge['alias']}]" if edge.get("alias") else ""
     source = written_source(edge["source_node_key"], edge["source_port"], keys)
     return f"{edge['target_node_key']}.{edge['target_port']}{alias} <- {source}"

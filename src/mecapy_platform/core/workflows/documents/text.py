@@ -20,6 +20,7 @@ def as_text(document: WorkflowDocument, version: int | None = None) -> str:
     head = document.slug + (f" @{version}" if version is not None else "")
     lines = [f"{head}  {document.name or ''}".rstrip(), *([document.description] if document.description else [])]
     lines.append(f"{len(nodes)} nodes, {len(edges)} edges")
+    known = set(nodes)
     feeding = {edge["source_node_key"] for edge in edges}
     into: dict[str, list[Mapping[str, Any]]] = {}
     for edge in edges:
@@ -31,7 +32,7 @@ def as_text(document: WorkflowDocument, version: int | None = None) -> str:
         for key in keys:
             mark = " " if key in feeding else "*"
             lines.append(_cut(f"{mark} {key}: {_said(nodes[key])}"))
-            lines += [_cut(f"      {line}") for line in _fed(nodes[key], into.get(key, ()), set(nodes))]
+            lines += [_cut(f"      {line}") for line in _fed(nodes[key], into.get(key, ()), known)]
     circle = _left(nodes, into)
     if circle:
         lines += ["", "these wait for each other: " + ", ".join(circle)]
