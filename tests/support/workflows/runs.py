@@ -17,6 +17,7 @@ from mecapy_platform.core.states import TaskState
 from mecapy_platform.db.session import Database, make_engine
 from mecapy_platform.db.tables import Artifact, Task
 from mecapy_platform.db.workflow_tables import Call, DueMark, RunNode, Workflow, WorkflowRun, WorkflowVersion
+from mecapy_platform.embedded.postgres import Postgres
 from mecapy_platform.services.runs import advance, submit
 from mecapy_platform.services.runs.requests import RunOptions, RunRequest
 from mecapy_platform.services.runs.tools import Tools
@@ -56,6 +57,7 @@ Node = Mapping[str, Any]
 class Bench:
     """A user with a package of functions, who runs workflows."""
 
+    server: Postgres
     app: Database
     worker: Database
     storage: FilesystemStorage
@@ -196,6 +198,50 @@ class Bench:
             return session.scalar(select(func.count()).select_from(DueMark).where(DueMark.run_id == run_id)) or 0
 
 
+HANDLER = """
+def add(a, b):
+    return {"sum": a + b}
+
+
+def split(count):
+    if count < 0:
+        raise ValueError("There are no parts of less than nothing.")
+    return {"parts": [float(number) for number in range(count)]}
+"""
+
+
+def everything(made: Bench) -> UUID:
+    """A graph with a map, an if, a loop and a workflow inside, whose result for n = 4 is 27."""
+    inner = made.version([given("x"), made.function("f")], ["x.value > f.a", "x.value > f.b"])
+    nodes = [
+        given("n", "Integer"),
+        {"node_key": "one", "node_kind": "constant", "value": 1.0, "type_expr": "Float"},
+        made.function("split", "split"),
+        {"node_key": "each", "node_kind": "map", "over": ["a"], "parallel": 3, "body": made.body()},
+        {
+            "node_key": "total", "node_kind": "expression", "expression": "sum(v)", "ports": {"v": "list[Float]"},
+            "type_expr": "Float",
+        },
+        {
+            "node_key": "choice", "node_kind": "if", "condition": "t > 5", "ports": {"t": "Float"},
+            "then": made.body(), "else": None,
+        },
+        {
+            "node_key": "grow", "node_kind": "loop", "body": made.body(), "until": "sum >= 13", "max_iterations": 9,
+            "feedback": {"sum": "a"},
+        },
+        {"node_key": "inner", "node_kind": "workflow", "workflow_version_id": str(inner)},
+        made.function("last"),
+    ]  # fmt: skip
+    edges = [
+        *("n.value > split.count", "split.parts > each.a", "one.value > each.b", "each.sum > total.v"),
+        *("total.value > choice.t", "total.value > choice.a", "one.value > choice.b"),  # 10 and 1 are 11
+        *("choice.sum > grow.a", "one.value > grow.b", "grow.sum > inner.x"),  # 12, 13; and twice that
+        *("inner.sum > last.a", "one.value > last.b"),
+    ]
+    return made.version(nodes, edges)
+
+
 def edge(written: str) -> dict[str, Any]:
     path, _, alias = written.partition("=")
     source, _, target = path.partition(">")
@@ -230,6 +276,6 @@ def bench(directory: Path) -> Iterator[Bench]:
             worker, actor.organization.organization_id, actor.user_id, functions=FUNCTIONS
         )
         storage = FilesystemStorage(directory / "storage", base_url="http://localhost", secret="s", floor_bytes=0)
-        yield Bench(app, worker, storage, actor, package)
+        yield Bench(server, app, worker, storage, actor, package)
         app.dispose()
         worker.dispose()

@@ -130,9 +130,19 @@ def _all_before(graph: Graph, waits: Mapping[str, list[str]]) -> dict[str, set[s
     """What each node comes after: its sources, their fallbacks, and the node that it is the fallback of."""
     before = {key: set(sources) for key, sources in waits.items()}
     for key, sources in waits.items():
-        fallbacks = {graph.nodes[source].fallback for source in sources}
-        before[key] |= {fallback for fallback in fallbacks if fallback is not None and fallback in waits} - {key}
+        for source in sources:
+            before[key] |= _stand_ins(graph, source, waits)
         stand_in = graph.nodes[key].fallback
         if stand_in is not None and stand_in in waits:
             before[stand_in].add(key)
     return before
+
+
+def _stand_ins(graph: Graph, key: str, waits: Mapping[str, list[str]]) -> set[str]:
+    """The fallback of a node, that one's fallback, and so on."""
+    found: set[str] = set()
+    fallback = graph.nodes[key].fallback
+    while fallback is not None and fallback in waits and fallback not in found:
+        found.add(fallback)
+        fallback = graph.nodes[fallback].fallback
+    return found
