@@ -37,7 +37,7 @@ def decided(
     layout: Layout, states: str, live: Mapping[str, LiveFacts] | None = None, facts: RunFacts | None = None
 ) -> Decision:
     """`states`: a letter for each node in the order of places: p w r c f x s."""
-    letters = {state.value[0]: state for state in NodeState if state is not NodeState.CANCELLED}
+    letters: dict[str, NodeState] = {state.value[0]: state for state in NodeState}
     letters |= {"x": NodeState.CANCELLED, "c": NodeState.COMPLETED}
     found = {layout.places[key]: value for key, value in (live or {}).items()}
     return decide(layout, facts or run(), [letters[letter] for letter in states], found)
