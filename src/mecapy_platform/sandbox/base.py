@@ -31,6 +31,7 @@ class Limits:
     progress_bytes: int = 4 << 20
     progress_lines: int = 10_000
     grace_seconds: float = 5.0
+    cpu_weight: int = 100  # beside others, where CPU is short
 
 
 @dataclass(frozen=True)

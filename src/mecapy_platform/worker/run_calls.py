@@ -122,6 +122,8 @@ class Carrier:
             return None
         materials = find_at_hand(context, replace(self._claim, inputs={})) or prepare(context, self._claim)
         spec = spec_of(context, self._claim, materials)
+        if any(call.bindings for call in calls):  # somebody waits for a chain
+            spec = replace(spec, limits=replace(spec.limits, cpu_weight=100))
         handlers = sorted({call.claim.handler for call in calls if call.claim.handler})
         shared = sandbox.share(spec, handlers) if handlers else None
         if shared is not None:

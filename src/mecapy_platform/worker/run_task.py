@@ -49,6 +49,7 @@ from mecapy_platform.worker.report import Report
 log = logging.getLogger(__name__)
 NOTHING_USED = Usage(0.0, None, None)
 LAST_LINES = 20
+PACK_CPU_WEIGHT = 25  # of calls that a task carries: tasks that somebody waits for go first
 CODE = re.compile("[a-z][a-z0-9_]{1,63}")
 
 STOPPED = {
@@ -227,6 +228,7 @@ def spec_of(context: WorkerContext, claim: Claim, materials: Materials) -> Sandb
             progress_bytes=int(claim.limits.get("progress_bytes", settings.progress_bytes)),
             progress_lines=int(claim.limits.get("progress_lines", settings.progress_lines)),
             grace_seconds=settings.grace_seconds,
+            cpu_weight=100 if claim.calls is None else PACK_CPU_WEIGHT,
         ),
     )
 

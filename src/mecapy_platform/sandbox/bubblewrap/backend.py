@@ -5,13 +5,13 @@ import os
 import socket
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mecapy_platform.core.errors import OutageError, SandboxError
-from mecapy_platform.sandbox.base import NOTHING_SEEN, Check, Mode, Run, SandboxSpec, Seen, SelfTest
+from mecapy_platform.sandbox.base import NOTHING_SEEN, Check, Mode, Run, SandboxSpec, Seen, SelfTest, SharedRun
 from mecapy_platform.sandbox.bubblewrap.channel import SpawnerChannel
 from mecapy_platform.sandbox.bubblewrap.local_spawner import LocalSpawner
 from mecapy_platform.sandbox.bubblewrap.run import BubblewrapRun
@@ -96,6 +96,12 @@ class BubblewrapSandbox:
         if self.warm is None or not spec.is_warm or spec.mode is not Mode.CALL:
             return None
         return self.warm.start_at_once(spec, allow_root_tools(spec.needs))
+
+    def share(self, spec: SandboxSpec, handlers: Sequence[str]) -> SharedRun | None:
+        """In a warm slot; None while warm calls do not hold here."""
+        if self.warm is None or spec.environment is None or spec.mode is not Mode.CALL:
+            return None
+        return self.warm.share(spec, allow_root_tools(spec.needs), handlers)
 
     def find(self, reference: str, seen: Seen = NOTHING_SEEN) -> Run | None:
         """Runs here end with their worker: there is nothing to find."""

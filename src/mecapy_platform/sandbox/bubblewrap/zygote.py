@@ -28,7 +28,7 @@ ORDER_BYTES = 100_000  # of inputs; more goes cold
 FILES_BYTES = 4 << 20  # of input files, copied into the call's memory; more goes cold
 FILES_MAX = 50
 ANSWER_SECONDS = 30.0
-SLOT_LIMITS = ("cpu", "memory_mb", "processes")  # those that its control group holds
+SLOT_LIMITS = ("cpu", "memory_mb", "processes", "cpu_weight")  # those that its control group holds
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from mecapy_platform.core.errors import MecapyError, SandboxError
 from mecapy_platform.core.living import LivingThread
 from mecapy_platform.sandbox.base import Limits, Run, SandboxSpec
+from mecapy_platform.sandbox.bubblewrap.demand import AHEAD_SECONDS, Demand
 from mecapy_platform.sandbox.bubblewrap.run import BubblewrapRun
+from mecapy_platform.sandbox.bubblewrap.shared_channel import SharedSlot
 from mecapy_platform.sandbox.bubblewrap.slot_channel import SlotChannel, WarmInputs, inputs_of
 from mecapy_platform.sandbox.bubblewrap.zygote import Function, Key, Slot, Zygote
 from mecapy_platform.sandbox.eviction import Held, choose_victim
@@ -30,8 +32,9 @@ LOOK_SECONDS = 1.0
 SETTLE_SECONDS = 0.003
 REFUSED_SECONDS = 60.0  # how long a machine that could not start one is left alone
 OVER_SECONDS = 1.0  # how long one may wait for which there is no memory set aside
+SHARING_PROCESSES = 2  # of ours, in a slot whose calls share a worker: it, and the first process of theirs
+START_SECONDS = 20.0  # how long calls that share a worker wait for a warm sandbox
 KEPT_SECONDS = 60.0  # how long a worker that serves several calls waits for the next
-AHEAD_CALLS, AHEAD_SECONDS = 2, 10.0  # so many calls in so many seconds: the next worker loads the function ahead
 
 
 @dataclass(frozen=True)
@@ -44,20 +47,6 @@ class WarmLimits:
     idle_seconds: float = 300.0
     memory_mb: int = 192  # of a zygote itself; its calls are limited one by one
     ahead_memory_mb: int = 1024  # of workers that have loaded a function and wait: no claim has reserved it for them
-
-
-@dataclass
-class Demand:
-    """When a function was called lately."""
-
-    moments: deque[float] = field(default_factory=lambda: deque(maxlen=AHEAD_CALLS))
-    is_barred: bool = False  # its module ended the worker that loaded it ahead
-
-    def note(self, now: float) -> None:
-        self.moments.append(now)
-
-    def is_hot(self, now: float) -> bool:
-        return not self.is_barred and len(self.moments) == AHEAD_CALLS and now - self.moments[0] <= AHEAD_SECONDS
 
 
 @lru_cache(maxsize=64)
@@ -133,6 +122,42 @@ class WarmPool:
             self._lose(zygote, slot)
             return None
         return self._begin(channel, function, spec, inputs)
+
+    def share(self, spec: SandboxSpec, tools: tuple[str, ...], handlers: Sequence[str]) -> SharedSlot | None:
+        """A worker that has loaded these handlers; waits for a warm sandbox. None where calls must go alone."""
+        key, function = key_of(spec, tools), function_of(spec)
+        zygote = self._awaited(key, function)
+        if zygote is None or not zygote.facts["native"]:
+            if zygote is not None:
+                self._leave(zygote)
+            return None
+        slot = None
+        try:
+            slot = self._slot(zygote, function, needs_files=False)
+            if slot is None:
+                self._leave(zygote)
+                return None
+            if slot.ahead is not None:
+                slot.renew()
+            zygote.limit(slot, replace(function.limits, processes=function.limits.processes + SHARING_PROCESSES))
+            slot.last = None
+            shared = SharedSlot(slot, spec, self._give_back)
+        except (MecapyError, OSError) as error:
+            log.warning("calls go alone: %s", error)
+            self._lose(zygote, slot)
+            return None
+        if not shared.load(function, handlers):
+            shared.close()
+            return None
+        return shared
+
+    def _awaited(self, key: Key, function: Function) -> Zygote | None:
+        """The warm sandbox of calls that are worth waiting for it."""
+        until = time.monotonic() + START_SECONDS
+        while (zygote := self._zygote_for(key, function)) is None:
+            if key not in self._starting or time.monotonic() > until or self._closing.wait(SETTLE_SECONDS):
+                return None
+        return zygote
 
     def make_ready(self, spec: SandboxSpec, tools: tuple[str, ...]) -> None:
         """Start what a call of this kind needs, unless it is there; returns when it can take the call.

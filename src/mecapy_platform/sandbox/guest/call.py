@@ -71,9 +71,10 @@ def serve(setup: Setup) -> int:
     if not message:
         return 0
     order = quickjson.loads(message.decode())
+    is_shared = "shared" in order and native.IS_NATIVE
     is_ahead = "inputs" not in order
     calls = order.get("reuse", 0) if is_ahead and native.IS_NATIVE else 0  # the steps in Python keep no worker
-    first_closed = REPORT_FD + 1 if calls else DATA_FD + 1 if is_ahead else ORDER_FD
+    first_closed = REPORT_FD + 1 if calls or is_shared else DATA_FD + 1 if is_ahead else ORDER_FD
     try:
         _confine(order, descriptors, setup, is_ahead=is_ahead, first_closed=first_closed)
     except OSError as error:  # ours: nothing of the tenant has run yet, and the channel is still open
@@ -82,6 +83,8 @@ def serve(setup: Setup) -> int:
     if not is_ahead:
         orders.detach()
     _become(order, setup)
+    if is_shared:
+        return _serve_shared(orders, order, setup)
     if calls:
         return _serve_calls(orders, order, calls)
     loaded = None
@@ -99,11 +102,24 @@ def _serve_calls(orders: socket.socket, order: dict[str, Any], calls: int) -> in
     return code
 
 
+def _serve_shared(orders: socket.socket, order: dict[str, Any], setup: Setup) -> int:
+    from _mecapy_guest import shared
+
+    orders.close()
+    os.close(DATA_FD)
+    code: int = shared.serve(REPORT_FD, order, setup)
+    return code
+
+
 def _confine(order: dict[str, Any], descriptors: list[int], setup: Setup, *, is_ahead: bool, first_closed: int) -> None:
     """Inputs, limits, locks. Inputs take nothing of the room that a call has for its own files."""
     limits = order["limits"]
     held = 0 if is_ahead else _write_inputs(order, descriptors)
     _limit(limits)
+    if "shared" in order:
+        held = ORDER_BYTES
+        if not order["shared"]["reuse"]:
+            native.begin_calls()
     inodes = limits["disk_files"] + EXTRA_INODES + len(descriptors)
     options = f"size={limits['disk_bytes'] + held},nr_inodes={inodes},mode=0755"
     native.seal(options.encode(), order["package"].encode(), setup.rules, setup.program, first_closed)

@@ -138,6 +138,28 @@ def seal(options: bytes, package: bytes, rules: FileRules, program: bytes, first
         _checked(_library.mecapy_seal(options, package, *rules, program, len(program) // 8, first_closed))
 
 
+def begin_calls() -> None:
+    """In a worker that calls will share, before it is sealed: what it forks is in a PID namespace of its own."""
+    assert _library is not None
+    _checked(_library.mecapy_begin_calls())
+
+
+def fork_calls() -> int:
+    """Fork for each call that the stem asks for: the handler's number in each fork, -1 in the worker at the end."""
+    assert _library is not None
+    ctypes.pythonapi.PyOS_BeforeFork()
+    handler = int(_library.mecapy_fork_calls())
+    if handler >= 0:
+        ctypes.pythonapi.PyOS_AfterFork_Child()
+    return handler
+
+
+def await_call() -> int:
+    """The next call of a worker that runs them itself: the handler's number, -1 at the end."""
+    assert _library is not None
+    return int(_library.mecapy_await_call())
+
+
 class ProcessState:
     """What every call of a worker that is kept finds of its process as it is now; without the library there is none."""
 

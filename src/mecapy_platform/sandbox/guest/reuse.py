@@ -77,7 +77,7 @@ def serve(orders: socket.socket, report: socket.socket, data_fd: int, order: dic
     for left in range(calls, 0, -1):
         _take_inputs(orders, data_fd, room)
         code: int = runner.run(order, loaded)
-        if code != 0 or left == 1 or not _is_as_it_was(state):
+        if code != 0 or left == 1 or not is_as_it_was(state):
             return code
         report.send(OVER)
     return 0
@@ -91,7 +91,7 @@ def _take_inputs(orders: socket.socket, data_fd: int, room: memoryview) -> None:
     os.pwrite(data_fd, room[:size], 0)
 
 
-def _is_as_it_was(state: WorkerState) -> bool:
+def is_as_it_was(state: WorkerState) -> bool:
     """Whatever a call left that hinders this ends the worker too."""
     confine.flush_c_streams()
     gc.collect(0)

@@ -60,7 +60,7 @@ def run(order: dict[str, Any], loaded: Loaded | None) -> int:
     if os.getpid() != called:
         _end_the_forked(failure)
     code = 0 if failure is None else _tell(failure)
-    _flush()
+    flush()
     return code
 
 
@@ -245,7 +245,13 @@ def _print_trace(error: BaseException) -> str:
 def _write_error(kind: str, message: str, trace: str, code: str) -> None:
     import time
 
-    record = {"error": message[:10_000], "type": kind, "code": code, "traceback": trace[-100_000:], "ts": time.time()}
+    record = {
+        "error": message[:10_000],
+        "type": kind,
+        "code": code,
+        "traceback": trace[-trace_characters:],
+        "ts": time.time(),
+    }
     try:
         with open(f"{OUT}/_runner_error.json", "w", encoding="utf-8") as file:
             file.write(quickjson.dumps(record))
@@ -253,14 +259,27 @@ def _write_error(kind: str, message: str, trace: str, code: str) -> None:
         pass  # a full disk: the last lines of stderr tell
 
 
-def _flush() -> None:
+trace_characters = 100_000  # of a traceback, that are told; fewer where it must fit into a message
+_remembered: list[Any] = []  # open files that the collector does not list any more
+
+
+def remember_files() -> None:
+    """Before a freeze: files that are open now, so that each fork writes out what it wrote to them."""
+    _remembered[:] = _open_files()
+
+
+def flush() -> None:
     """The process ends without the interpreter's own clean-up: write out what open files still hold."""
+    for thing in (*_open_files(), *_remembered):
+        try:
+            thing.flush()
+        except (OSError, ValueError):
+            pass
+
+
+def _open_files() -> list[Any]:
     import gc
     import io
 
-    for thing in gc.get_objects():
-        if type(thing) in (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom):
-            try:
-                thing.flush()
-            except (OSError, ValueError):
-                pass
+    kinds = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
+    return [thing for thing in gc.get_objects() if type(thing) in kinds]

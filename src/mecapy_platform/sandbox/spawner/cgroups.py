@@ -99,12 +99,14 @@ class RunCgroup:
                 if str(pid) in _read(f"{folder}/cgroup.procs").split():
                     _write(f"{os.path.dirname(os.path.dirname(folder))}/cgroup.procs", pid)  # noqa: PTH120 - strings throughout
 
-    def limit(self, *, memory_bytes: int, processes: int, cpu: int) -> None:
+    def limit(self, *, memory_bytes: int, processes: int, cpu: int, cpu_weight: int = 100) -> None:
         if self.version == 1:
             self._limit_memory(memory_bytes)
             _write(f"{self.folders['pids']}/pids.max", processes)
             with suppress(OSError):  # refused above what the group over it has: then that holds
                 _write(f"{self.folders['cpu']}/cpu.cfs_quota_us", cpu * 100_000)
+            with suppress(OSError):
+                _write(f"{self.folders['cpu']}/cpu.shares", cpu_weight * 1024 // 100)
         elif self.version == 2:
             folder = self.folders[""]
             _write(f"{folder}/memory.max", memory_bytes)
@@ -114,6 +116,8 @@ class RunCgroup:
                 _write(f"{folder}/memory.oom.group", 1)
             _write(f"{folder}/pids.max", processes)
             _write(f"{folder}/cpu.max", f"{cpu * 100_000} 100000")
+            with suppress(OSError):
+                _write(f"{folder}/cpu.weight", cpu_weight)
 
     def _limit_memory(self, memory_bytes: int) -> None:
         """Memory, and memory with swap.

@@ -45,6 +45,7 @@ class RunLimits:
     disk_files: int
     processes: int
     open_files: int
+    cpu_weight: int = 100  # beside others, where CPU is short
 
 
 def limits_to_ask(limits: object) -> dict[str, float]:

@@ -154,7 +154,10 @@ class RunSupervisor:
         limits = request.limits
         top = place.make_files(limits, self._uid)
         self._group.limit(
-            memory_bytes=limits.memory_mb << 20, processes=limits.processes + OWN_PROCESSES, cpu=limits.cpu
+            memory_bytes=limits.memory_mb << 20,
+            processes=limits.processes + OWN_PROCESSES,
+            cpu=limits.cpu,
+            cpu_weight=limits.cpu_weight,
         )
         control_read, self._control = os.pipe2(os.O_CLOEXEC)
         self._status, status_write = os.pipe2(os.O_CLOEXEC)

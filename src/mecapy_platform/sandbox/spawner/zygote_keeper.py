@@ -231,7 +231,12 @@ class Keeper:
 
 
 def _apply(group: cgroups.RunCgroup, limits: RunLimits) -> None:
-    group.limit(memory_bytes=limits.memory_mb << 20, processes=limits.processes + OWN_PROCESSES, cpu=limits.cpu)
+    group.limit(
+        memory_bytes=limits.memory_mb << 20,
+        processes=limits.processes + OWN_PROCESSES,
+        cpu=limits.cpu,
+        cpu_weight=limits.cpu_weight,
+    )
 
 
 def _pid_of(stem: socket.socket) -> int:

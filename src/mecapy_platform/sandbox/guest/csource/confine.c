@@ -55,7 +55,7 @@ static int show(const char *source, const char *target)
 }
 
 /* Counters of the whole machine would tell when others work: each file of /etc/covers is read instead of its namesake in /proc. */
-static int cover_counters(void)
+int cover_counters(void)
 {
 	DIR *covers = opendir("/etc/covers");
 	struct dirent *entry;

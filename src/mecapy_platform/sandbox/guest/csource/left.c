@@ -5,10 +5,12 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 
 #define MAX_DEPTH 20
 #define NAMES_BYTES 4096
 #define MAX_REMOVED 512
+#define RUNNER_ERROR "_runner_error.json"
 #define EMPTY_BYTES 40 /* of a folder of a tmpfs: two entries that are always there, 20 each */
 
 struct entry { /* as the kernel writes it */
@@ -18,9 +20,14 @@ struct entry { /* as the kernel writes it */
 	char name[];
 };
 
+static int shares; /* the call is one of several of its worker: why it failed, and its progress, are usual too */
+
 /* A name that every call leaves: what a reader would find is known without looking. */
 static int is_usual(const char *folder, const struct entry *entry)
 {
+	if (shares && strcmp(folder, "out") == 0 && entry->kind == DT_REG &&
+	    (strcmp(entry->name, RUNNER_ERROR) == 0 || strcmp(entry->name, "progress.jsonl") == 0))
+		return 1;
 	if (strcmp(folder, "out") == 0)
 		return entry->kind == DT_DIR ? strcmp(entry->name, "files") == 0 || strcmp(entry->name, "artifacts") == 0
 					     : strcmp(entry->name, "data.json") == 0;
@@ -85,10 +92,26 @@ unsigned open_outputs(int top)
 	return open_folder(top, "out", 0);
 }
 
+unsigned open_shared_outputs(int top)
+{
+	unsigned unusual;
+
+	shares = 1;
+	unusual = open_folder(top, "out", 0);
+	shares = 0;
+	return unusual;
+}
+
 /* A small result, told beside the end: its bytes into `text`, how many, or -1 for one that the reader must look at itself. */
 ssize_t read_result(int top, char *text, size_t most)
 {
-	int result = openat(top, "out/data.json", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	return read_told(top, "out/data.json", text, most);
+}
+
+/* As above, of another name. */
+ssize_t read_told(int top, const char *name, char *text, size_t most)
+{
+	int result = openat(top, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	struct stat seen;
 	ssize_t size = -1;
 
@@ -136,4 +159,42 @@ int empty_workspace(int top)
 		if (!is_empty(top, writable[i]) && empty_folder(top, writable[i], 0, &left) < 0)
 			return -1;
 	return unlinkat(top, "out/data.json", 0) < 0 || unlinkat(top, "out/files/list.json", 0) < 0 ? -1 : 0;
+}
+
+static const char *const folders[] = {"out", "out/files", "out/artifacts", "scratch", "tmp", "shm"};
+
+/* Empty what a call of several could write, whether it gave a result or failed. Gives 0, or -1 where something stays. */
+int empty_shared_workspace(int top)
+{
+	static const char *const left_behind[] = {"out/data.json", "out/files/list.json", "out/" RUNNER_ERROR, "out/progress.jsonl"};
+	static const char *const writable[] = {"scratch", "tmp", "shm"};
+	int left = MAX_REMOVED;
+
+	for (unsigned i = 0; i < sizeof writable / sizeof *writable; i++)
+		if (!is_empty(top, writable[i]) && empty_folder(top, writable[i], 0, &left) < 0)
+			return -1;
+	for (unsigned i = 0; i < sizeof left_behind / sizeof *left_behind; i++)
+		if (unlinkat(top, left_behind[i], 0) < 0 && errno != ENOENT)
+			return -1;
+	return workspace_is_new(top) ? 0 : -1;
+}
+
+/* Whether the workspace is as a new worker finds it: nothing in it, no attribute of a folder, no time that tells of an earlier call. */
+int workspace_is_new(int top)
+{
+	static const struct timespec long_ago[2] = {{0, 0}, {0, 0}};
+	struct stat seen;
+
+	for (unsigned i = 0; i < sizeof folders / sizeof *folders; i++) {
+		int folder = openat(top, folders[i], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), is_new;
+
+		if (folder < 0)
+			return 0;
+		is_new = fstat(folder, &seen) == 0 && (seen.st_mode & 07777) == 0755 && flistxattr(folder, NULL, 0) <= 0 &&
+			 seen.st_size == (i == 0 ? EMPTY_BYTES * 2 : EMPTY_BYTES) && futimens(folder, long_ago) == 0;
+		close(folder);
+		if (!is_new)
+			return 0;
+	}
+	return 1;
 }

@@ -32,13 +32,6 @@
 #define HEAD_BYTES 512
 #define RESULT_BYTES 16384
 
-struct worker {
-	pid_t pid, init;
-	int pidfd, top, report;
-	unsigned serial;
-	double cpu_before; /* used up to the end of its last call, where it is kept */
-};
-
 struct watch {
 	const char *reason;
 	double started_at, limit_seconds, grace_seconds, stop_at, kill_at; /* moments; 0 for none */
@@ -87,7 +80,7 @@ static int be_the_first_process(void *nothing)
 	return 0;
 }
 
-static double now(void)
+double now(void)
 {
 	struct timespec moment;
 
@@ -258,8 +251,6 @@ static int until_due(const struct watch *watch)
 	return seconds <= 0 ? 0 : seconds > 1e6 ? 1000000000 : (int)(seconds * 1000) + 1;
 }
 
-enum { NOBODY_LISTENS, HAS_ENDED, CALL_IS_OVER };
-
 /* Return when the worker has ended or must, or when a call of a worker that may be kept is over. */
 static int follow(int channel, const struct worker *worker, struct watch *watch)
 {
@@ -280,6 +271,8 @@ static int follow(int channel, const struct worker *worker, struct watch *watch)
 			if (size <= 0)
 				return NOBODY_LISTENS;
 			text[size] = 0;
+			if (strncmp(text, "share ", 6) == 0)
+				return serve_calls(channel, worker, text);
 			if (!obey(text, worker, watch))
 				return HAS_ENDED;
 		}
@@ -341,11 +334,14 @@ static int finish(int channel, struct worker *worker, const struct watch *watch,
 	struct rusage used, by_init;
 	struct end end = {0};
 	int answer = 0;
+	pid_t ended;
 	ssize_t result = -1;
 
 	kill(worker->init, SIGKILL);
 	TRY("wait(worker)", wait4(worker->pid, &end.status, 0, &used));
-	TRY("wait(init)", wait4(worker->init, NULL, 0, &by_init)); /* comes back when the namespace is empty */
+	do /* comes back when the namespace is empty: with it what became a child of this process otherwise */
+		TRY("wait(init)", ended = wait4(-1, NULL, __WALL, &by_init));
+	while (ended != worker->init);
 	if (open_outputs(worker->top) == 0)
 		result = read_result(worker->top, text + HEAD_BYTES, RESULT_BYTES);
 	close(worker->top);
