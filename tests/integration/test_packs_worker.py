@@ -15,7 +15,9 @@ from mecapy_platform.db.session import Database
 from mecapy_platform.db.tables import Function
 from mecapy_platform.db.workflow_tables import Call
 from mecapy_platform.embedded.postgres import Postgres
+from mecapy_platform.sandbox.bubblewrap.backend import BubblewrapSandbox
 from mecapy_platform.services.tasks.packs import cancel_calls, insert_pack
+from support.backends.warm_alone import warm_alone
 from support.fakes import FakeSandbox
 from support.platform.embedded_process import wait_for
 from support.platform.worker_bench import ARCHIVE, WorkerBench, worker_bench
@@ -33,6 +35,8 @@ def size(diameter):
         raise ValueError("thirteen is no diameter")
     if diameter == 99:
         threading.Event().wait(60)
+    if diameter == 77:
+        bytearray(os.urandom(1)) * (600 << 20)
     return {"stress": diameter + 1}
 """
 
@@ -100,6 +104,12 @@ class Packs:
 
     def states(self) -> list[str]:
         return [row.state for row in self.rows()]
+
+
+@pytest.fixture(scope="module")
+def real() -> Iterator[BubblewrapSandbox]:
+    with warm_alone("native") as made:
+        yield made.inner
 
 
 @pytest.fixture
@@ -180,3 +190,53 @@ def test_what_was_recorded_is_not_run_again_after_its_worker_has_gone(packs: Pac
         packs.bench.wait_for_all(1, process)
     assert [row.result for row in packs.rows()] == [{"stress": 2}, {"stress": 3}, {"stress": 6}, {"stress": 5}]
     assert [json.loads(spec.inputs_text or "{}") for spec in second.started] == [{"diameter": 5}, {"diameter": 4}]
+
+
+def test_a_pack_shares_a_worker_and_a_call_that_fails_or_grows_takes_no_other_with_it(
+    packs: Packs, real: BubblewrapSandbox
+) -> None:
+    values = [*range(20), 13, *range(20, 40), 77, *range(40, 60)]
+    values[13] = 0
+    packs.pack([{"diameter": value} for value in values])
+    with packs.bench.working(real) as process:
+        packs.bench.wait_for_all(1, process)
+    rows = packs.rows()
+    ends = {20: ("failed", "user_error"), 41: ("failed", "out_of_memory")}
+    assert [(row.state, row.error_code) for row in rows] == [
+        ends.get(index, ("completed", None)) for index in range(len(values))
+    ]
+    completed = [index for index in range(len(values)) if index not in ends]
+    assert [rows[index].result for index in completed] == [{"stress": values[index] + 1} for index in completed]
+    assert [rows[index].log for index in completed] == [f"call {values[index]}\n" for index in completed]
+    assert rows[20].error_message == "ValueError: thirteen is no diameter"
+
+
+def test_a_chain_runs_in_one_worker(packs: Packs, real: BubblewrapSandbox) -> None:
+    bindings = {place: {"diameter": {"position": place - 1, "port": "stress"}} for place in (1, 2, 3)}
+    packs.pack([{"diameter": 1}, {}, {}, {}], bindings)
+    with packs.bench.working(real) as process:
+        packs.bench.wait_for_all(1, process)
+    assert [row.result for row in packs.rows()] == [{"stress": value} for value in (2, 3, 4, 5)]
+
+
+def test_a_call_of_a_shared_worker_is_cancelled_alone(packs: Packs, real: BubblewrapSandbox) -> None:
+    ids = packs.pack([{"diameter": value} for value in (1, 99, 3)])
+    with packs.bench.working(real) as process:
+        wait_for(lambda: packs.states()[0] == "completed", "the first call is recorded while the second runs", 30)
+        with packs.bench.database.transaction() as session:
+            cancel_calls(session, [ids[1]])
+        packs.bench.wait_for_all(1, process)
+    assert packs.states() == ["completed", "cancelled", "completed"]
+
+
+def test_a_worker_that_goes_leaves_to_the_next_what_it_had_not_recorded(packs: Packs, real: BubblewrapSandbox) -> None:
+    packs.pack([{"diameter": value} for value in (1, 2, 99, 4)])
+    with packs.bench.working(real):
+        wait_for(lambda: packs.states()[:2] == ["completed"] * 2, "two calls are recorded while the third runs", 30)
+    assert packs.states() == ["completed", "completed", "running", "running"]
+    with packs.bench.database.transaction() as session:
+        session.execute(text("UPDATE calls SET inputs = '{\"diameter\": 5}' WHERE index = 2"))
+        session.execute(text("UPDATE tasks SET claimable = true, hold_reason = NULL WHERE state = 'queued'"))
+    with packs.bench.working(real) as process:
+        packs.bench.wait_for_all(1, process)
+    assert [row.result for row in packs.rows()] == [{"stress": 2}, {"stress": 3}, {"stress": 6}, {"stress": 5}]
