@@ -86,7 +86,7 @@ class Company:
         return len(queued)
 
     def advance(self) -> bool:
-        return advance_due(self.platform.worker_database, self.platform.settings.queue_rules)
+        return bool(advance_due(self.platform.worker_database, self.platform.settings.queue_rules))
 
     def run_out(self, study: Mapping[str, Any], how: Callable[[int], Worked] = stress_of) -> dict[str, Any]:
         while self.end(study, how):

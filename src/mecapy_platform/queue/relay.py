@@ -79,8 +79,9 @@ class Relay:
     @staticmethod
     def _advance_studies(database: Database, send: Sender, settings: Settings) -> None:
         """What the workers did not advance right after an end: they were killed, or something was changed over HTTP."""
-        if advancing.advance_due(database, settings.queue_rules):
-            release(database, send)
+        lanes = advancing.advance_due(database, settings.queue_rules)
+        if lanes:
+            send(sorted(lanes))
 
     def _do(self, duty: Periodic) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Advances the runs whose tasks this process has ended, right after the commit of the end.
+"""Advances the runs and studies whose tasks this process has ended, right after the commit of the end.
 
 A thousand ends of one run that come while it is being advanced are one more advance. What is lost here, by a crash or
 an error, the relay finds by its marks.
@@ -11,8 +11,10 @@ from uuid import UUID
 
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.db.errors import DatabaseError
+from mecapy_platform.services.claims import Claim
 from mecapy_platform.services.runs.due import advance_one
 from mecapy_platform.services.runs.tools import Tools
+from mecapy_platform.services.studies.advancing import advance_study
 from mecapy_platform.worker.context import WorkerContext
 
 log = logging.getLogger(__name__)
@@ -32,6 +34,14 @@ class Advancer:
 
     def start(self) -> None:
         self._thread.start()
+
+    def hear(self, claims: Iterable[Claim]) -> None:
+        """Tasks have ended, and that is committed: the runs and studies that they belong to go on."""
+        for claim in claims:
+            if claim.run_id is not None:
+                self.ring((claim.run_id,))
+            if claim.study_id is not None:
+                self.ring_with((claim.study_id,), self._advance_study)
 
     def ring(self, run_ids: Iterable[UUID]) -> None:
         """Tasks of these runs have ended, and that is committed."""
@@ -74,6 +84,12 @@ class Advancer:
         else:
             if lanes:
                 self._tell(lanes)
+
+    def _advance_study(self, study_id: UUID) -> Iterable[Lane]:
+        self._context.probe("advancing", None)
+        lanes = advance_study(self._context.database, study_id, self._context.settings.queue_rules)
+        self._context.probe("advanced", None)
+        return lanes
 
     def _advance_run(self, run_id: UUID) -> Iterable[Lane]:
         self._context.probe("advancing", None)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
-from uuid import UUID
 
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.db.errors import DatabaseAwayError, DatabaseError
@@ -64,16 +63,16 @@ class Finisher:
 
     So a batch is what came while the one before it was on its way: no thread of its own and no timer waits for one to
     fill. The slots that become free are filled in the same transaction. After each batch `ring` wakes this process'
-    engines of the lanes in which something still waits, `pass_on` tells others, and `advance` is told the runs of which
+    engines of the lanes in which something still waits, `pass_on` tells others, and `heard` is told the claims of which
     tasks have ended.
     """
 
     def __init__(
-        self, context: WorkerContext, ring: Tell, pass_on: Tell, advance: Callable[[Sequence[UUID]], None] | None = None
+        self, context: WorkerContext, ring: Tell, pass_on: Tell, heard: Callable[[Sequence[Claim]], None] | None = None
     ) -> None:
         self._context = context
         self._ring, self._pass_on = ring, pass_on
-        self._advance = advance or (lambda _: None)
+        self._heard = heard or (lambda _: None)
         self._wire = Wire(context.settings.database_worker_url, WORKER_STATEMENTS)
         self._waiting: deque[PendingEnd] = deque()
         self._at_work = threading.Lock()
@@ -135,7 +134,7 @@ class Finisher:
                 entry.done()
             else:
                 left.append(entry)
-        self._tell_runs([entry.report.claim for entry in batch if entry.ended.token in finished.tokens])
+        self._heard([entry.report.claim for entry in batch if entry.ended.token in finished.tokens])
         self._ring(finished.lanes)
         self._pass_on(finished.lanes)
         self._apart(left)
@@ -162,11 +161,6 @@ class Finisher:
                 seats.begin((), reserved)
                 seats.confirm_claims(started, is_committed=is_committed)
 
-    def _tell_runs(self, claims: Sequence[Claim]) -> None:
-        runs = [claim.run_id for claim in claims if claim.run_id is not None]
-        if runs:
-            self._advance(runs)
-
     def _apart(self, batch: Sequence[PendingEnd]) -> None:
         for item in batch:
             self._alone.submit(self._go_alone, item.report, item.done)
@@ -180,7 +174,7 @@ class Finisher:
                 "attempt %s of task %s ended without a report; its lease will run out", claim.number, claim.task_id
             )
         else:
-            self._tell_runs([claim])
+            self._heard([claim])
         finally:
             done()
             self._ring(tuple(Lane))

@@ -49,7 +49,7 @@ class WorkerProcess:
         self._heartbeat = Heartbeat(context, self.live, capacity, self.refusal, lanes, self._handshake)
         self._pass_on = pass_on(context.send)  # the same for all: a lane is passed on by whoever notices first
         self._advancer = Advancer(context, self._made)
-        self._finisher = Finisher(context, self._ring, self._pass_on, self._advancer.ring)
+        self._finisher = Finisher(context, self._ring, self._pass_on, self._advancer.hear)
         self._engines = [self._engine(lane, bell(lane), clear_hint) for lane in lanes]
         self._adopter = Adopter(context, lanes, self.live, resume_task) if context.durable_sandboxes() else None
 

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from mecapy_platform.core.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError
 from mecapy_platform.core.ids import new_id
+from mecapy_platform.core.lanes import Lane
 from mecapy_platform.core.queue_rules import QueueRules
 from mecapy_platform.core.states import TaskState
 from mecapy_platform.core.workflows.states import STUDY_FINAL, CallState, StudyState
@@ -34,6 +35,8 @@ from mecapy_platform.services.tasks.submit import columns_of
 
 log = logging.getLogger(__name__)
 ALONE_AFTER = 2
+Lanes = frozenset[Lane]
+NONE: Lanes = frozenset()
 REFUSALS = (ConflictError, ForbiddenError, InvalidInputError, NotFoundError)
 
 
@@ -45,19 +48,19 @@ class Stop:
     message: str
 
 
-def advance_due(database: Database, rules: QueueRules) -> bool:
-    """All of which something ended that nobody has looked at. Returns whether tasks were started."""
+def advance_due(database: Database, rules: QueueRules) -> Lanes:
+    """All of which something ended that nobody has looked at. Returns the lanes in which tasks were made."""
     with database.transaction() as session:
         due = session.scalars(statements.DUE).all()
-    return sum(advance_study(database, study_id, rules) for study_id in due) > 0
+    return frozenset[Lane]().union(*(advance_study(database, study_id, rules) for study_id in due))
 
 
-def advance_study(database: Database, study_id: UUID, rules: QueueRules) -> bool:
-    """Returns whether tasks were started, which somebody should be told."""
+def advance_study(database: Database, study_id: UUID, rules: QueueRules) -> Lanes:
+    """Returns the lanes in which tasks were made, which somebody should hint."""
     with database.transaction() as session:
         study = session.scalars(select(Study).where(Study.id == study_id).with_for_update()).first()
         if study is None:
-            return False
+            return NONE
         count_ends(session, study)
         return go_on(session, study, rules)
 
@@ -80,13 +83,13 @@ def count_ends(session: Session, study: Study) -> None:
     changed(session, study)
 
 
-def go_on(session: Session, study: Study, rules: QueueRules) -> bool:
+def go_on(session: Session, study: Study, rules: QueueRules) -> Lanes:
     """Start what may start, or end the study where nothing is left. The caller holds its row."""
     if study.state in STUDY_FINAL:
-        return False
+        return NONE
     if study.cancel_requested_at is not None:
         _cancel(session, study)
-        return False
+        return NONE
     stop = _stop_of(study)
     if study.state != StudyState.PAUSED and stop is None and study.waiting > 0:
         try:
@@ -96,26 +99,26 @@ def go_on(session: Session, study: Study, rules: QueueRules) -> bool:
             stop = Stop(error.code, error.message)
     if study.running == 0:
         _end(session, study, stop)
-    return False
+    return NONE
 
 
-def _start(session: Session, study: Study, rules: QueueRules) -> bool:
+def _start(session: Session, study: Study, rules: QueueRules) -> Lanes:
     options = Options.read(study.options)
     seconds = session.scalar(statements.SECONDS_EACH, {"study_id": study.id})
     size = _pack_size(session, study, seconds)
     parallel = options.parallel or (PARALLEL if size == 1 else PACKS * size)
     most = min(parallel, rules.organization_max_queued) - study.running
     if study.running and most < parallel / 4:  # a few at a time cost as much as many
-        return False
+        return NONE
     actor = present_actor(session, study.user_id, study.organization_id)
     if actor is None:
         _end(session, study, Stop("study_owner_gone", "Whoever started the study is no member any more."))
-        return False
+        return NONE
     resolved = resolve_function(session, actor, study.function_id)
     wanted = {"study_id": study.id, "most": most}
     first = session.execute(statements.NEXT, {**wanted, "most": 1 if size > 1 else most}).mappings().all()
     if not first:
-        return False
+        return NONE
     request = TaskRequest(resolved[0].name, inputs=first[0]["inputs"], priority=options.priority, name=study.name)
     shared = {**columns_of(actor, request, resolved, {}), "study_id": study.id}
     if size > 1 and resolved[0].entrypoint is None:
@@ -127,7 +130,7 @@ def _start(session: Session, study: Study, rules: QueueRules) -> bool:
     if study.state == StudyState.PENDING:
         study.state, study.started_at = StudyState.RUNNING, datetime.now(UTC)
     changed(session, study)
-    return True
+    return frozenset({Lane.DEFAULT, Lane(shared["lane"])})  # tasks of several points never go where short ones do
 
 
 def _pack_size(session: Session, study: Study, seconds: float | None) -> int:
