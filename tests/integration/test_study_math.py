@@ -158,3 +158,15 @@ def test_an_optimiser_of_another_process_goes_on_where_the_last_ended(math: Stud
     assert answer["state"] == "done"
     assert looks >= 4
     assert len(rows) <= 100
+
+
+def test_plots_and_tables_come_from_there_too(math: StudyMath) -> None:
+    rows = rows_of(drawn(math, {**BOLT, "points": 50}))
+    columns = [{"name": "friction", "of": "inputs"}, {"name": "force", "of": "outputs"}]
+    order = {"plot": "scatter", "x": "friction", "y": "force", "form": "svg", "points": 50, "columns": columns}
+    assert math.plot(order, rows).startswith(b"<?xml")
+    assert math.plot({**order, "form": "png"}, rows).startswith(b"\x89PNG")
+    assert math.parquet(rows)[:4] == math.parquet(rows)[-4:] == b"PAR1"
+    with pytest.raises(InvalidInputError) as caught:
+        math.plot({**order, "plot": "pie"}, rows)
+    assert caught.value.code == "plot_invalid"

@@ -72,7 +72,8 @@ def read_study(order: Mapping[str, Any], lines: Iterable[bytes]) -> Study:
     points = order.get("points")
     if not isinstance(points, int) or not 0 < points <= MAX_POINTS:
         raise InvalidInputError("statistics_invalid", f"'points' must be from 1 to {MAX_POINTS:,}.")
-    if not 0.5 <= float(order.get("confidence", CONFIDENCE)) < 1:
+    confidence = order.get("confidence", CONFIDENCE)
+    if not isinstance(confidence, int | float) or not 0.5 <= confidence < 1:
         raise InvalidInputError("statistics_invalid", "'confidence' must be from 0.5 to below 1.")
     columns = read_columns(order["columns"], order.get("types", {}), order.get("units", "SI"))
     sample = read_sample(lines, columns, points)
@@ -92,7 +93,11 @@ def plain(value: Any) -> Any:
 
 def _wanted(order: Mapping[str, Any]) -> list[str]:
     wanted = order.get("wanted", ["moments"])
-    if not isinstance(wanted, list) or not wanted or not set(wanted) <= set(_WANTED):
+    if (
+        not isinstance(wanted, list)
+        or not wanted
+        or not all(isinstance(name, str) and name in _WANTED for name in wanted)
+    ):
         raise InvalidInputError("statistics_invalid", f"'wanted' must name some of: {', '.join(_WANTED)}.")
     return wanted
 
@@ -103,16 +108,17 @@ def _each_output(calculate: Callable[[Study, Array], Any]) -> Callable[[Study], 
 
 def _quantiles(study: Study, values: Array) -> Any:
     probabilities = study.order.get("probabilities") or PROBABILITIES
-    if len(probabilities) > 100 or not all(isinstance(share, int | float) and 0 < share < 1 for share in probabilities):
+    is_list = isinstance(probabilities, list | tuple) and len(probabilities) <= 100
+    if not is_list or not all(isinstance(share, int | float) and 0 < share < 1 for share in probabilities):
         raise InvalidInputError("statistics_invalid", "'probabilities' must be at most 100 numbers between 0 and 1.")
     return moments.quantiles(values, probabilities, study.confidence)
 
 
-def _histogram(study: Study, values: Array) -> Any:
+def bins_of(study: Study) -> int | None:
     bins = study.order.get("bins")
     if bins is not None and not (isinstance(bins, int) and 0 < bins <= moments.MAX_BINS):
         raise InvalidInputError("statistics_invalid", f"'bins' must be from 1 to {moments.MAX_BINS}.")
-    return moments.histogram(values, bins)
+    return bins
 
 
 def _success(study: Study) -> Any:
@@ -146,10 +152,8 @@ def _effects(study: Study, values: Array) -> Any:
 
 
 def _pareto(study: Study) -> Any:
-    objectives = study.order.get("objectives") or []
+    objectives = objectives_of(study)
     names = [said["name"] for said in objectives]
-    if not names or not set(names) <= set(study.sample.values):
-        raise InvalidInputError("statistics_invalid", "'objectives' must name columns, each with its goal.")
     feasible = study.complete.copy()
     for name in study.names("criterion"):
         feasible &= study.sample.values[name] != 0
@@ -158,10 +162,19 @@ def _pareto(study: Study) -> Any:
     return {"objectives": names, "indices": front, "values": costs[front].tolist()}
 
 
+def objectives_of(study: Study) -> list[Mapping[str, Any]]:
+    """As {"name": column, "goal": "minimise" or "maximise"} each."""
+    said = study.order.get("objectives")
+    given = [each for each in said if isinstance(each, Mapping)] if isinstance(said, list) else []
+    if not given or not all(str(each.get("name")) in study.sample.values for each in given):
+        raise InvalidInputError("statistics_invalid", "'objectives' must name columns, each with its goal.")
+    return given
+
+
 _WANTED: dict[str, Callable[[Study], Any]] = {
     "moments": _each_output(lambda study, values: moments.moments(values, study.confidence)),
     "quantiles": _each_output(_quantiles),
-    "histogram": _each_output(_histogram),
+    "histogram": _each_output(lambda study, values: moments.histogram(values, bins_of(study))),
     "success": _success,
     "correlation": _correlation,
     "regression": _each_output(_regression),

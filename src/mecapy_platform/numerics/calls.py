@@ -57,6 +57,14 @@ class StudyMath:
         found: dict[str, Any] = json.loads(self._ask(DRIVEN, "ask_there", order, rows))
         return found
 
+    def plot(self, order: Mapping[str, Any], rows: bytes) -> bytes:
+        """An SVG or PNG: see `numerics.plots.plot`."""
+        return self._ask(EXPORTS, "plot_there", order, rows)
+
+    def parquet(self, rows: bytes) -> bytes:
+        """A Parquet file of rows: see `numerics.tables.parquet`."""
+        return self._ask(EXPORTS, "parquet_there", {}, rows)
+
     def close(self) -> None:
         self._calls.close()
 
