@@ -345,3 +345,11 @@ def test_a_new_head_keeps_the_comments_of_the_old_one() -> None:
 def test_a_text_of_another_shape_is_written_anew(text: str) -> None:
     document = read("workflow: w\nnodes:\n  a: {delay: 1}\n")
     assert updated(text, document) == write_document(document)
+
+
+def test_the_guide_shows_what_holds() -> None:
+    guide = Path(__file__).parents[2] / "docs/howto/write-a-workflow.md"
+    first = re.findall("```yaml\n(.*?)```", guide.read_text("utf-8"), re.DOTALL)[0]
+    document = read(first)
+    assert graph_of(ids(dict(document.graph))).nodes.keys() == {"load", "diameter", "size", "margin", "decision"}
+    assert are_same(read(write_document(document)), document)

@@ -11,14 +11,13 @@ from mecapy_platform.cli.exits import ExitCode
 from mecapy_platform.cli.session import JsonOption, OrgOption, UrlOption, connect
 from mecapy_platform.client.client import Client
 from mecapy_platform.client.workflow_files import Fault, faults_of_form, judged, read_file, refused, write_file
-from mecapy_platform.client.workflows import Workflow
+from mecapy_platform.client.workflows import Workflow, WorkflowVersion
 from mecapy_platform.core.errors import InvalidInputError, NotFoundError
 from mecapy_platform.core.workflows.documents import (
     WorkflowDocument,
     are_same,
     as_text,
     differences,
-    write_document,
 )
 
 workflow_app = typer.Typer(no_args_is_help=True, add_completion=False, help="Workflows: graphs of calculations.")
@@ -72,12 +71,13 @@ def export(
 ) -> None:
     """Write a workflow as YAML. In a file that is there already, comments and what has not changed stay as they are."""
     with connect(url, org) as client:
-        document, number = _stored(client, workflow)
+        found, version = _version(client, workflow)
+        document, text = client.workflows.document(found, version), client.workflows.text(found, version)
     if output is None:
-        typer.echo(write_document(document), nl=False)
+        typer.echo(text, nl=False)  # YAML that was read: no control characters are in it
         return
-    changed = write_file(output, document)
-    hint(f"{output}: {document.slug} @{number}" + ("" if changed else ", unchanged"))
+    changed = write_file(output, document, text)
+    hint(f"{output}: {document.slug} @{version.version}" + ("" if changed else ", unchanged"))
 
 
 @workflow_app.command("import")
@@ -98,7 +98,7 @@ def import_file(file: FileArgument, org: OrgOption = None, url: UrlOption = None
                 existing, existing.latest_version.version if existing.latest_version else 0, "unchanged", as_json
             )
             return
-        saved = client.workflows.save(existing.id, graph)
+        saved = client.workflows.save(existing.id, graph, read.text)
     for warning in saved.warnings:
         hint(f"warning: {warning.get('message', '')}")
     _tell_saved(existing, saved.version, "saved", as_json)
@@ -174,13 +174,20 @@ def _document(given: str, org: str | None, url: str | None) -> tuple[WorkflowDoc
 
 
 def _stored(client: Client, text: str) -> tuple[WorkflowDocument, int]:
+    workflow, version = _version(client, text)
+    return client.workflows.document(workflow, version), version.version
+
+
+def _version(client: Client, text: str) -> tuple[Workflow, WorkflowVersion]:
+    """Of WORKFLOW[@N]."""
     slug, _, number = text.partition("@")
     if number and not (number.isascii() and number.isdigit()):
         raise InvalidInputError("arguments", f"{text!r}: behind the @ stands the number of a version.")
     workflow = client.workflows.get(slug)
     version = client.workflows.version(workflow.id, int(number)) if number else workflow.latest_version
-    document = client.workflows.document(workflow, version)
-    return document, version.version if version else 0
+    if version is None:
+        raise NotFoundError("version_not_found", f"Workflow {workflow.slug} has no version yet.")
+    return workflow, version
 
 
 def _existing(client: Client, slug: str) -> Workflow | None:

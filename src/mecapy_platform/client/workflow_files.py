@@ -15,7 +15,6 @@ from mecapy_platform.core.workflows.documents import (
     references,
     renamed,
     updated,
-    write_document,
 )
 from mecapy_platform.core.workflows.read import read_graph
 
@@ -99,10 +98,13 @@ def refused(faults: list[Fault]) -> InvalidInputError:
     return InvalidInputError("workflow_document_invalid", message, problems=problems)
 
 
-def write_file(path: Path, document: WorkflowDocument) -> bool:
-    """Write a document where it differs from what the file says; comments stay. Whether anything changed."""
+def write_file(path: Path, document: WorkflowDocument, text: str) -> bool:
+    """Write a document where it differs from what the file says; comments stay. Whether anything changed.
+
+    `text`: what is written where there is no such file yet.
+    """
     if not path.exists():
-        path.write_text(write_document(document), encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
         return True
     before = path.read_text(encoding="utf-8-sig")
     after = updated(before, document)

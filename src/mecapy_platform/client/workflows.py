@@ -7,7 +7,7 @@ from typing import Any, Self
 from mecapy_platform.client.records import build
 from mecapy_platform.client.transport import Transport
 from mecapy_platform.core.errors import NotFoundError
-from mecapy_platform.core.workflows.documents import WorkflowDocument, references, renamed
+from mecapy_platform.core.workflows.documents import WorkflowDocument, references, renamed, updated, write_document
 
 LIST_MOST = 200
 
@@ -129,11 +129,21 @@ class Workflows:
             body["organization_slug"] = self._transport.organization
         return Workflow.from_json(self._transport.post("/workflows", body, repeatable=False))
 
-    def save(self, slug: str, graph: Mapping[str, Any]) -> WorkflowVersion:
-        """Keep a graph as the next version. ConflictError with the report where it does not hold."""
-        return build(
-            WorkflowVersion, self._transport.post(f"/workflows/{slug}/versions", dict(graph), repeatable=False)
-        )
+    def save(self, slug: str, graph: Mapping[str, Any], document: str | None = None) -> WorkflowVersion:
+        """Keep a graph as the next version, and the YAML that it came from.
+
+        ConflictError with the report where it does not hold.
+        """
+        body = {**graph, "document": document}
+        return build(WorkflowVersion, self._transport.post(f"/workflows/{slug}/versions", body, repeatable=False))
+
+    def text(self, workflow: Workflow, version: WorkflowVersion | None = None) -> str:
+        """A version as YAML: what it was saved from, as far as that still holds, with its comments."""
+        version = version or workflow.latest_version
+        document = self.document(workflow, version)
+        number = 0 if version is None else version.version
+        kept = self._transport.get(f"/workflows/{workflow.id}/versions/{number}/document").get("document")
+        return updated(kept, document) if isinstance(kept, str) else write_document(document)
 
     def validate(self, slug: str | None, graph: Mapping[str, Any]) -> Report:
         """Judge a graph, of a workflow or of none yet; nothing is kept."""

@@ -316,6 +316,7 @@ ROUTES: Mapping[tuple[str, str], Row] = {
     ("GET", "/workflows/{slug}/versions"): _workflow("/versions"),
     ("POST", "/workflows/{slug}/versions"): _workflow("/versions", graph=True),
     ("GET", "/workflows/{slug}/versions/{version}"): _workflow("/versions/1"),
+    ("GET", "/workflows/{slug}/versions/{version}/document"): _workflow("/versions/1/document"),
     ("POST", "/workflows/{slug}/validate"): _workflow("/validate", graph=True),
     ("GET", "/registry/lookup/package"): thing(_look_up),
     ("GET", "/function-versions/{function_version_id}"): thing(_function),

@@ -4,6 +4,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
+from mecapy_platform.core.workflows.graph import MAX_GRAPH_BYTES
+
 KINDS = (
     "function or input, as published; ours: constant, expression, assume_unit, workflow, map, if, switch, loop, "
     "approval, delay. Each has further fields of its own, see docs/reference/graphs.md."
@@ -60,6 +62,10 @@ class WorkflowVersionRequest(BaseModel):
     nodes: Annotated[list[Any], _listed("nodes")] = []
     edges: Annotated[list[Any], _listed("edges")] = []
     on_failure: Annotated[str | None, Field(description="The node that starts when a run fails.")] = None
+    document: Annotated[
+        str | None,
+        Field(max_length=MAX_GRAPH_BYTES, description="The YAML that the graph was read from; kept as it is."),
+    ] = None
 
 
 class WorkflowVersionResponse(BaseModel):
@@ -119,6 +125,12 @@ class VersionSummary(BaseModel):
     created_at: str
     created_by: str
     node_count: int
+
+
+class VersionDocument(BaseModel):
+    """The YAML that a version was saved with; null where there was none."""
+
+    document: str | None
 
 
 class VersionSummaries(BaseModel):

@@ -9,6 +9,7 @@ from mecapy_platform.api.answers import problems
 from mecapy_platform.api.deps import OptionalCaller, PublishedCaller
 from mecapy_platform.api.published.views import moment, optional_moment
 from mecapy_platform.api.published.workflow_models import (
+    VersionDocument,
     VersionSummaries,
     VersionSummary,
     WorkflowCreateRequest,
@@ -86,7 +87,7 @@ def unarchive_workflow(slug: str, caller: PublishedCaller) -> WorkflowResponse:
 def save_workflow_version(slug: str, body: WorkflowVersionRequest, caller: PublishedCaller) -> WorkflowVersionResponse:
     """Keep a graph as the next version. One that does not hold is refused with its report in `detail`."""
     with caller.session() as session:
-        saved = versions.save(session, caller.actor, slug, _document(body))
+        saved = versions.save(session, caller.actor, slug, _document(body), text=body.document)
         answer = _version(saved.version, saved.graph, saved.version.number)
     return answer.model_copy(update={"warnings": [warning.as_dict() for warning in saved.report.warnings]})
 
@@ -108,6 +109,15 @@ def get_workflow_version(slug: str, version: int, caller: PublishedCaller) -> Wo
         row = read.version(session, view.workflow.id, version)
         latest = row.number if view.latest is None else view.latest.number
         return _version(row, read.graph_json(session, row.id), latest)
+
+
+@router.get("/{slug}/versions/{version}/document", operation_id="get_workflow_version_document", responses=problems())
+def get_workflow_version_document(slug: str, version: int, caller: PublishedCaller) -> VersionDocument:
+    """The YAML that a version was saved with, comments and all."""
+    with caller.session() as session:
+        view = read.find(session, caller.actor, slug)
+        row = read.version(session, view.workflow.id, version)
+        return VersionDocument(document=read.document_text(session, row.id))
 
 
 @router.post("/{slug}/validate", operation_id="validate_workflow_version", responses=problems())

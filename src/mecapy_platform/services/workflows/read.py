@@ -103,6 +103,11 @@ def graph_json(session: Session, version_id: UUID) -> dict[str, Any]:
     return found
 
 
+def document_text(session: Session, version_id: UUID) -> str | None:
+    """The YAML that a version was saved with, for one who has been let through to it."""
+    return session.scalars(select(WorkflowVersion.document).where(WorkflowVersion.id == version_id)).one()
+
+
 def versions(session: Session, workflow_id: UUID) -> Sequence[WorkflowVersion]:
     """All versions, newest first, without their graphs."""
     query = select(WorkflowVersion).where(WorkflowVersion.workflow_id == workflow_id)

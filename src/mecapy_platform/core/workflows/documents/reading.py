@@ -30,6 +30,7 @@ class ReadDocument:
     problems: tuple[Problem, ...]
     lines: Mapping[Place, int]
     edges: tuple[Place, ...]
+    text: str = ""
 
     def line_of(self, *, node: str | None = None, field: str | None = None, edge: int | None = None) -> int:
         """The line of a field of a node, or of an edge; 0 where the document has no such part."""
@@ -89,7 +90,7 @@ def read_document(text: bytes) -> ReadDocument:
     if texts["on_failure"] is not None:
         graph["on_failure"] = texts["on_failure"]
     document = WorkflowDocument(texts["slug"] or "", texts["name"], texts["description"], graph)
-    return ReadDocument(document, tuple(reader.problems), source.lines, tuple(reading.places))
+    return ReadDocument(document, tuple(reader.problems), source.lines, tuple(reading.places), text.decode("utf-8-sig"))
 
 
 class _Nodes:
