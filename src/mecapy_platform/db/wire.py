@@ -18,7 +18,9 @@ from mecapy_platform.db.errors import translated
 from mecapy_platform.db.interface import CONNECT_OPTION
 
 Row = tuple[bytes | None, ...]
-OPTIONS = f"-c statement_timeout=30000 -c plan_cache_mode=force_generic_plan {CONNECT_OPTION}"
+# A plan is kept for long, and made while tables may be small: it is told to find rows by index, however few they are.
+BY_INDEX = "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
+OPTIONS = f"-c statement_timeout=30000 -c plan_cache_mode=force_generic_plan {BY_INDEX} {CONNECT_OPTION}"
 CONNECT_SECONDS = 5
 LOST = "the connection to the database was lost"
 GOOD = frozenset({pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK})
