@@ -150,7 +150,7 @@ def version_of(
             cpu=1,
             memory_mb=512,
             timeout_seconds=ports.get("timeout_seconds", 60),
-            options={},
+            options=ports.get("options", {}),
             checksum="c" * 64,
         )
         session.add(function)

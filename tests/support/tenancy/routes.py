@@ -302,7 +302,7 @@ ROUTES: Mapping[tuple[str, str], Row] = {
     ("GET", "/tasks"): OWN,
     ("GET", "/jobs"): Row(Shows.OWN, leaks=False),  # one's own jobs alone, even among colleagues
     ("GET", "/storage/{key}"): Row(Shows.SIGNED),
-    ("GET", "/workflow-documents/schema"): CALLER,
+    ("GET", "/workflow-documents/schema"): OPEN,
     ("POST", "/workflow-documents/ids"): thing(_names),
     ("POST", "/workflow-documents/names"): thing(_ids),
     ("POST", "/workflow-documents/validate"): thing(_judged),

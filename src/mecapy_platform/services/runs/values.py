@@ -123,7 +123,7 @@ class RunValues:
             if found:
                 gathered.put(port, value)
             return
-        inner = Port(target.type.value, target.system) if target and isinstance(target.type, DictType) else None
+        inner = Port(target.type.value, target.system) if target and isinstance(target.type, DictType) else target
         merged = {}
         for edge in edges:
             found, value = self._carried(edge, inner)
