@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +17,7 @@ import pytest
 from sqlalchemy import delete, func, select, text
 from sqlalchemy.orm import Session
 
+from mecapy_platform.bounded.calls import Bounds
 from mecapy_platform.core.access import Actor
 from mecapy_platform.core.errors import MecapyError
 from mecapy_platform.core.states import TaskState, Usage
@@ -25,7 +27,10 @@ from mecapy_platform.db.tables import Membership, Package, Task
 from mecapy_platform.db.workflow_tables import Call, Study
 from mecapy_platform.services.finish import Outcome, finish
 from mecapy_platform.services.studies.advancing import advance_due, advance_study
+from mecapy_platform.services.studies.drawing import Drawer
+from mecapy_platform.services.studies.driving import drive_due
 from mecapy_platform.services.tasks.call_ends import CallEnd
+from mecapy_platform.services.tasks.values import values_of
 from support import factories
 from support.platform.api_platform import ApiPlatform, api_platform
 from support.platform.services import fresh_database
@@ -369,6 +374,61 @@ def test_statistics_are_calculated_of_what_has_ended_or_refused(company: Company
     assert found["statistics"]["moments"]["stress"]["mean"] == pytest.approx(5.0)
     assert set(found["statistics"]["moments"]) == {"stress", "area"}
     assert found["statistics"]["success"]["strong"]["share"] == pytest.approx(5 / 11)
+
+
+class Driver:
+    """Drives as the relay does, over processes of a test's own."""
+
+    def __init__(self, company: Company) -> None:
+        self.company = company
+        self.drawer = Drawer(Bounds(60.0, 1 << 30))
+
+    def run_out(self, study: Mapping[str, Any], how: Callable[[float], Worked]) -> dict[str, Any]:
+        """To its end, each point worked out of its inputs; who drives dies once on the way."""
+        database, rules = self.company.platform.worker_database, self.company.platform.settings.queue_rules
+        dies = True
+        while not self.company.look(study)["completed_at"]:
+            queued = [task_id for task_id, _ in self.company.queued(study)]
+            with database.transaction() as session:
+                inputs = {task_id: values_of(session, task_id, row_bytes=1 << 20).inputs.text for task_id in queued}
+            ends = {task_id: how(json.loads(text or "{}")["diameter"]) for task_id, text in inputs.items()}
+            assert work(database, ends) == len(queued)
+            self.company.advance()
+            if dies:
+                broken = DyingDatabase(make_engine(self.company.platform.postgres.worker_url, pool_size=1))
+                with pytest.raises(MecapyError):
+                    drive_due(broken, self.drawer, rules)
+                broken.dispose()
+                dies = False
+            drive_due(database, self.drawer, rules)
+        return self.company.look(study)
+
+
+@pytest.fixture
+def driver(company: Company) -> Iterator[Driver]:
+    made = Driver(company)
+    yield made
+    made.drawer.close()
+
+
+def test_a_root_is_found_by_points_that_follow_from_results(company: Company, driver: Driver) -> None:
+    """Stress of a bar under 10 kN: F / (pi d^2 / 4) = 100 MPa at d = 11.28 mm."""
+    factors = {"diameter": "5 mm .. 50 mm"}
+    design = {"kind": "root_finding", "factors": factors, "expression": "stress", "target": 100e6}
+    study = company.client.post("/studies", json={**company.asked([]), "design": design}).json()
+    assert study["state"] == "running", study
+    ended = driver.run_out(study, lambda width: Worked(result={"stress": 10e3 / (math.pi * width**2 / 4)}))
+    assert (ended["state"], ended["error"]) == ("completed", None)
+    assert ended["points"] == ended["completed"] < 40
+    assert "11.28" in json.dumps(ended["outcome"]) or "0.01128" in json.dumps(ended["outcome"])
+
+
+def test_a_search_that_cannot_go_on_says_why(company: Company, driver: Driver) -> None:
+    design = {"kind": "root_finding", "factors": {"diameter": "5 mm .. 50 mm"}, "expression": "stress", "target": -1.0}
+    study = company.client.post("/studies", json={**company.asked([]), "design": design}).json()
+    ended = driver.run_out(study, lambda width: Worked(result={"stress": width}))
+    assert (ended["state"], ended["outcome"]) == ("failed", None)
+    assert ended["error"]["code"]
 
 
 def test_an_estimate_keeps_nothing(company: Company) -> None:

@@ -173,6 +173,7 @@ class StudyAnswer(BaseModel):
     cancelled: int
     cpu_seconds: float
     error: Fault | None
+    outcome: Annotated[dict[str, Any] | None, Field(description="What a driven study has found.")]
     change: int
     created_at: datetime
     started_at: datetime | None

@@ -14,6 +14,10 @@ DELETE FROM due_marks WHERE study_id = :study_id RETURNING task_id, completed, f
 
 MARK = text("INSERT INTO due_marks (study_id) VALUES (:study_id)")
 
+TO_DRIVE = text("""
+SELECT id FROM studies WHERE wake_at <= clock_timestamp() AND state IN ('pending', 'running') ORDER BY wake_at LIMIT 50
+""")
+
 DUE = text("SELECT DISTINCT study_id FROM due_marks WHERE study_id IS NOT NULL LIMIT 200")
 
 # Calls end with the task that carries them alone. A task of several calls has ended its own.

@@ -200,6 +200,7 @@ class Study(Base):
     failed: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     cancelled: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     cpu_seconds: Mapped[float] = mapped_column(server_default=text("0"))
+    outcome: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     change: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     wake_at: Mapped[datetime | None]
     cancel_requested_at: Mapped[datetime | None]

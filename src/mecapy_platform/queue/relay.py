@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mecapy_platform.bounded.calls import Bounds
 from mecapy_platform.core.errors import MecapyError
 from mecapy_platform.db.session import Database
 from mecapy_platform.services import events, partitions, sweeps
@@ -14,7 +15,8 @@ from mecapy_platform.services.runs.due import DueRuns
 from mecapy_platform.services.runs.tools import Tools
 from mecapy_platform.services.schedules import firing
 from mecapy_platform.services.schedules.targets import Means
-from mecapy_platform.services.studies import advancing
+from mecapy_platform.services.studies import advancing, driving
+from mecapy_platform.services.studies.drawing import Drawer
 from mecapy_platform.services.values import ValueStore
 from mecapy_platform.settings import Settings
 from mecapy_platform.storage.base import Storage
@@ -25,6 +27,7 @@ ADVANCE_EVERY_SECONDS = 0.5
 LEARN_EVERY_SECONDS = 30.0
 SCHEDULES_EVERY_SECONDS = 1.0
 STUDIES_EVERY_SECONDS = 1.0
+DRIVE_EVERY_SECONDS = 0.25
 CLEAN_EVERY_SECONDS = 300.0
 
 
@@ -43,6 +46,7 @@ class Relay:
 
     def __init__(self, database: Database, storage: Storage, send: Sender, settings: Settings) -> None:
         self.stop = threading.Event()
+        self._drawer = Drawer(Bounds(settings.large_body_seconds, settings.large_body_memory_mb << 20))
         values = ValueStore(storage, database.transaction, settings.row_value_bytes)
         runs = DueRuns(database, Tools(values, settings.queue_rules, takes_marks=True), send)
         self._duties = [
@@ -59,6 +63,7 @@ class Relay:
                 "schedules", SCHEDULES_EVERY_SECONDS, lambda: self._fire_schedules(database, storage, send, settings)
             ),
             Periodic("studies", STUDIES_EVERY_SECONDS, lambda: self._advance_studies(database, send, settings)),
+            Periodic("drive", DRIVE_EVERY_SECONDS, lambda: self._drive_studies(database, send, settings)),
             Periodic("firings", CLEAN_EVERY_SECONDS, lambda: firing.forget_old(database)),
             Periodic("clean", CLEAN_EVERY_SECONDS, lambda: sweeps.delete_leftovers(database, storage)),
         ]
@@ -69,6 +74,7 @@ class Relay:
                 if duty.due_at <= time.monotonic():
                     self._do(duty)
             self.stop.wait(max(0.05, min(duty.due_at for duty in self._duties) - time.monotonic()))
+        self._drawer.close()
 
     @staticmethod
     def _fire_schedules(database: Database, storage: Storage, send: Sender, settings: Settings) -> None:
@@ -80,6 +86,11 @@ class Relay:
     def _advance_studies(database: Database, send: Sender, settings: Settings) -> None:
         """What the workers did not advance right after an end: they were killed, or something was changed over HTTP."""
         lanes = advancing.advance_due(database, settings.queue_rules)
+        if lanes:
+            send(sorted(lanes))
+
+    def _drive_studies(self, database: Database, send: Sender, settings: Settings) -> None:
+        lanes = driving.drive_due(database, self._drawer, settings.queue_rules)
         if lanes:
             send(sorted(lanes))
 

@@ -18,6 +18,7 @@ from mecapy_platform.core.errors import ConflictError, ForbiddenError, InvalidIn
 from mecapy_platform.core.ids import new_id
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.core.queue_rules import QueueRules
+from mecapy_platform.core.sampling.kinds import DrivenKind
 from mecapy_platform.core.states import TaskState
 from mecapy_platform.core.workflows.states import STUDY_FINAL, CallState, StudyState
 from mecapy_platform.db import queue
@@ -97,9 +98,21 @@ def go_on(session: Session, study: Study, rules: QueueRules) -> Lanes:
         except REFUSALS as error:
             log.info("study %s cannot go on: %s", study.id, error.code)
             stop = Stop(error.code, error.message)
-    if study.running == 0:
-        _end(session, study, stop)
+    if study.running == 0 and stop is None and study.waiting == 0 and is_driven(study):
+        ask_soon(session, study)
+    elif study.running == 0:
+        finish(session, study, stop)
     return NONE
+
+
+def is_driven(study: Study) -> bool:
+    """Whether its next points follow from results: see services/studies/driving."""
+    return study.design.get("kind") in set(DrivenKind)
+
+
+def ask_soon(session: Session, study: Study) -> None:
+    study.wake_at = study.wake_at or datetime.now(UTC)
+    changed(session, study)
 
 
 def _start(session: Session, study: Study, rules: QueueRules) -> Lanes:
@@ -112,7 +125,7 @@ def _start(session: Session, study: Study, rules: QueueRules) -> Lanes:
         return NONE
     actor = present_actor(session, study.user_id, study.organization_id)
     if actor is None:
-        _end(session, study, Stop("study_owner_gone", "Whoever started the study is no member any more."))
+        finish(session, study, Stop("study_owner_gone", "Whoever started the study is no member any more."))
         return NONE
     resolved = resolve_function(session, actor, study.function_id)
     wanted = {"study_id": study.id, "most": most}
@@ -183,17 +196,20 @@ def _stop_of(study: Study) -> Stop | None:
     return None
 
 
-def _end(session: Session, study: Study, stop: Stop | None) -> None:
-    """Where nothing is under way: ended if nothing waits, or nothing more may start. All is counted anew."""
+def finish(session: Session, study: Study, stop: Stop | None, *, fails: bool = False) -> None:
+    """Where nothing is under way: ended if nothing waits, or nothing more may start. All is counted anew.
+
+    `fails`: `stop` is its own end, not a reason to start no more of its points.
+    """
     if study.running == 0:
         recount(session, study)
     if study.running > 0 or (study.waiting > 0 and stop is None):
         return
-    is_stopped = study.waiting > 0 and stop is not None
+    is_stopped = stop is not None and (study.waiting > 0 or fails)
     study.state = StudyState.FAILED if is_stopped else StudyState.COMPLETED
     study.error_code = stop.code if stop is not None and is_stopped else None
     study.error_message = stop.message if stop is not None and is_stopped else None
-    study.completed_at = datetime.now(UTC)
+    study.completed_at, study.wake_at = datetime.now(UTC), None
     changed(session, study)
 
 

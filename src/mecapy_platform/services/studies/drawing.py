@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +10,14 @@ from mecapy_platform.bounded.calls import BoundedCalls, Bounds
 from mecapy_platform.bounded.frames import Bound, BoundError
 from mecapy_platform.bounded.template import Called
 from mecapy_platform.core.errors import InvalidInputError, Problem, UnavailableError
-from mecapy_platform.core.sampling.kinds import MAX_SEED
+from mecapy_platform.core.sampling.driven import document_of as driven_document
+from mecapy_platform.core.sampling.driven import parse_driven
+from mecapy_platform.core.sampling.kinds import MAX_SEED, DrivenKind
 from mecapy_platform.core.units import UnitSystem
 from mecapy_platform.core.values import check_inputs
 from mecapy_platform.db.tables import Function
 from mecapy_platform.numerics.calls import StudyMath
-from mecapy_platform.services.studies.records import Drawn
+from mecapy_platform.services.studies.records import Drawn, is_readable
 
 HERE = "mecapy_platform.services.studies.drawing"
 
@@ -28,11 +30,29 @@ class Ground:
     free: bool
     units: str
     fixed: Mapping[str, Any]
+    outputs: Mapping[str, Any]
+
+    @property
+    def types(self) -> dict[str, str]:
+        """Of what an expression may read."""
+        return {name: str(port["type"]) for name, port in {**self.ports, **self.outputs}.items() if is_readable(port)}
 
     @classmethod
     def of(cls, function: Function, fixed: Mapping[str, Any]) -> "Ground":
         units = str(function.options.get("units") or UnitSystem.SI)
-        return cls(function.inputs or {}, function.free_inputs, units, fixed)
+        return cls(function.inputs or {}, function.free_inputs, units, fixed, function.outputs or {})
+
+
+@dataclass(frozen=True)
+class Step:
+    """`state`: "ask" with points from `first` on, "done" with an outcome, "failed" with a code and a message."""
+
+    state: str
+    first: int = 0
+    points: Sequence[Mapping[str, Any]] = ()
+    outcome: Mapping[str, Any] | None = None
+    code: str | None = None
+    message: str | None = None
 
 
 class Drawer:
@@ -48,7 +68,11 @@ class Drawer:
         self._checks = BoundedCalls(HERE)
 
     def draw(self, document: Mapping[str, Any], ground: Ground) -> Drawn:
-        """All points of a design. One that is random and names no seed gets one, which is recorded."""
+        """All points of a design, the first ones of a driven study. What is random and names no seed gets one."""
+        if document.get("kind") in set(DrivenKind):
+            driven = driven_document(parse_driven(document, new_seed=secrets.randbelow(MAX_SEED)))
+            step = self.ask(driven, b"", ground)
+            return Drawn(step.points, driven)
         design, count = self.math.parse(document, secrets.randbelow(MAX_SEED))
         return self._drawn(design, 0, count, ground)
 
@@ -62,12 +86,24 @@ class Drawer:
         design, count = self.math.parse(document, 0)
         return count, list(design.get("notes") or [])
 
+    def ask(self, design: Mapping[str, Any], rows: bytes, ground: Ground) -> Step:
+        """What a driven study wants next, by the rows of all its points."""
+        order = {"design": design, "types": ground.types, "units": ground.units}
+        said = self.math.ask(order, rows)
+        if said["state"] != "ask":
+            return Step(said["state"], outcome=said.get("result"), code=said.get("code"), message=said.get("message"))
+        lines = b"".join(json.dumps(inputs).encode() + b"\n" for inputs in said["points"])
+        return Step("ask", said["first"], self._checked(lines, said["first"], ground))
+
     def close(self) -> None:
         self.math.close()
         self._checks.close()
 
     def _drawn(self, design: Mapping[str, Any], start: int, count: int, ground: Ground) -> Drawn:
-        rows = self.math.draw(design, start, count)
+        points = self._checked(self.math.draw(design, start, count), start, ground)
+        return Drawn(points, design, list(design.get("notes") or []))
+
+    def _checked(self, rows: bytes, start: int, ground: Ground) -> list[dict[str, Any]]:
         order = json.dumps({**vars(ground), "start": start}).encode()
         try:
             answer = self._checks.call(f"{HERE}:check_there", order + b"\n" + rows, self._bounds)
@@ -86,7 +122,8 @@ class Drawer:
             said = json.loads(answer[1:])
             problems = [Problem(**problem) for problem in said["problems"]]
             raise InvalidInputError(said["code"], said["message"], problems=problems)
-        return Drawn(json.loads(answer[1:]), design, list(design.get("notes") or []))
+        points: list[dict[str, Any]] = json.loads(answer[1:])
+        return points
 
 
 def check_there(called: Called) -> None:

@@ -58,6 +58,11 @@ class StudyRequest:
         return digest_of(asdict(self))
 
 
+def is_readable(port: Mapping[str, Any]) -> bool:
+    """Whether an expression may read what a port holds."""
+    return not str(port["type"]).startswith(("File", "Object"))
+
+
 @dataclass(frozen=True)
 class Drawn:
     """The points of a design: checked inputs of each, and the design as it is kept (with its seed)."""

@@ -11,7 +11,7 @@ from mecapy_platform.core.units import UnitSystem
 from mecapy_platform.db import studies as statements
 from mecapy_platform.db.tables import Function
 from mecapy_platform.db.workflow_tables import Study
-from mecapy_platform.services.studies.records import Options
+from mecapy_platform.services.studies.records import Options, is_readable
 
 USUAL = ("moments", "quantiles")
 ROWS_AT_ONCE = 5_000
@@ -43,7 +43,7 @@ def order_of(session: Session, study: Study, asked: StatisticsRequest) -> dict[s
         **asked.options,
         "points": study.points,
         "design": study.design,
-        "types": {name: port["type"] for name, port in {**inputs, **outputs}.items() if _is_readable(port)},
+        "types": {name: port["type"] for name, port in {**inputs, **outputs}.items() if is_readable(port)},
         "units": str(function.options.get("units") or UnitSystem.SI),
         "columns": [*columns, *found, *criteria],
         "wanted": list(asked.wanted),
@@ -77,7 +77,3 @@ def _varied(design: Mapping[str, Any]) -> set[str]:
 def _is_scalar(port: Mapping[str, Any]) -> bool:
     kind = parse_type(str(port["type"]))
     return isinstance(kind, UnitType) or (isinstance(kind, NamedType) and is_number(kind.name))
-
-
-def _is_readable(port: Mapping[str, Any]) -> bool:
-    return not str(port["type"]).startswith(("File", "Object"))

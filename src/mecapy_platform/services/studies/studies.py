@@ -89,7 +89,7 @@ def create(
     )
     session.add(study)
     session.flush()
-    _insert_points(session, study, drawn.points)
+    insert_points(session, study, drawn.points)
     go_on(session, study, rules)
     return study, False
 
@@ -179,7 +179,7 @@ def resume(session: Session, actor: Actor, study_id: UUID, rules: QueueRules) ->
 def add_points(session: Session, actor: Actor, study_id: UUID, drawn: Drawn, rules: QueueRules) -> Study:
     """More points of the same design, after those that are there."""
     study = _to_change(session, actor, study_id)
-    _insert_points(session, study, drawn.points)
+    insert_points(session, study, drawn.points)
     study.design = dict(drawn.design)
     if study.state in STUDY_FINAL:
         study.state, study.completed_at, study.error_code, study.error_message = StudyState.RUNNING, None, None, None
@@ -227,7 +227,7 @@ def _made_before(session: Session, actor: Actor, organization_id: UUID, key: str
     return found
 
 
-def _insert_points(session: Session, study: Study, drawn: Sequence[Mapping[str, Any]]) -> None:
+def insert_points(session: Session, study: Study, drawn: Sequence[Mapping[str, Any]]) -> None:
     if not drawn:
         raise _refused("no_points", "The design has no points.")
     if study.points + len(drawn) > MOST_POINTS:

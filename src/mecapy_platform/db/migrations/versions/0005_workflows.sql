@@ -192,7 +192,8 @@ CREATE INDEX due_marks_run ON due_marks (run_id) WHERE run_id IS NOT NULL;
 CREATE INDEX due_marks_study ON due_marks (study_id) WHERE study_id IS NOT NULL;
 
 -- A study varies one function or one workflow version. `design`: how points are made, with its seed; `options`: criteria, derived
--- quantities, priority, parallelism, budget. Its points are calls; how many are in which state is counted by who advances it.
+-- quantities, priority, parallelism, budget. `outcome`: what a driven study has found; it is asked for its next points at `wake_at`.
+-- Its points are calls; how many are in which state is counted by who advances it.
 CREATE TABLE studies (
     id UUID DEFAULT uuidv7() NOT NULL,
     organization_id UUID NOT NULL,
@@ -211,6 +212,7 @@ CREATE TABLE studies (
     failed BIGINT DEFAULT 0 NOT NULL,
     cancelled BIGINT DEFAULT 0 NOT NULL,
     cpu_seconds DOUBLE PRECISION DEFAULT 0 NOT NULL,
+    outcome JSON,
     change BIGINT DEFAULT 0 NOT NULL,
     wake_at TIMESTAMP WITH TIME ZONE,
     cancel_requested_at TIMESTAMP WITH TIME ZONE,

@@ -1,0 +1,60 @@
+"""Asks driven studies for their next points: optimisation, roots, convergence, reliability.
+
+What comes next follows from the design, its seed and the recorded points alone, so that whoever asks again after a
+crash is told the same. The question is asked without a transaction, for it may take seconds; points that are there
+already when the answer is written are not written twice.
+"""
+
+import logging
+from uuid import UUID
+
+from sqlalchemy import select
+
+from mecapy_platform.core.errors import MecapyError
+from mecapy_platform.core.queue_rules import QueueRules
+from mecapy_platform.core.workflows.states import StudyState
+from mecapy_platform.db import studies as statements
+from mecapy_platform.db.session import Database
+from mecapy_platform.db.tables import Function
+from mecapy_platform.db.workflow_tables import Study
+from mecapy_platform.services.studies.advancing import NONE, Lanes, Stop, changed, finish, go_on
+from mecapy_platform.services.studies.drawing import Drawer, Ground, Step
+from mecapy_platform.services.studies.statistics import rows_of
+from mecapy_platform.services.studies.studies import insert_points
+
+log = logging.getLogger(__name__)
+UNDER_WAY = (StudyState.PENDING, StudyState.RUNNING)
+
+
+def drive_due(database: Database, drawer: Drawer, rules: QueueRules) -> Lanes:
+    """Ask each study whose points have all ended. Returns the lanes in which tasks were made."""
+    with database.transaction() as session:
+        due = session.scalars(statements.TO_DRIVE).all()
+    return frozenset().union(*(drive(database, study_id, drawer, rules) for study_id in due))
+
+
+def drive(database: Database, study_id: UUID, drawer: Drawer, rules: QueueRules) -> Lanes:
+    with database.transaction() as session:
+        study = session.get(Study, study_id)
+        function = None if study is None else session.get(Function, study.function_id)
+        if study is None or function is None or study.wake_at is None:
+            return NONE
+        ground, design, rows = Ground.of(function, study.fixed), study.design, rows_of(session, study)
+    try:
+        step = drawer.ask(design, rows, ground)
+    except MecapyError as error:
+        log.warning("study %s cannot be asked: %s", study_id, error.code)
+        step = Step("failed", code=error.code, message=error.message)
+    with database.transaction() as session:
+        study = session.scalars(select(Study).where(Study.id == study_id).with_for_update()).first()
+        if study is None or study.wake_at is None or study.state not in UNDER_WAY:
+            return NONE
+        study.wake_at = None
+        if step.state == "ask":
+            insert_points(session, study, step.points[max(0, study.points - step.first) :])
+            return go_on(session, study, rules)
+        study.outcome = None if step.outcome is None else dict(step.outcome)
+        changed(session, study)
+        failure = None if step.state == "done" else Stop(step.code or "", step.message or "")
+        finish(session, study, failure, fails=failure is not None)
+        return NONE
