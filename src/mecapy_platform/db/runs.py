@@ -5,14 +5,15 @@ from sqlalchemy import JSON, bindparam, text
 LOCK = text("""
 SELECT id, organization_id, user_id, workflow_id, workflow_version_id, state, inputs, inputs_ref, options,
     parent_call_id, root_run_id, depth, deadline_at, cancel_requested_at, held_reason, first_failed_node_key, wake_at,
-    visibility_snapshot,
-    clock_timestamp() AS now
-FROM runs WHERE id = :run_id FOR UPDATE
+    visibility_snapshot, clock_timestamp() AS now,
+    (SELECT m.role FROM memberships m WHERE m.organization_id = r.organization_id AND m.user_id = r.user_id) AS role
+FROM runs r WHERE id = :run_id FOR UPDATE
 """)
 
-LOCK_FREE = text("SELECT id FROM runs WHERE id = :run_id FOR UPDATE SKIP LOCKED")
+# The marks that led here go with the commit; one that comes meanwhile stays, and leads here again.
+LOCK_MARKED = text("WITH taken AS (DELETE FROM due_marks WHERE run_id = :run_id)" + LOCK.text)
 
-TAKE_MARKS = text("DELETE FROM due_marks WHERE run_id = :run_id")
+LOCK_FREE = text("SELECT id FROM runs WHERE id = :run_id FOR UPDATE SKIP LOCKED")
 
 MARK_RUN = text("INSERT INTO due_marks (run_id) VALUES (:run_id)")
 
@@ -29,11 +30,13 @@ SELECT :organization_id, :run_id, place - 1, key, kind
 FROM unnest(cast(:keys AS text[]), cast(:kinds AS text[])) WITH ORDINALITY AS n (key, kind, place)
 """)
 
-STATES = text("SELECT array_agg(state ORDER BY place) FROM run_nodes WHERE run_id = :run_id")
-
-LIVE = text("""
-SELECT id, place, state, tries, not_before, branch, items, decision, started_at
-FROM run_nodes WHERE run_id = :run_id AND state IN ('running', 'waiting')
+# The states of all nodes in the order of their places, and more of those that run or wait.
+NODES = text("""
+SELECT array_agg(state ORDER BY place) AS states, json_agg(json_build_object(
+    'id', id, 'place', place, 'state', state, 'not_before', not_before, 'branch', branch, 'items', items,
+    'decision', decision, 'started_at', started_at) ORDER BY place)
+        FILTER (WHERE state IN ('running', 'waiting')) AS live
+FROM run_nodes WHERE run_id = :run_id
 """)
 
 IDS = text("SELECT place, id, branch, items, tries FROM run_nodes WHERE run_id = :run_id AND place = ANY (:places)")
@@ -208,4 +211,12 @@ UPDATE runs SET outputs = cast(:outputs AS json), outputs_ref = :outputs_ref WHE
 CANCEL_RUNS = text("""
 UPDATE runs SET cancel_requested_at = coalesce(cancel_requested_at, clock_timestamp())
 WHERE id = ANY (cast(:run_ids AS uuid[])) AND state IN ('pending', 'running', 'paused')
+""")
+
+# What may change of functions; the rest of their rows is read once.
+FUNCTIONS = text("""
+SELECT f.id, v.status, v.environment_digest, v.interpreter, p.visibility, p.owner_id, f.completed_runs, f.p95_seconds,
+    f.inputs IS NULL
+FROM functions f JOIN package_versions v ON v.id = f.package_version_id JOIN packages p ON p.id = v.package_id
+WHERE f.id = ANY (cast(:ids AS uuid[]))
 """)

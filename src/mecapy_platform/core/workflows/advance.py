@@ -157,7 +157,7 @@ class Course:
         self._live = {place for place, state in enumerate(states) if state in LIVE}
         self._pending = {place for place, state in enumerate(states) if state is NodeState.PENDING}
         self._failed = {place for place, state in enumerate(states) if state is NodeState.FAILED}
-        self._queue = sorted(self._pending)
+        self._queue = [place for place in sorted(self._pending) if self._may_be_ready(place)]
         self._candidates: set[int] = set()
         self._queued = set(self._queue)
         self._has_begun = run.state is not RunState.PENDING
@@ -318,6 +318,11 @@ class Course:
                 self._settle_unbegun(decision, place, NodeState.SKIPPED)
             elif standing is Standing.BAD:
                 self._settle_unbegun(decision, place, NodeState.CANCELLED, *UPSTREAM)
+
+    def _may_be_ready(self, place: int) -> bool:
+        """Whether anything that it waits for has ended: of the others nothing can be said yet, and they are many."""
+        waits = self.layout.waits[place]
+        return not waits or any(self.states[source] in NODE_FINAL for source in waits)
 
     def _readiness(self, place: int) -> Standing:
         found = {self._standing(source) for source in self.layout.sources[place]}

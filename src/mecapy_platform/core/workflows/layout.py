@@ -43,6 +43,13 @@ class Layout:
         return {node.key: place for place, node in enumerate(self.nodes)}
 
     @cached_property
+    def waits(self) -> tuple[tuple[int, ...], ...]:
+        """All that a node waits for: sources, what it comes after, and what it is the fallback of."""
+        return tuple(
+            (*self.sources[place], *self.after[place], *self.stands_for[place]) for place in range(len(self.nodes))
+        )
+
+    @cached_property
     def dependents(self) -> tuple[tuple[int, ...], ...]:
         """What must be looked at again when a node has ended; of a fallback also what reads the node it stands for."""
         found: list[set[int]] = [set() for _ in self.nodes]

@@ -4,7 +4,7 @@ It may be repeated at any time and by anybody: without ends, acts and due moment
 between a crash and the commit was never there, and the marks that led here are taken away by the same commit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -32,6 +32,7 @@ from mecapy_platform.services.runs.tools import Tools
 from mecapy_platform.services.runs.values import RunValues
 
 MOST_LOOKS = 10_000
+STATES = {state.value: state for state in NodeState}
 FAILURE_KINDS = {
     "failed": "user_error",
     "timeout": "timeout",
@@ -57,11 +58,10 @@ class Advanced:
 def advance(session: Session, run_id: UUID, tools: Tools) -> Advanced:
     """Do all that can be done for a run now. The commit is the caller's, and the hints after it."""
     done = Advanced()
-    run = session.execute(statements.LOCK, {"run_id": run_id}).first()
+    lock = statements.LOCK_MARKED if tools.takes_marks else statements.LOCK
+    run = session.execute(lock, {"run_id": run_id}).first()
     if run is None:
         return done
-    if tools.takes_marks:
-        session.execute(statements.TAKE_MARKS, {"run_id": run_id})
     done.state = RunState(run.state)
     version = load_version(session, run.workflow_version_id)
     for _ in range(MOST_LOOKS):
@@ -77,6 +77,26 @@ def advance(session: Session, run_id: UUID, tools: Tools) -> Advanced:
     return done
 
 
+@dataclass(frozen=True)
+class LiveNode:
+    """A node that runs or waits, as it lies in the database."""
+
+    id: UUID
+    place: int
+    branch: int | None
+    items: int | None
+    decision: str | None
+    not_before: datetime | None
+    started_at: datetime | None
+
+    @classmethod
+    def read(cls, row: Mapping[str, Any]) -> "LiveNode":
+        not_before, started_at = (
+            None if row[name] is None else datetime.fromisoformat(row[name]) for name in ("not_before", "started_at")
+        )
+        return cls(UUID(row["id"]), row["place"], row["branch"], row["items"], row["decision"], not_before, started_at)
+
+
 class Look:
     """One look at a run, and all that follows from it."""
 
@@ -89,7 +109,8 @@ class Look:
         self._sheet = Sheet(run)
         self._rows: dict[int, NodeRow] = {}
         self._is_again = False
-        self._is_held = not Rights(session, run.user_id).may_submit(run.organization_id)
+        self._rights = Rights(session, run)
+        self._is_held = not self._rights.may_submit(run.organization_id)
 
     def take(self) -> bool:
         """Whether another look is due at once: something has ended by what was done."""
@@ -122,8 +143,8 @@ class Look:
 
     def _read(self) -> tuple[list[NodeState], dict[int, LiveFacts]]:
         session, nodes = self._session, self._version.layout.nodes
-        scope = {"run_id": self._run.id}
-        live = session.execute(statements.LIVE, scope).all()
+        found = session.execute(statements.NODES, {"run_id": self._run.id}).one()
+        live = [LiveNode.read(row) for row in found.live or ()]
         counts: dict[UUID, Any] = {}
         if live:
             self._rows = {row.place: NodeRow(row.id, row.branch, row.items) for row in live}
@@ -132,11 +153,10 @@ class Look:
             kinds = [nodes[row.place].kind.value for row in live]
             counted = session.execute(statements.COUNTS, {"node_ids": ids, "kinds": kinds})
             counts = {row.node_id: row for row in counted}
-        found = session.scalar(statements.STATES, scope) or []
-        states = [NodeState(state) for state in found]
+        states = [STATES[state] for state in found.states or ()]
         return states, {row.place: self._live(row, counts[row.id]) for row in live}
 
-    def _live(self, row: Any, count: Any) -> LiveFacts:
+    def _live(self, row: LiveNode, count: Any) -> LiveFacts:
         node = self._version.layout.nodes[row.place]
         limit = node.timeout_seconds if node.kind is not NodeKind.FUNCTION else None
         timeout_at: datetime | None = None
@@ -229,7 +249,7 @@ class Look:
         session, run = self._session, self._run
         self._sheet.write_calls(session)
         node_ids = {place: row.id for place, row in self._rows.items()}
-        carrying = Carrying(session, run, self._version, self._catalog, self._values, self._tools)
+        carrying = Carrying(session, run, self._version, self._rights, self._values, self._tools)
         sent = carrying.send(self._sheet.feeds, node_ids)
         self._sheet.write_nodes(session)
         self.done.lanes |= sent.lanes

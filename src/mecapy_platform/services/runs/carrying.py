@@ -17,7 +17,6 @@ from mecapy_platform.services.runs.carry import ReadyCall, carry
 from mecapy_platform.services.runs.inputs import FileValue, as_json, checked_inputs
 from mecapy_platform.services.runs.loading import LoadedVersion
 from mecapy_platform.services.runs.making import NewRun, Parent, make
-from mecapy_platform.services.runs.ports import Catalog
 from mecapy_platform.services.runs.requests import RunOptions
 from mecapy_platform.services.runs.rights import Rights
 from mecapy_platform.services.runs.sheet import plain
@@ -41,11 +40,11 @@ class Carrying:
     """Of one look at a run."""
 
     def __init__(
-        self, session: Session, run: Any, version: LoadedVersion, catalog: Catalog, values: RunValues, tools: Tools
+        self, session: Session, run: Any, version: LoadedVersion, rights: Rights, values: RunValues, tools: Tools
     ) -> None:
         self._session, self._run, self._version = session, run, version
-        self._catalog, self._values, self._tools = catalog, values, tools
-        self._rights = Rights(session, run.user_id)
+        self._catalog, self._values, self._tools = values.catalog, values, tools
+        self._rights = rights
         self._options = RunOptions.read(run.options)
         self._sent = Sent()
         self._refused: list[tuple[UUID, MecapyError]] = []

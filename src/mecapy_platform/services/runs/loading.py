@@ -4,20 +4,23 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session, load_only
+from sqlalchemy.orm import Session, load_only, make_transient
 
 from mecapy_platform.core.errors import NotFoundError
 from mecapy_platform.core.units import UnitSystem
 from mecapy_platform.core.workflows.graph import Body, Graph, Node
 from mecapy_platform.core.workflows.layout import Layout, layout_of
 from mecapy_platform.core.workflows.read import graph_of
+from mecapy_platform.db import runs as statements
 from mecapy_platform.db.tables import Function, Package, PackageVersion
 from mecapy_platform.db.workflow_tables import WorkflowVersion
 
 KNOWN_MOST = 200
+FUNCTIONS_MOST = 2_000
 READ_OF_VERSION = (
     *(PackageVersion.package_id, PackageVersion.organization_id, PackageVersion.version, PackageVersion.status),
     *(PackageVersion.runtime, PackageVersion.interpreter, PackageVersion.environment_digest),
@@ -47,6 +50,7 @@ class LoadedFunction:
 
 
 _known: OrderedDict[UUID, LoadedVersion] = OrderedDict()
+_functions: OrderedDict[UUID, tuple[tuple[Any, ...], LoadedFunction]] = OrderedDict()  # with what may change of them
 _lock = threading.Lock()
 
 
@@ -69,18 +73,44 @@ def load_version(session: Session, version_id: UUID) -> LoadedVersion:
 
 
 def load_functions(session: Session, function_ids: Iterable[UUID]) -> dict[UUID, LoadedFunction]:
-    """As they are now: whether they may run is judged when a node starts. What is gone is left out."""
+    """As they are now: whether they may run is judged when a node starts. What is gone is left out.
+
+    What does not change of them is read once; whoever asks sees only what this session may see.
+    """
     wanted = list(set(function_ids))
     if not wanted:
         return {}
+    rows = session.execute(statements.FUNCTIONS, {"ids": wanted}).all()
+    now = {row[0]: tuple(row[1:]) for row in rows}
+    with _lock:
+        known = {function_id: _functions.get(function_id) for function_id in now}
+    found = {key: kept[1] for key, kept in known.items() if kept is not None and kept[0] == now[key]}
+    missing = [function_id for function_id in now if function_id not in found]
+    if missing:
+        read = _read_functions(session, missing)
+        found |= read
+        with _lock:
+            _functions.update({function_id: (now[function_id], loaded) for function_id, loaded in read.items()})
+            while len(_functions) > FUNCTIONS_MOST:
+                _functions.popitem(last=False)
+    return found
+
+
+def _read_functions(session: Session, wanted: Iterable[UUID]) -> dict[UUID, LoadedFunction]:
     rows = session.execute(
         select(Function, PackageVersion, Package)
         .join(PackageVersion, PackageVersion.id == Function.package_version_id)
         .join(Package, Package.id == PackageVersion.package_id)
         .where(Function.id.in_(wanted))
         .options(load_only(*READ_OF_VERSION))
-    )
-    return {function.id: LoadedFunction(function, version, package) for function, version, package in rows}
+        .execution_options(populate_existing=True)
+    ).all()
+    found = {}
+    for function, version, package in rows:
+        for row in (function, version, package):
+            make_transient(row)
+        found[function.id] = LoadedFunction(function, version, package)
+    return found
 
 
 def bodies_of(node: Node) -> list[Body]:

@@ -1,5 +1,6 @@
 """Whether a run may go on for its user, and start a function: judged when a node starts, by what holds then."""
 
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -19,9 +20,9 @@ HELD = (
 class Rights:
     """Of the user of a run, each organization looked up once."""
 
-    def __init__(self, session: Session, user_id: UUID) -> None:
-        self._session, self._user_id = session, user_id
-        self._may_submit: dict[UUID, bool] = {}
+    def __init__(self, session: Session, run: Any) -> None:
+        self._session, self._user_id = session, run.user_id
+        self._may_submit: dict[UUID, bool] = {run.organization_id: run.role in SUBMITTERS}
 
     def may_submit(self, organization_id: UUID) -> bool:
         if organization_id not in self._may_submit:

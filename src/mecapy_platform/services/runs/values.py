@@ -51,7 +51,7 @@ class RunValues:
 
     def __init__(self, session: Session, run: Any, version: LoadedVersion, catalog: Catalog, store: ValueStore) -> None:
         self._session, self._run, self._version = session, run, version
-        self._catalog, self._store = catalog, store
+        self.catalog, self._store = catalog, store
         self.states: Sequence[NodeState] = ()
         self._given: dict[int, Given] = {}
         self._inputs: Mapping[str, Any] | None = None
@@ -70,7 +70,7 @@ class RunValues:
         if not missing:
             return
         nodes = self._version.layout.nodes
-        self._catalog.prefetch(nodes[place] for place in missing)
+        self.catalog.prefetch(nodes[place] for place in missing)
         rows = self._session.execute(statements.OUTPUTS, {"run_id": self._run.id, "places": missing}).all()
         for row in rows:
             self._given[row.place] = self._read(row, nodes[row.place])
@@ -106,7 +106,7 @@ class RunValues:
 
     def outputs_in_si(self) -> dict[str, Any]:
         """What the run gives as a node of another, by port."""
-        named = self._catalog.terminals(self._version)
+        named = self.catalog.terminals(self._version)
         self.fetch(place for place, _, _ in named.values())
         found = {}
         for name, (place, port, end) in named.items():
@@ -137,11 +137,11 @@ class RunValues:
         if node.kind is NodeKind.INPUT:
             inputs = self.inputs
             found, value = node.key in inputs, inputs.get(node.key)
-            source = self._catalog.outputs(node).get(INPUT_PORT)
+            source = self.catalog.outputs(node).get(INPUT_PORT)
         else:
             place = self._standing(self._version.layout.places[edge.source])
             given = self._given[place]
-            source = self._catalog.outputs(self._version.layout.nodes[place], given.branch).get(edge.source_port)
+            source = self.catalog.outputs(self._version.layout.nodes[place], given.branch).get(edge.source_port)
             found, value = edge.source_port in given.values, given.values.get(edge.source_port)
         if not found or source is None or target is None or isinstance(value, FileValue):
             return found, value
@@ -179,7 +179,7 @@ class RunValues:
             values = self.loaded(self._run.organization_id, row.outputs, row.outputs_ref)
         else:
             values = self.loaded(row.result_organization_id, row.result, row.result_ref)
-        ports = self._catalog.outputs(node, row.branch)
+        ports = self.catalog.outputs(node, row.branch)
         values |= {name: FileValue.read(values[name]) for name in values if name in ports and _is_file(ports[name])}
         if node.kind is NodeKind.LOOP:
             values[ITERATIONS_PORT] = row.items
@@ -190,7 +190,7 @@ class RunValues:
         places = {
             task_id: place
             for task_id, place in tasks.items()
-            if any(map(_is_file, self._catalog.outputs(nodes[place], self._given[place].branch).values()))
+            if any(map(_is_file, self.catalog.outputs(nodes[place], self._given[place].branch).values()))
         }
         if not places:
             return

@@ -161,6 +161,7 @@ CREATE TABLE calls (
 CREATE UNIQUE INDEX calls_of_node ON calls (node_id, index) WHERE node_id IS NOT NULL;
 CREATE UNIQUE INDEX calls_of_study ON calls (study_id, index) WHERE study_id IS NOT NULL;
 CREATE INDEX calls_of_task ON calls (task_id) WHERE task_id IS NOT NULL;
+CREATE UNIQUE INDEX run_nodes_of_run ON run_nodes (run_id, place);
 CREATE INDEX calls_open ON calls (node_id, state, index) WHERE node_id IS NOT NULL AND state <> 'completed';
 CREATE INDEX calls_of_run ON calls (run_id) WHERE run_id IS NOT NULL;
 CREATE INDEX calls_inputs_ref ON calls (inputs_ref) WHERE inputs_ref IS NOT NULL;
