@@ -11,7 +11,7 @@ FROM runs r WHERE id = :run_id FOR UPDATE
 """)
 
 # The marks that led here go with the commit; one that comes meanwhile stays, and leads here again.
-LOCK_MARKED = text("WITH taken AS (DELETE FROM due_marks WHERE run_id = :run_id)" + LOCK.text)
+LOCK_MARKED = text(" ".join(["WITH taken AS (DELETE FROM due_marks WHERE run_id = :run_id)", LOCK.text]))
 
 LOCK_FREE = text("SELECT id FROM runs WHERE id = :run_id FOR UPDATE SKIP LOCKED")
 
