@@ -11,7 +11,8 @@ FROM runs r WHERE id = :run_id FOR UPDATE
 """)
 
 # The marks that led here go with the commit; one that comes meanwhile stays, and leads here again.
-LOCK_MARKED = text(" ".join(["WITH taken AS (DELETE FROM due_marks WHERE run_id = :run_id)", LOCK.text]))
+_TAKEN = "WITH taken AS (DELETE FROM due_marks WHERE run_id = :run_id)"
+LOCK_MARKED = text(_TAKEN + LOCK.text)
 
 LOCK_FREE = text("SELECT id FROM runs WHERE id = :run_id FOR UPDATE SKIP LOCKED")
 
