@@ -159,6 +159,22 @@ def test_more_than_5000_nodes_are_refused_before_they_are_looked_at() -> None:
     assert len(graph_of({"nodes": [function_node(f"n{index}") for index in range(5_000)]}).nodes) == 5_000
 
 
+def test_the_expressions_of_a_graph_have_a_limit_in_all() -> None:
+    """Those of expressions, of loops and of cases are counted together."""
+
+    def graph(count: int) -> dict[str, Any]:
+        nodes = [
+            node(f"e{index}", "expression", expression="1" * 4_000, ports={}, type_expr="Float")
+            for index in range(count)
+        ]
+        case = {"when": "1" * 2_000, "body": {"function_version_id": str(ID)}}
+        return {"nodes": [*nodes, node("s", "switch", cases=[case], ports={})]}
+
+    assert len(read_graph(graph(65)).graph.nodes) == 66
+    with pytest.raises(TooLargeError, match="266,000 characters in all, the limit is 262,144"):
+        read_graph(graph(66))
+
+
 def test_a_graph_above_4_mib_is_refused() -> None:
     check_size(MAX_GRAPH_BYTES)
     with pytest.raises(TooLargeError, match="the limit is 4194304"):

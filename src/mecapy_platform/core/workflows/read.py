@@ -3,7 +3,7 @@
 What the graph means (ports, types, cycles) is judged by core/workflows/validation, on what was read here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ from mecapy_platform.core.workflows.problems import GraphProblem
 
 MAX_KEY = 100
 MAX_EDGES = 50_000
+MAX_EXPRESSIONS = 256 << 10  # characters of all expressions of a graph
 MAX_PROBLEMS = 200
 MAX_SECONDS = 366 * 86_400.0
 MAX_ITERATIONS = 1_000
@@ -70,7 +71,8 @@ def read_graph(document: object) -> ReadGraph:
     Raises
     ------
     TooLargeError
-        "graph_too_large" above 5,000 nodes or 50,000 edges, before anything of them is looked at.
+        "graph_too_large" above 5,000 nodes or 50,000 edges, before anything of them is looked at; or for expressions
+        of more than 256 KiB in all.
     InvalidInputError
         "graph_invalid" for what has no nodes and edges at all.
     """
@@ -80,6 +82,7 @@ def read_graph(document: object) -> ReadGraph:
     read: dict[str, Node] = {}
     for index, node in enumerate(nodes):
         _node(node, index, read, problems)
+    _check_expressions(read.values())
     found = [_edge(edge, index, problems) for index, edge in enumerate(edges)]
     on_failure = Fields(given, problems).text("on_failure", needed=False)
     return ReadGraph(Graph(read, tuple(edge for edge in found if edge is not None), on_failure), tuple(problems))
@@ -107,6 +110,17 @@ def check_size(size_bytes: int) -> None:
             "graph_too_large",
             f"The graph has {size_bytes} bytes, the limit is {MAX_GRAPH_BYTES}. Keep large values in files or inputs.",
         )
+
+
+def _check_expressions(nodes: Iterable[Node]) -> None:
+    """Judging an expression takes time that grows with its length: all of them together have a limit too."""
+    total = sum(len(text) for node in nodes for text in (node.expression, *(case.when for case in node.cases)) if text)
+    if total > MAX_EXPRESSIONS:
+        message = (
+            f"The expressions of the graph have {total:,} characters in all, the limit is {MAX_EXPRESSIONS:,}. "
+            "Compute in functions what needs more."
+        )
+        raise TooLargeError("graph_too_large", message)
 
 
 def _parts(document: object) -> tuple[Mapping[str, Any], Sequence[Any], Sequence[Any]]:
