@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 from scipy.stats import sobol_indices
 
-from mecapy_platform.core.errors import InvalidInputError
+from mecapy_platform.core.errors import ConflictError, InvalidInputError
 from mecapy_platform.core.expressions import ExpressionError
 from mecapy_platform.core.sampling.design import parse_design
 from mecapy_platform.core.sampling.records import Design
@@ -178,6 +178,11 @@ def test_morris_on_a_linear_function_gives_its_slopes() -> None:
     assert [said["mu"] for said in found] == pytest.approx([6, -5, 0], abs=1e-9)
     assert [said["mu_star"] for said in found] == pytest.approx([6, 5, 0], abs=1e-9)
     assert [said["sigma"] for said in found] == pytest.approx([0, 0, 0], abs=1e-9)
+    recorded = {"b": draw(design)[:, 1] / 1000}
+    assert sensitivity.morris(design, values, 0.95, recorded) == found
+    with pytest.raises(ConflictError) as caught:
+        sensitivity.morris(design, values, 0.95, {"b": recorded["b"][::-1].copy()})
+    assert caught.value.code == "study_not_repeatable"
     values[0] = NAN
     assert sorted(said["effects"] for said in sensitivity.morris(design, values, 0.95)) == [11, 12, 12]
 

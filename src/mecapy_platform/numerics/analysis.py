@@ -145,6 +145,14 @@ def _structured(calculate: Callable[[Design, Array, float], Any]) -> Callable[[S
     }
 
 
+def _morris(study: Study) -> Any:
+    inputs = {name: study.sample.values[name] for name in study.names("input")}
+    return {
+        name: sensitivity.morris(study.drawn(), study.sample.values[name], study.confidence, inputs)
+        for name in study.names("output")
+    }
+
+
 def _effects(study: Study, values: Array) -> Any:
     design = study.drawn()
     inputs = np.stack([study.used(factor.name) for factor in design.factors], axis=1)
@@ -180,7 +188,7 @@ _WANTED: dict[str, Callable[[Study], Any]] = {
     "regression": _each_output(_regression),
     "effects": _each_output(_effects),
     "sobol": _structured(sensitivity.sobol),
-    "morris": _structured(sensitivity.morris),
+    "morris": _morris,
     "tornado": _structured(lambda design, values, _: sensitivity.tornado(design, values)),
     "pareto": _pareto,
 }

@@ -1,15 +1,16 @@
 """Which factor matters: Sobol' indices, Morris' elementary effects, effects of two-level designs, the tornado."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from mecapy_platform.core.errors import InvalidInputError
+from mecapy_platform.core.errors import ConflictError, InvalidInputError
 from mecapy_platform.core.sampling.kinds import DesignKind
 from mecapy_platform.core.sampling.records import Design
 from mecapy_platform.core.sampling.systematic import levels
-from mecapy_platform.numerics.designs import unit_sample
+from mecapy_platform.numerics.designs import draw, unit_sample
 from mecapy_platform.numerics.distributions import Array
 
 RESAMPLES = 500
@@ -54,13 +55,17 @@ def _indices(blocks: Array) -> tuple[Array, Array]:
     return np.mean(second * (mixed - first), axis=1) / variance, np.mean((first - mixed) ** 2, axis=1) / variance / 2
 
 
-def morris(design: Design, values: Array, confidence: float) -> list[dict[str, Any]]:
+def morris(
+    design: Design, values: Array, confidence: float, inputs: Mapping[str, Array] | None = None
+) -> list[dict[str, Any]]:
     """Mean, mean of magnitudes and deviation of the elementary effects over the whole range of each factor.
 
     M. D. Morris, Technometrics 33 (1991) 161-174; mean of magnitudes: F. Campolongo et al., Environ. Model. Softw. 22
-    (2007) 1509-1518. A change whose ends have no value is left out.
+    (2007) 1509-1518. A change whose ends have no value is left out. `inputs`, as they were recorded, must be those that
+    the design draws now, in any linear unit: else ConflictError "study_not_repeatable".
     """
     _need(design, DesignKind.MORRIS)
+    _judge_same(design, inputs or {})
     size = len(design.factors)
     steps = np.diff(unit_sample(design).reshape(design.points, size + 1, size), axis=1)
     changes = np.diff(values.reshape(design.points, size + 1), axis=1)
@@ -70,6 +75,20 @@ def morris(design: Design, values: Array, confidence: float) -> list[dict[str, A
         {"factor": factor.name, **_effects(effects[which == place], confidence)}
         for place, factor in enumerate(design.factors)
     ]
+
+
+def _judge_same(design: Design, inputs: Mapping[str, Array]) -> None:
+    points = draw(design)
+    for place, factor in enumerate(design.factors):
+        recorded = inputs.get(factor.name, points[:, place])
+        known = np.isfinite(recorded)
+        if known.sum() < 3 or np.ptp(recorded[known]) == 0:
+            continue
+        if np.asarray(np.corrcoef(recorded[known], points[known, place]))[0, 1] < 1 - 1e-6:
+            said = (
+                "The recorded points are not those that this design draws now: the library has changed. Run it again."
+            )
+            raise ConflictError("study_not_repeatable", said)
 
 
 def _effects(effects: Array, confidence: float) -> dict[str, Any]:
