@@ -61,7 +61,7 @@ def analyse(order: Mapping[str, Any], lines: Iterable[bytes]) -> dict[str, Any]:
     """
     wanted = _wanted(order)
     study = read_study(order, lines)
-    found = {name: _WANTED[name](study) for name in wanted}
+    found = {name: WANTED[name](study) for name in wanted}
     answer = {"points": study.sample.points, "used": int(study.complete.sum()), "left_out": dict(study.sample.missing)}
     told: dict[str, Any] = plain({**answer, "confidence": study.confidence, **found})
     return told
@@ -96,9 +96,9 @@ def _wanted(order: Mapping[str, Any]) -> list[str]:
     if (
         not isinstance(wanted, list)
         or not wanted
-        or not all(isinstance(name, str) and name in _WANTED for name in wanted)
+        or not all(isinstance(name, str) and name in WANTED for name in wanted)
     ):
-        raise InvalidInputError("statistics_invalid", f"'wanted' must name some of: {', '.join(_WANTED)}.")
+        raise InvalidInputError("statistics_invalid", f"'wanted' must name some of: {', '.join(WANTED)}.")
     return wanted
 
 
@@ -179,7 +179,7 @@ def objectives_of(study: Study) -> list[Mapping[str, Any]]:
     return given
 
 
-_WANTED: dict[str, Callable[[Study], Any]] = {
+WANTED: dict[str, Callable[[Study], Any]] = {
     "moments": _each_output(lambda study, values: moments.moments(values, study.confidence)),
     "quantiles": _each_output(_quantiles),
     "histogram": _each_output(lambda study, values: moments.histogram(values, bins_of(study))),
