@@ -29,7 +29,17 @@ from mecapy_platform.api.fast_path import FastRoutes
 from mecapy_platform.api.guards import BodyGuard, ErrorGuard
 from mecapy_platform.api.issuer import issuer_router
 from mecapy_platform.api.large_bodies import LargeBodies
-from mecapy_platform.api.published import auth, jobs, organizations, packages, registry, types, uploads, workflows
+from mecapy_platform.api.published import (
+    auth,
+    jobs,
+    organizations,
+    packages,
+    registry,
+    types,
+    uploads,
+    workflow_runs,
+    workflows,
+)
 from mecapy_platform.api.task_models import BulkTaskBody
 from mecapy_platform.bounded.calls import Bounds
 from mecapy_platform.services.studies.drawing import Drawer
@@ -43,6 +53,7 @@ ROUTERS = (
         registry.router,
         workflows.router,
         workflow_documents.router,
+        workflow_runs.router,
         types.router,
         checks.router,
         tasks.router,

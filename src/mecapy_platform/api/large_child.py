@@ -31,15 +31,22 @@ def serve(called: Called) -> None:
 
 
 class _Body:
-    """A `receive` that reads the file in which the body waits."""
+    """A `receive` that reads the file in which the body waits.
+
+    Behind its end nothing comes: who sends an answer in pieces listens there for a client that goes away.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._offset = 0
+        self._is_read = False
 
     async def __call__(self) -> Message:
+        if self._is_read:
+            await asyncio.get_running_loop().create_future()
         piece = os.pread(self._descriptor, PIECE_BYTES, self._offset)
         self._offset += len(piece)
+        self._is_read = not piece
         return {"type": "http.request", "body": piece, "more_body": bool(piece)}
 
 

@@ -272,6 +272,27 @@ def _judged(world: World) -> Ask:
     return Ask("/workflow-documents/validate", (str(world.package.functions["size"]),), json=_graph(world))
 
 
+def _run_body() -> dict[str, Any]:
+    return {"inputs": {"diameter": "12 mm", "load": 1.0}}
+
+
+def _new_run(world: World) -> Ask:
+    workflow_id, _ = new_workflow(world)
+    return Ask(f"/workflows/{workflow_id}/runs", (workflow_id,), json=_run_body())
+
+
+def _run(suffix: str) -> Row:
+    def ask(world: World) -> Ask:
+        workflow_id, _ = new_workflow(world)
+        answer = world.client().post(f"/workflows/{workflow_id}/runs", json=_run_body())
+        assert answer.status_code == 201, answer.text
+        run_id = str(answer.json()["id"])
+        world.marks.add(run_id)
+        return Ask(f"/workflow-runs/{run_id}{suffix}", (run_id,))
+
+    return thing(ask)
+
+
 def _new_workflow(world: World) -> Ask:
     asked = {"slug": factories.unique("w"), "name": "w", "organization_slug": world.slug}
     return Ask("/workflows", (world.slug,), json=asked)
@@ -318,6 +339,13 @@ ROUTES: Mapping[tuple[str, str], Row] = {
     ("GET", "/workflows/{slug}/versions/{version}"): _workflow("/versions/1"),
     ("GET", "/workflows/{slug}/versions/{version}/document"): _workflow("/versions/1/document"),
     ("POST", "/workflows/{slug}/validate"): _workflow("/validate", graph=True),
+    ("POST", "/workflows/{slug}/runs"): thing(_new_run),
+    ("GET", "/workflow-runs"): Row(Shows.OWN, leaks=False),  # one's own runs alone, as jobs
+    ("GET", "/workflow-runs/{run_id}"): _run(""),
+    ("GET", "/workflow-runs/{run_id}/plan"): _run("/plan"),
+    ("POST", "/workflow-runs/{run_id}/tick"): _run("/tick"),
+    ("POST", "/workflow-runs/{run_id}/qa-track"): _run("/qa-track"),
+    ("POST", "/workflow-runs/{run_id}/qa-untrack"): _run("/qa-untrack"),
     ("GET", "/registry/lookup/package"): thing(_look_up),
     ("GET", "/function-versions/{function_version_id}"): thing(_function),
     ("POST", "/packages/from-zip"): thing(_new_package),

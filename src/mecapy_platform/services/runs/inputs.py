@@ -41,7 +41,8 @@ class MissingInputsError(InvalidInputError):
     """`keys`: of required input nodes that were given nothing."""
 
     def __init__(self, keys: list[str]) -> None:
-        super().__init__("missing_required_inputs", f"These inputs are required: {', '.join(keys)}.")
+        message = f"These inputs are required: {', '.join(keys)}."
+        super().__init__("missing_required_inputs", message, report={"missing_required_inputs": keys})
         self.keys = keys
 
 

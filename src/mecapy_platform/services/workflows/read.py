@@ -15,7 +15,7 @@ from mecapy_platform.db.tables import Organization
 from mecapy_platform.db.workflow_tables import Workflow, WorkflowVersion
 from mecapy_platform.services.workflows.visibility import effective, is_shared, latest_versions, may_see, shown
 
-LIGHT = (defer(WorkflowVersion.graph, raiseload=True), defer(WorkflowVersion.document, raiseload=True))
+LIGHT = (defer(WorkflowVersion.graph), defer(WorkflowVersion.document))  # read where it is asked for
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,10 @@ def graph_json(session: Session, version_id: UUID) -> dict[str, Any]:
 def document_text(session: Session, version_id: UUID) -> str | None:
     """The YAML that a version was saved with, for one who has been let through to it."""
     return session.scalars(select(WorkflowVersion.document).where(WorkflowVersion.id == version_id)).one()
+
+
+def visibility_of(session: Session, version_id: UUID) -> str:
+    return shown(effective(session, [version_id]), version_id)
 
 
 def versions(session: Session, workflow_id: UUID) -> Sequence[WorkflowVersion]:
