@@ -126,7 +126,7 @@ def test_it_is_listed_and_shown_as_text(mecapy: Mecapy, slug: str, file: Path, p
     listed = json.loads(mecapy("list", "--json").stdout)
     assert [workflow["slug"] for workflow in listed] == [f"w-{slug}"]
     shown = mecapy("show", f"w-{slug}").stdout
-    assert shown.startswith(f"w-{slug} @1  Joint\n3 nodes, 2 edges\n\ninputs\n  d: input Length\n")
+    assert shown.startswith(f"w-{slug} @1  Joint\n3 nodes, 2 edges\n\ngiven\n  d: input Length\n")
     assert f"step 1\n* size: {slug}/{package.name}:size@1.2.0\n      diameter <- d\n" in shown
     assert mecapy("show", f"{slug}/w-{slug}").stdout == shown
     assert mecapy("show", str(file)).stdout == shown.replace(" @1", "")

@@ -260,7 +260,7 @@ def test_documents_fit_their_published_schema() -> None:
 
 def test_the_text_of_a_graph_goes_step_by_step() -> None:
     shown = as_text(read(TEXT), 3)
-    assert shown.startswith("bolt-check @3  Bolt check\n13 nodes, 8 edges\n\ninputs\n  load: input")
+    assert shown.startswith("bolt-check @3  Bolt check\n13 nodes, 8 edges\n\ngiven\n  load: input")
     assert "step 1\n  size: acme/bolts:size@1.2.0\n      load <- load\n      n <- count\n" in shown
     assert re.search(r"step 4\n\* ok: approval", shown)
     assert "when the run fails: alert" in shown

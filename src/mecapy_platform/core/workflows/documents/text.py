@@ -27,8 +27,8 @@ def as_text(document: WorkflowDocument, version: int | None = None) -> str:
         into.setdefault(edge["target_node_key"], []).append(edge)
     step = 0
     for keys in _steps(nodes, into):
-        step += not _are_inputs(nodes, keys)
-        lines += ["", f"step {step}" if step else "inputs"]
+        step += not all(_is_given(nodes[key]) for key in keys)
+        lines += ["", f"step {step}" if step else "given"]
         for key in keys:
             mark = " " if key in feeding else "*"
             lines.append(_cut(f"{mark} {key}: {_said(nodes[key])}"))
@@ -41,8 +41,9 @@ def as_text(document: WorkflowDocument, version: int | None = None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _are_inputs(nodes: Mapping[str, Mapping[str, Any]], keys: list[str]) -> bool:
-    return all(nodes[key].get("node_kind") == NodeKind.INPUT for key in keys)
+def _is_given(node: Mapping[str, Any]) -> bool:
+    """Whether it is there from the start: inputs and constants."""
+    return node.get("node_kind") in {NodeKind.INPUT, NodeKind.CONSTANT}
 
 
 def _needs(node: Mapping[str, Any], edges: list[Mapping[str, Any]]) -> set[str]:
@@ -50,13 +51,13 @@ def _needs(node: Mapping[str, Any], edges: list[Mapping[str, Any]]) -> set[str]:
 
 
 def _steps(nodes: Mapping[str, Mapping[str, Any]], into: Mapping[str, list[Mapping[str, Any]]]) -> Iterator[list[str]]:
-    """Keys by step: inputs first, then what needs nothing but what came before. Linear: each node waits by a count."""
+    """Keys by step: what is given first, then what needs nothing but what came before. Linear: each node waits by a count."""
     waits, feeds = _waits(nodes, into)
-    inputs = [key for key, node in nodes.items() if node.get("node_kind") == NodeKind.INPUT]
-    ready = [key for key in nodes if not waits[key] and nodes[key].get("node_kind") != NodeKind.INPUT]
-    if inputs:
-        yield inputs
-        ready += _freed(inputs, waits, feeds)
+    given = [key for key, node in nodes.items() if _is_given(node) and not waits[key]]
+    ready = [key for key in nodes if not waits[key] and not _is_given(nodes[key])]
+    if given:
+        yield given
+        ready += _freed(given, waits, feeds)
     place = {key: index for index, key in enumerate(nodes)}
     while ready:
         ready = sorted(set(ready), key=place.__getitem__)
