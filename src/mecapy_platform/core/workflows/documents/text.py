@@ -51,7 +51,7 @@ def _needs(node: Mapping[str, Any], edges: list[Mapping[str, Any]]) -> set[str]:
 
 
 def _steps(nodes: Mapping[str, Mapping[str, Any]], into: Mapping[str, list[Mapping[str, Any]]]) -> Iterator[list[str]]:
-    """Keys by step: what is given first, then what needs nothing but what came before. Linear: each node waits by a count."""
+    """Keys by step: what is given first, then what needs nothing but what came before."""
     waits, feeds = _waits(nodes, into)
     given = [key for key, node in nodes.items() if _is_given(node) and not waits[key]]
     ready = [key for key in nodes if not waits[key] and not _is_given(nodes[key])]
