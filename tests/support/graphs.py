@@ -3,9 +3,11 @@
 from typing import Any
 from uuid import UUID, uuid4
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 ID = UUID(int=1)
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine has other work
 
 
 def function_node(key: str, version_id: UUID | str = ID, **more: Any) -> dict[str, Any]:

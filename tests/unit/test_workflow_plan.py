@@ -10,7 +10,7 @@ from mecapy_platform.core.workflows.cycles import circles, waits
 from mecapy_platform.core.workflows.graph import Graph, NodeKind
 from mecapy_platform.core.workflows.plan import plan_of, plan_snapshot
 from mecapy_platform.core.workflows.read import graph_of
-from support.graphs import documents, edge, function_node, input_node, node
+from support.graphs import UNHURRIED, documents, edge, function_node, input_node, node
 
 STEEL, OTHER = UUID(int=1), UUID(int=2)
 PACKAGES = {STEEL: UUID(int=11), OTHER: UUID(int=12)}
@@ -117,6 +117,7 @@ def test_a_snapshot_shows_chains_waves_and_bindings_as_published() -> None:
     }
 
 
+@UNHURRIED
 @given(documents(), st.data())
 def test_a_plan_holds_each_node_once_and_no_chain_before_what_it_needs(
     document: dict[str, Any], data: st.DataObject

@@ -13,11 +13,12 @@ from mecapy_platform.core.workflows.graph import MAX_GRAPH_BYTES, Body, Case, Ed
 from mecapy_platform.core.workflows.json_form import as_json
 from mecapy_platform.core.workflows.problems import GraphProblem
 from mecapy_platform.core.workflows.read import check_size, graph_of, read_graph
-from support.graphs import ID, JSON, documents, edge, function_node, input_node, node
+from support.graphs import ID, JSON, UNHURRIED, documents, edge, function_node, input_node, node
 
 BODY = {"function_version_id": str(ID)}
 
 
+@UNHURRIED
 @given(documents())
 def test_a_graph_of_any_kind_is_read_and_written_alike(document: dict[str, Any]) -> None:
     graph = graph_of(document)
@@ -25,6 +26,7 @@ def test_a_graph_of_any_kind_is_read_and_written_alike(document: dict[str, Any])
     assert [found["node_key"] for found in document["nodes"]] == list(graph.nodes)
 
 
+@UNHURRIED
 @given(st.fixed_dictionaries({"nodes": st.lists(JSON, max_size=4), "edges": st.lists(JSON, max_size=4)}) | JSON)
 def test_json_of_any_shape_is_read_or_refused_by_name(document: object) -> None:
     problems: Sequence[GraphProblem | Problem]
@@ -35,6 +37,7 @@ def test_json_of_any_shape_is_read_or_refused_by_name(document: object) -> None:
     assert all(problem.code and problem.message for problem in problems)
 
 
+@UNHURRIED
 @given(documents(), st.data())
 def test_a_field_of_any_value_is_read_or_refused_at_its_node(document: dict[str, Any], data: st.DataObject) -> None:
     if not document["nodes"]:

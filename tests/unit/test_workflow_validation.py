@@ -20,7 +20,7 @@ from mecapy_platform.core.workflows.signatures import (
     ports_of_function,
 )
 from mecapy_platform.core.workflows.validation import Category, validate
-from support.graphs import documents, edge, function_node, input_node, node
+from support.graphs import UNHURRIED, documents, edge, function_node, input_node, node
 
 F, G, MM, UNTYPED, PAIR, OBJECTS, OPTIONAL = (UUID(int=number) for number in range(101, 108))
 W = UUID(int=201)
@@ -385,6 +385,7 @@ def test_yanked_functions_and_archived_workflows_are_warned_about() -> None:
     ]
 
 
+@UNHURRIED
 @given(documents())
 def test_any_graph_gets_a_report(document: dict[str, Any]) -> None:
     read = read_graph(document)

@@ -1,6 +1,7 @@
 """Runs over the published paths, their answers validated against the published document. The test is the worker."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -181,6 +182,22 @@ def test_a_tick_changes_nothing(platform: ApiPlatform, client: httpx2.Client, ma
         ticked = check(client.post(f"/workflow-runs/{run['id']}/tick")).json()
         assert {**ticked, "warnings": []} == run
     assert len(node_tasks(platform, run["id"])) == 2
+
+
+def test_eight_callers_tick_at_once_while_a_run_goes_on(
+    platform: ApiPlatform, client: httpx2.Client, made: Json
+) -> None:
+    run = submit(client, made, {"d": 0.012})
+    url = f"/workflow-runs/{run['id']}/tick"
+    with ThreadPoolExecutor(9) as pool:
+        ticks = [pool.submit(client.post, url) for _ in range(32)]
+        pool.submit(end, platform, run["id"], {"size": {"stress": 1e6}, "other": {"stress": 2e6}}).result()
+        assert {check(tick.result()).json()["status"] for tick in ticks} == {"running"}
+    end(platform, run["id"], {"check": {"ratio": 0.5}})
+    ended = check(client.post(url)).json()
+    assert (ended["status"], ended["terminal_outputs"]["check"]) == ("completed", {"ratio": 0.5})
+    with platform.worker_database.transaction() as session:
+        assert session.scalar(select(func.count()).select_from(Call).where(Call.run_id == UUID(run["id"]))) == 3
 
 
 def test_required_inputs_that_are_missing_are_named(client: httpx2.Client, made: Json) -> None:

@@ -1,5 +1,6 @@
 """Workflows over HTTP: every published route, its answers validated against the published document."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -110,6 +111,22 @@ def test_versions_are_numbered_and_never_change(
     ]
     assert client.get(f"/workflows/{made['slug']}/versions/1").json() == {**first, "is_latest": False}
     assert client.get(f"/workflows/{made['slug']}/versions/3").status_code == 404
+
+
+def test_versions_saved_at_once_follow_each_other(
+    client: httpx2.Client, slug: str, package: factories.ReadyPackage
+) -> None:
+    made, graph = make(client, slug), graph_of(package)
+    with ThreadPoolExecutor(4) as pool:
+        saved = list(pool.map(lambda _: save(client, made, graph)["version"], range(8)))
+    assert sorted(saved) == list(range(1, 9))
+
+
+def test_a_slug_that_is_taken_at_once_by_several_is_given_to_the_first(client: httpx2.Client, slug: str) -> None:
+    asked = {"slug": factories.unique("w"), "name": "w", "organization_slug": slug}
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: check(client.post("/workflows", json=asked)).status_code, range(8)))
+    assert sorted(answers) == [201, *[409] * 7]
 
 
 def test_nodes_come_back_as_published(client: httpx2.Client, slug: str, package: factories.ReadyPackage) -> None:
