@@ -150,6 +150,7 @@ def test_parquet_of_nothing_and_of_numbers_beyond_its_own() -> None:
     assert read_back(parquet([])) == {"index": [], "state": []}
     found = read_back(parquet([json.dumps({"index": 0, "outputs": {"big": 2**70}}).encode()]))
     assert found["big"] == [2.0**70]
+    assert read_back(parquet([b'{"index": 0, "outputs": {"huge": 1' + b"0" * 400 + b"}}"]))["huge"] == ["1" + "0" * 400]
 
 
 def test_a_table_of_too_many_columns_is_refused() -> None:

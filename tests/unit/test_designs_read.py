@@ -276,3 +276,25 @@ def test_a_driven_study_that_cannot_be_is_refused(which: int, change: dict[str, 
     with pytest.raises(InvalidInputError) as caught:
         parse_driven({**DRIVEN[which], **change}, new_seed=7)
     assert {problem.path: problem.code for problem in caught.value.problems} == expected
+
+
+MANY = {f"f{number}": "0 .. 1" for number in range(60)}
+HOSTILE: list[tuple[str, dict[str, Any], str]] = [
+    ("sobol", {"factors": {"a": {"low": 0, "high": 10**400}}, "points": 4}, "factors.a.high"),
+    ("sobol", {"factors": {"a": "0 .. 1"}, "points": 10**400}, "points"),
+    ("sobol", {"factors": {"a": "1" + " " * 1_000_000 + "2"}, "points": 4}, "factors.a"),
+    ("sobol", {"factors": {"a": {"low": "1" * 1_000_000, "high": 2}}, "points": 4}, "factors.a.low"),
+    ("sobol", {"factors": {"a" * 1_000_000: "0 .. 1"}, "points": 4}, "factors." + "a" * 100),
+    ("csv", {"text": "a" + " " * 1_000_000 + "[\n1\n"}, "text.1.1"),
+    ("csv", {"text": '"' * 1_000_001}, "text"),
+    (
+        "fractional_factorial",
+        {"factors": MANY, "generators": {f"f{number}": "f0*f1" for number in range(2, 60)}},
+        "generators",
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "fields", "path"), HOSTILE)
+def test_what_is_made_to_cost_much_is_refused_before_it_does(kind: str, fields: dict[str, Any], path: str) -> None:
+    assert path in problems_of(kind, **fields)

@@ -259,6 +259,12 @@ def test_an_incomplete_sample_is_refused_with_its_reasons_unless_told_otherwise(
     assert judge_complete(sample, leave_out=True).tolist() == [True, False, False, False, False]
 
 
+def test_a_number_that_no_float_can_hold_is_no_value() -> None:
+    columns = read_columns([{"name": "y", "of": "outputs"}], {}, "SI")
+    sample = read_sample([b'{"index": 0, "outputs": {"y": 1' + b"0" * 400 + b"}}"], columns, 1)
+    assert sample.missing == {"y is no number": 1}
+
+
 def test_a_sample_without_values_is_refused_in_any_case() -> None:
     sample = read_sample([], read_columns(COLUMNS, TYPES, "SI"), 3)
     with pytest.raises(InvalidInputError) as caught:

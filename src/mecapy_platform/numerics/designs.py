@@ -15,6 +15,8 @@ from mecapy_platform.core.sampling.records import Design
 from mecapy_platform.core.sampling.systematic import rows_of
 from mecapy_platform.numerics.distributions import Array, from_probabilities, from_scores, scores_of
 
+LINES_A_PIECE = 1_000
+
 
 def draw(design: Design) -> Array:
     """The points of a random design, shape (points, factors), each column in its factor's unit."""
@@ -59,8 +61,10 @@ def inputs_of(design: Design, start: int, count: int) -> Iterator[dict[str, Any]
 
 
 def lines_of(design: Design, start: int, count: int) -> Iterator[bytes]:
-    for inputs in inputs_of(design, start, count):
-        yield json.dumps(inputs, ensure_ascii=False).encode() + b"\n"
+    """The same as JSON, an object a line, in pieces of many lines."""
+    rows = inputs_of(design, start, count)
+    while piece := [json.dumps(inputs, ensure_ascii=False) for inputs in islice(rows, LINES_A_PIECE)]:
+        yield ("\n".join(piece) + "\n").encode()
 
 
 def written(value: Any, unit: str | None) -> Any:

@@ -2,22 +2,27 @@
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from mecapy_platform.core.errors import InvalidInputError
 from mecapy_platform.core.expressions import Checked, ExpressionError, check, parse
+from mecapy_platform.core.sampling.problems import is_number
 from mecapy_platform.core.sampling.quantities import read_quantity
 from mecapy_platform.core.types import TypeExpression, parse_type
 from mecapy_platform.core.units import QuantityError, UnitSystem, read_unit
+from mecapy_platform.core.units.quantities import MAX_TEXT
 from mecapy_platform.numerics.distributions import Array, Mask
 
 MAX_COLUMNS = 200
 MAX_MESSAGES = 20
+_PLAIN = re.compile(r"(?P<number>-?\d+(?:\.\d+)?(?:e[+-]?\d{1,3})?) (?P<unit>\S+)", re.ASCII)  # as designs are written
 ENDED = frozenset({"completed", "failed", "cancelled"})
 
 
@@ -96,7 +101,8 @@ def read_sample(lines: Iterable[bytes], columns: list[Column], points: int) -> S
 
 def _read_row(row: Mapping[str, Any], columns: list[Column], sample: Sample, index: int) -> str | None:
     inputs, outputs = row.get("inputs") or {}, row.get("outputs") or {}
-    scope = {name: in_si(value) for name, value in {**inputs, **outputs}.items()}
+    computes = any(column.expression is not None for column in columns)
+    scope = {name: in_si(value) for name, value in {**inputs, **outputs}.items()} if computes else {}
     why = None
     for column in columns:
         if column.expression is not None:
@@ -106,7 +112,7 @@ def _read_row(row: Mapping[str, Any], columns: list[Column], sample: Sample, ind
                 value, why = None, f"{column.name}: {error.code}"
         else:
             value = in_si((inputs if column.of == "inputs" else outputs).get(column.name))
-        number = float(value) if isinstance(value, int | float) else math.nan
+        number = float(value) if isinstance(value, bool) or is_number(value) else math.nan
         if not math.isfinite(number) and why is None:
             why = f"{column.name} is no number"
         sample.values[column.name][index] = number
@@ -117,6 +123,9 @@ def in_si(value: Any) -> Any:
     """A text with a unit as the number in SI; anything else as it is."""
     if not isinstance(value, str):
         return value
+    plain = _PLAIN.fullmatch(value) if len(value) <= MAX_TEXT else None
+    if plain is not None and (unit := _unit(plain["unit"])) is not None:
+        return float(plain["number"]) * unit[0] + unit[1]
     try:
         quantity = read_quantity(value)
     except QuantityError:
@@ -125,6 +134,16 @@ def in_si(value: Any) -> Any:
         return value
     unit = read_unit(quantity.unit)
     return float(quantity.number * unit.factor + unit.offset)
+
+
+@lru_cache(maxsize=256)
+def _unit(text: str) -> tuple[float, float] | None:
+    """Factor and offset to SI."""
+    try:
+        unit = read_unit(text)
+    except QuantityError:
+        return None
+    return float(unit.factor), float(unit.offset)
 
 
 def judge_complete(sample: Sample, *, leave_out: bool) -> Mask:

@@ -9,6 +9,7 @@ from arro3.core import Array, DataType, Table
 from arro3.io import write_parquet
 
 from mecapy_platform.core.errors import InvalidInputError
+from mecapy_platform.core.sampling.problems import is_number
 
 MAX_COLUMNS = 1_000
 _FIRST = ("index", "state")
@@ -55,7 +56,7 @@ def _array(values: list[Any]) -> Array:
         return Array(values, DataType.bool())
     if kinds <= {int} and all(value is None or -_WHOLE <= value < _WHOLE for value in values):
         return Array(values, DataType.int64())
-    if kinds <= {int, float}:
+    if kinds <= {int, float} and all(value is None or isinstance(value, float) or is_number(value) for value in values):
         return Array([None if value is None else float(value) for value in values], DataType.float64())
     return Array([_text(value) for value in values], DataType.utf8())
 

@@ -115,7 +115,7 @@ def _columns(heads: list[str], problems: Problems) -> list[Column]:
         return []
     for place, head in enumerate(heads):
         path = f"text.1.{place + 1}"
-        match = _HEAD.fullmatch(head)
+        match = _HEAD.fullmatch(head) if len(head) <= _MAX_CELL else None
         name = match["name"] if match else ""
         if not NAME.fullmatch(name):
             said = f"{head[:80]!r} is no name of an input, nor one with a unit such as 'diameter [mm]'."

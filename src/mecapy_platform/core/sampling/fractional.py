@@ -20,6 +20,10 @@ def read_generators(
 ) -> dict[str, tuple[int, tuple[str, ...]]]:
     """{"d": "a*b*c", "e": "-a*b"} as signs and names of base factors."""
     found: dict[str, tuple[int, tuple[str, ...]]] = {}
+    if len(given) > MAX_GENERATED:
+        said = f"At most {MAX_GENERATED} factors can be generated; a Plackett-Burman design screens more."
+        problems.add("generators", "generator_impossible", said)
+        return found
     base = [name for name in names if name not in given]
     for name, text in given.items():
         path = f"generators.{str(name)[:100]}"

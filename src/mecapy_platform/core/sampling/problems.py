@@ -8,11 +8,15 @@ from typing import Any, TypeVar
 from mecapy_platform.core.errors import InvalidInputError, Problem
 
 MAX_PROBLEMS = 100
+_LARGEST = 1.7e308
 Choice = TypeVar("Choice", bound=StrEnum)
 
 
 def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """A finite number that a float can hold."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return -_LARGEST < value < _LARGEST
 
 
 class Problems:

@@ -38,6 +38,8 @@ def read_quantity(value: Any) -> Quantity:
 
 def split_range(text: str) -> tuple[str, str] | None:
     """The ends of "10 mm .. 20 mm" or "10 .. 20 mm"; None for another text."""
+    if len(text) > 2 * MAX_TEXT + 10:
+        return None
     parts = _RANGE.split(text.strip())
     return (parts[0], parts[1]) if len(parts) == 2 and all(parts) else None
 
