@@ -124,8 +124,8 @@ def in_si(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     plain = _PLAIN.fullmatch(value) if len(value) <= MAX_TEXT else None
-    if plain is not None and (unit := _unit(plain["unit"])) is not None:
-        return float(plain["number"]) * unit[0] + unit[1]
+    if plain is not None and (known := _unit(plain["unit"])) is not None:
+        return float(plain["number"]) * known[0] + known[1]
     try:
         quantity = read_quantity(value)
     except QuantityError:
