@@ -172,6 +172,13 @@ def test_the_form_is_judged_without_a_platform(mecapy: Mecapy, file: Path) -> No
     assert "holds" in mecapy("validate", str(file), "--offline").stdout
 
 
+def test_what_converts_is_told(mecapy: Mecapy, file: Path) -> None:
+    file.write_text(file.read_text().replace("input: Length", 'input: "Float[cm]"'))
+    assert "d.value -> size.diameter: cm becomes m (x 0.01)" in mecapy("validate", str(file)).stderr
+    told = json.loads(mecapy("validate", str(file), "--json").stdout)
+    assert (told["valid"], told["conversions"][0]["changes"][0]["factor"]) == (True, 0.01)
+
+
 def test_a_bomb_is_refused(mecapy: Mecapy, file: Path) -> None:
     file.write_text("a: &a [x]\nb: [*a, *a]\n")
     mecapy("validate", str(file), code=7)

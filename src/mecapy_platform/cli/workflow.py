@@ -10,8 +10,8 @@ from mecapy_platform.cli.console import hint, print_json, print_table, say
 from mecapy_platform.cli.exits import ExitCode
 from mecapy_platform.cli.session import JsonOption, OrgOption, UrlOption, connect
 from mecapy_platform.client.client import Client
-from mecapy_platform.client.workflow_files import Fault, faults_of_form, judged, read_file, refused, write_file
-from mecapy_platform.client.workflows import Workflow, WorkflowVersion
+from mecapy_platform.client.workflow_files import Fault, Judged, faults_of_form, judged, read_file, refused, write_file
+from mecapy_platform.client.workflows import Report, Workflow, WorkflowVersion
 from mecapy_platform.core.errors import InvalidInputError, NotFoundError
 from mecapy_platform.core.workflows.documents import (
     WorkflowDocument,
@@ -87,9 +87,9 @@ def import_file(file: FileArgument, org: OrgOption = None, url: UrlOption = None
     slug = read.document.slug
     with connect(url, org) as client:
         existing = _existing(client, slug) if slug else None
-        graph, faults = judged(client.workflows, None if existing is None else existing.id, read)
-        if faults:
-            raise refused(faults)
+        found = judged(client.workflows, None if existing is None else existing.id, read)
+        if found.faults:
+            raise refused(found.faults)
         document = read.document
         if existing is None:
             existing = client.workflows.create(slug, document.name or slug, document.description)
@@ -98,7 +98,7 @@ def import_file(file: FileArgument, org: OrgOption = None, url: UrlOption = None
                 existing, existing.latest_version.version if existing.latest_version else 0, "unchanged", as_json
             )
             return
-        saved = client.workflows.save(existing.id, graph, read.text)
+        saved = client.workflows.save(existing.id, found.graph, read.text)
     for warning in saved.warnings:
         hint(f"warning: {warning.get('message', '')}")
     _tell_saved(existing, saved.version, "saved", as_json)
@@ -114,16 +114,19 @@ def validate(
 ) -> None:
     """Say all that is wrong with a file: line, node, port, reason."""
     read = read_file(file)
-    faults = faults_of_form(read)
-    if not faults and not offline:
+    found = Judged({}, faults_of_form(read))
+    if not found.faults and not offline:
         with connect(url, org) as client:
             existing = _existing(client, read.document.slug)
-            _, faults = judged(client.workflows, None if existing is None else existing.id, read)
+            found = judged(client.workflows, None if existing is None else existing.id, read)
     if as_json:
-        print_json({"valid": not faults, "problems": faults})
+        report = found.report.raw if found.report else {}
+        more = {name: report.get(name, []) for name in ("warnings", "conversions")}
+        print_json({"valid": not found.faults, "problems": found.faults, **more})
     else:
-        _show_faults(file, faults)
-    if faults:
+        _show_faults(file, found.faults)
+        _show_report(found.report)
+    if found.faults:
         raise typer.Exit(ExitCode.INVALID_INPUT)
 
 
@@ -221,3 +224,14 @@ def _show_faults(file: Path, faults: Sequence[Fault]) -> None:
         say(f"{where}: {f'{fault.place}: ' if fault.place else ''}{fault.message} [{fault.code}]")
     if not faults:
         say(f"{file} holds")
+
+
+def _show_report(report: Report | None) -> None:
+    """What holds, but should be known: warnings, and where numbers change their unit."""
+    for warning in report.warnings if report else ():
+        hint(f"warning: {warning.message} [{warning.code}]")
+    for item in report.conversions if report else ():
+        for change in item["changes"]:
+            place = f" at {change['place']}" if change["place"] else ""
+            units = f"{change['source_unit']} becomes {change['target_unit']} (x {change['factor']:g})"
+            hint(f"{item['source']} -> {item['target']}{place}: {units}")

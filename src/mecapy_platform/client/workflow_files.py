@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
-from mecapy_platform.client.workflows import Finding, Workflows
+from mecapy_platform.client.workflows import Finding, Report, Workflows
 from mecapy_platform.core.errors import ConfigurationError, InvalidInputError, MecapyError, Problem
 from mecapy_platform.core.workflows.documents import (
     ReadDocument,
@@ -81,14 +81,24 @@ def unknown_names(read: ReadDocument, names: Iterable[str]) -> list[Fault]:
     return _sorted(faults)
 
 
-def judged(workflows: Workflows, slug: str | None, read: ReadDocument) -> tuple[dict[str, Any], list[Fault]]:
-    """The graph as the platform takes it, and all that is wrong with it: its form, its names, its meaning."""
+@dataclass(frozen=True)
+class Judged:
+    """The graph as the platform takes it, all that is wrong with it, and the report where it got so far."""
+
+    graph: Mapping[str, Any]
+    faults: list[Fault]
+    report: Report | None = None
+
+
+def judged(workflows: Workflows, slug: str | None, read: ReadDocument) -> Judged:
+    """Judge a document: its form, its names, its meaning; the first that fails is told in full."""
     if faults := faults_of_form(read):
-        return {}, faults
+        return Judged({}, faults)
     graph, missing = workflows.ids(read.document.graph)
     if missing:
-        return graph, unknown_names(read, missing)
-    return graph, located(read, workflows.validate(slug, graph).findings)
+        return Judged(graph, unknown_names(read, missing))
+    report = workflows.validate(slug, graph)
+    return Judged(graph, located(read, report.findings), report)
 
 
 def refused(faults: list[Fault]) -> InvalidInputError:

@@ -67,10 +67,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """What a validation says; without findings the graph holds."""
+    """What a validation says; without findings the graph holds. `conversions`: edges on whose way numbers change."""
 
     findings: tuple[Finding, ...]
     warnings: tuple[Finding, ...]
+    conversions: tuple[Mapping[str, Any], ...] = ()
     raw: Mapping[str, Any] = field(repr=False, default_factory=dict)
 
     @classmethod
@@ -78,10 +79,11 @@ class Report:
         found = [
             _finding(category, item)
             for category, items in data.items()
-            if isinstance(items, list) and category != "warnings"
+            if isinstance(items, list) and category not in {"warnings", "conversions"}
             for item in items
         ]
-        return cls(tuple(found), tuple(_finding("warnings", item) for item in data.get("warnings") or ()), data)
+        warnings = tuple(_finding("warnings", item) for item in data.get("warnings") or ())
+        return cls(tuple(found), warnings, tuple(data.get("conversions") or ()), data)
 
 
 def _finding(category: str, item: Any) -> Finding:
