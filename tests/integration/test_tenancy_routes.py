@@ -127,6 +127,8 @@ def test_with_both_fences_gone_the_list_leaks(platforms: Fenced, owner: World, i
         "/organizations": owner.slug,
         "/schedules": str(owner.user_id),
         "/studies": str(owner.user_id),
+        "/runs": str(owner.user_id),
+        "/approvals": str(owner.user_id),
         "/workflows": str(owner.user_id),
     }
     sign = signs.get(path, task_id)

@@ -18,7 +18,7 @@ from mecapy_platform.core.errors import MecapyError, Problem
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
-OWN_PATHS = ("/tasks", "/schedules", "/studies", "/storage", "/ready")
+OWN_PATHS = ("/tasks", "/schedules", "/studies", "/runs", "/approvals", "/storage", "/ready")
 RETRY_AFTER_SECONDS = 2
 
 STATUS: tuple[tuple[type[MecapyError], int], ...] = (

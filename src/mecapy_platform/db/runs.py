@@ -161,7 +161,7 @@ UPDATE runs SET state = :state, wake_at = :wake_at, change = change + :changed, 
     error_code = coalesce(:code, error_code), error_message = coalesce(:message, error_message),
     started_at = CASE WHEN :state <> 'pending' THEN coalesce(started_at, clock_timestamp()) END,
     completed_at = CASE WHEN :is_final THEN clock_timestamp() END
-WHERE id = :run_id
+WHERE id = :run_id RETURNING pg_notify('mecapy_ended', 'run:' || id)
 """)
 
 # What nodes have given: their own outputs, or those of their only or last call, wherever these lie.

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import httpx2
 
+from mecapy_platform.db.workflow_tables import WorkflowRun
 from support import factories
 from support.tenancy.world import World
 
@@ -293,6 +294,33 @@ def _run(suffix: str) -> Row:
     return thing(ask)
 
 
+def _run_of(suffix: str, *before: str) -> Row:
+    """On our own paths, of a run with an approval; the owner took the steps."""
+
+    def ask(world: World) -> Ask:
+        workflow_id, _ = new_workflow(world)
+        with world.client() as owner:
+            graph = _graph(world)
+            approval = {"node_key": "ok", "node_kind": "approval", "role": "user"}
+            saved = owner.post(
+                f"/workflows/{workflow_id}/versions", json={**graph, "nodes": [*graph["nodes"], approval]}
+            )
+            assert saved.status_code == 201, saved.text
+            answer = owner.post(f"/workflows/{workflow_id}/runs", json=_run_body())
+            assert answer.status_code == 201, answer.text
+            run_id = str(answer.json()["id"])
+            for step in before:
+                assert owner.post(f"/runs/{run_id}/{step}").status_code == 200
+        if suffix == "/adopt":
+            with world.platform.worker_database.transaction() as session:
+                session.get_one(WorkflowRun, UUID(run_id)).held_reason = "member_gone"
+        world.marks.add(run_id)
+        body = {"decision": "approve"} if suffix.endswith("/decision") else None
+        return Ask(f"/runs/{run_id}{suffix}", (run_id,), json=body)
+
+    return thing(ask)
+
+
 def _new_workflow(world: World) -> Ask:
     asked = {"slug": factories.unique("w"), "name": "w", "organization_slug": world.slug}
     return Ask("/workflows", (world.slug,), json=asked)
@@ -388,6 +416,17 @@ ROUTES: Mapping[tuple[str, str], Row] = {
     ("GET", "/schedules/{schedule_id}/firings"): _schedule("/firings"),
     ("PATCH", "/schedules/{schedule_id}"): _schedule(body={"is_paused": True}),
     ("DELETE", "/schedules/{schedule_id}"): _schedule(),
+    ("GET", "/runs"): OWN,
+    ("GET", "/runs/{run_id}"): _run_of(""),
+    ("GET", "/runs/{run_id}/nodes"): _run_of("/nodes"),
+    ("GET", "/runs/{run_id}/nodes/{key}/items"): _run_of("/nodes/size/items"),
+    ("POST", "/runs/{run_id}/cancel"): _run_of("/cancel"),
+    ("POST", "/runs/{run_id}/pause"): _run_of("/pause"),
+    ("POST", "/runs/{run_id}/resume"): _run_of("/resume", "pause"),
+    ("POST", "/runs/{run_id}/retry"): _run_of("/retry", "cancel"),
+    ("POST", "/runs/{run_id}/adopt"): _run_of("/adopt"),
+    ("POST", "/runs/{run_id}/nodes/{key}/decision"): _run_of("/nodes/ok/decision"),
+    ("GET", "/approvals"): OWN,
     ("POST", "/studies"): thing(lambda world: Ask("/studies", (world.slug,), json=_studied(world))),
     ("POST", "/studies/estimate"): thing(lambda world: Ask("/studies/estimate", (world.slug,), json=_studied(world))),
     ("GET", "/studies"): OWN,
