@@ -29,7 +29,10 @@ ENTRIES = {
     "retry": Entry(f"{HERE}.tasks:retry", "Run an ended task again.", RUN),
     "study": Entry(f"{HERE}.study:study_app", "Vary a function over many points: designs of experiments.", RUN),
     "schedule": Entry(f"{HERE}.schedules:schedule_app", "Run a function again and again, at times of a calendar.", RUN),
-    "workflow": Entry(f"{HERE}.workflow:workflow_app", "Workflows as YAML: export, import, validate, diff.", RUN),
+    "workflow": Entry(
+        f"{HERE}.workflow_runs:workflow_app", "Workflows: graphs of calculations, as YAML and as runs.", RUN
+    ),
+    "approvals": Entry(f"{HERE}.workflow_runs:approvals_app", "Approve or reject what waits for a person.", RUN),
     "login": Entry(f"{HERE}.login:login", "Log in to a platform.", ACCOUNT),
     "logout": Entry(f"{HERE}.login:logout", "Forget a login.", ACCOUNT),
     "whoami": Entry(f"{HERE}.login:whoami", "Say who you are, and where.", ACCOUNT),

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from rich import box
 from rich.console import Console
+from rich.live import Live
 from rich.markup import escape
 from rich.status import Status
 from rich.table import Table
@@ -49,3 +50,19 @@ class TerminalLine:
 
     def update(self, text: str) -> None:
         self._status.update(escape(text))
+
+
+class TerminalTree:
+    """Some lines on stderr that change in place."""
+
+    def __init__(self) -> None:
+        self._live = Live(console=Console(stderr=True), refresh_per_second=4, transient=True)
+
+    def start(self) -> None:
+        self._live.start()
+
+    def stop(self) -> None:
+        self._live.stop()
+
+    def update(self, lines: Sequence[str]) -> None:
+        self._live.update(Text("\n".join(map(printable, lines))))

@@ -19,12 +19,14 @@ from mecapy_platform.client.uploads import Uploads
 from mecapy_platform.client.users import Users
 
 if TYPE_CHECKING:
+    from mecapy_platform.client.runs import Runs
     from mecapy_platform.client.schedules import Schedules
     from mecapy_platform.client.studies import Studies
     from mecapy_platform.client.workflows import Workflows
 
 # Calls that most programs never make are loaded when they are asked for.
 LATE = {
+    "runs": "mecapy_platform.client.runs:Runs",
     "schedules": "mecapy_platform.client.schedules:Schedules",
     "studies": "mecapy_platform.client.studies:Studies",
     "workflows": "mecapy_platform.client.workflows:Workflows",
@@ -65,6 +67,7 @@ class Client:
         self.checks = Checks(self.transport)
 
     if TYPE_CHECKING:
+        runs: Runs
         schedules: Schedules
         studies: Studies
         workflows: Workflows

@@ -36,6 +36,7 @@ from mecapy_platform.storage.keys import output_key, upload_key
 from support import factories
 from support.platform.api_platform import ApiPlatform, api_platform
 
+APPROVAL = {"nodes": [{"node_key": "n", "node_kind": "approval"}], "edges": []}
 DECK = b"*HEADING\nsecret of the owner\n"
 
 
@@ -151,7 +152,7 @@ class World:
                 [Workflow(id=ids["workflow"], owner_id=self.user_id, slug="w", name="w", **own)],
                 [
                     WorkflowVersion(
-                        id=ids["version"], workflow_id=ids["workflow"], number=1, graph={}, created_by=self.user_id,
+                        id=ids["version"], workflow_id=ids["workflow"], number=1, graph=APPROVAL, created_by=self.user_id,
                         **own,
                     )
                 ],
@@ -162,7 +163,7 @@ class World:
                         workflow_version_id=ids["version"], visibility_snapshot="private", **own,
                     ),
                 ],
-                [RunNode(id=ids["node"], run_id=ids["run"], place=0, key="n", kind="function", **own)],
+                [RunNode(id=ids["node"], run_id=ids["run"], place=0, key="n", kind="approval", **own)],
                 [
                     Call(run_id=ids["run"], node_id=ids["node"], function_id=function_id, **own),
                     Study(id=ids["study"], user_id=self.user_id, name="s", function_id=function_id, design={}, **own),
@@ -175,6 +176,7 @@ class World:
             ):  # fmt: skip
                 session.add_all(rows)
                 session.flush()
+            session.get_one(RunNode, ids["node"]).state = "waiting"
         self.marks |= {str(made) for made in ids.values()}
 
     def new_organization(self) -> str:
