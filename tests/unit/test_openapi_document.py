@@ -11,7 +11,15 @@ from mecapy_platform.api.problems import is_own
 
 STORED = Path(__file__).parents[2] / "docs" / "reference" / "openapi.json"
 METHODS = {"get", "post", "patch", "delete", "put"}
-OPEN = {"/", "/health", "/ready", "/types/catalog", "/types/check-connection", "/storage/{key}"}
+OPEN = {
+    "/",
+    "/health",
+    "/ready",
+    "/types/catalog",
+    "/workflow-documents/schema",
+    "/types/check-connection",
+    "/storage/{key}",
+}
 
 
 @pytest.fixture(scope="module")

@@ -56,7 +56,6 @@ ROUTERS = (
         workflow_documents.router,
         workflow_runs.router,
         runs.router,
-        runs.router,
         types.router,
         checks.router,
         tasks.router,

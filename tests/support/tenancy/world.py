@@ -152,8 +152,8 @@ class World:
                 [Workflow(id=ids["workflow"], owner_id=self.user_id, slug="w", name="w", **own)],
                 [
                     WorkflowVersion(
-                        id=ids["version"], workflow_id=ids["workflow"], number=1, graph=APPROVAL, created_by=self.user_id,
-                        **own,
+                        id=ids["version"], workflow_id=ids["workflow"], number=1, graph=APPROVAL,
+                        created_by=self.user_id, **own,
                     )
                 ],
                 [
