@@ -67,14 +67,14 @@ def run(
             print_json(started.raw) if as_json else say(started.id)
             hint(f"watch: mecapy workflow watch {started.id}")
             return
-        _finish(client, _watch(client, started.id, is_quiet=as_json), as_json=as_json)
+        _finish(_watch(client, started.id, is_quiet=as_json), as_json=as_json)
 
 
 @workflow_app.command("watch")
 def watch(run_id: RunArgument, org: OrgOption = None, url: UrlOption = None, as_json: JsonOption = False) -> None:
     """Watch a run to its end: a live tree of its nodes. Ctrl-C leaves it running."""
     with connect(url, org) as client:
-        _finish(client, _watch(client, _id(client, run_id), is_quiet=as_json), as_json=as_json)
+        _finish(_watch(client, _id(client, run_id), is_quiet=as_json), as_json=as_json)
 
 
 @workflow_app.command("runs")
@@ -231,7 +231,7 @@ def _lines(run: Run, nodes: list[RunNode]) -> list[str]:
     return [head, *rows[:SHOWN]]
 
 
-def _finish(client: Client, run: Run, *, as_json: bool) -> None:
+def _finish(run: Run, *, as_json: bool) -> None:
     if as_json:
         print_json(run.raw)
     else:
