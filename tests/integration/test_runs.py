@@ -276,3 +276,10 @@ def test_a_repeated_advance_changes_nothing(made: Bench) -> None:
     made.advance(run_id)
     assert made.run(run_id).change == before
     assert made.serve(run_id, add) == 5
+
+
+def test_a_map_over_nothing_gives_empty_lists_at_once(made: Bench) -> None:
+    nodes = [given("v", "list[Float]"), given("y"), {**MAP, "body": made.body()}]
+    run_id = made.submit(made.version(nodes, ["v.value > each.a", "y.value > each.b"]), {"v": [], "y": 1.0})
+    assert made.run(run_id).state == "completed"
+    assert made.nodes(run_id)["each"].outputs == {"sum": [], "_failed": 0}

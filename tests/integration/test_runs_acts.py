@@ -111,6 +111,23 @@ def test_a_node_is_tried_again_after_its_pause(made: Bench) -> None:
     assert made.run(run_id).state == "failed"
 
 
+def test_a_cancelled_map_whose_items_had_all_ended_goes_on(made: Bench) -> None:
+    nodes = [
+        given("v", "list[Float]"),
+        {"node_key": "each", "node_kind": "map", "over": ["a", "b"], "body": made.body()},
+    ]
+    version = made.version(nodes, ["v.value > each.a", "v.value > each.b"])
+    run_id = made.submit(version, {"v": [1.0, 2.0]})
+    for task in made.tasks(run_id).values():
+        made.end(task, add(task), advances=False)
+    act(made, acts.cancel, run_id)
+    assert made.run(run_id).state == "cancelled"
+    act(made, acts.retry, run_id)
+    made.advance(run_id)
+    assert made.run(run_id).state == "completed"
+    assert made.nodes(run_id)["each"].outputs == {"sum": [2.0, 4.0], "_failed": 0}
+
+
 def test_a_deadline_ends_a_run(made: Bench) -> None:
     run_id = made.submit(line(made), {"x": 1.0}, deadline_seconds=3600)
     past = func.clock_timestamp() - timedelta(seconds=1)

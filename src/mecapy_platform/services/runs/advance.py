@@ -253,7 +253,7 @@ class Look:
         sent = carrying.send(self._sheet.feeds, node_ids)
         self._sheet.write_nodes(session)
         self.done.lanes |= sent.lanes
-        self._is_again |= sent.has_refused
+        self._is_again |= sent.is_settled
         for child in sent.children:
             inner = advance(session, child, self._tools)
             self.done.add(inner)

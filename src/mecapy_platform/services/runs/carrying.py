@@ -29,11 +29,14 @@ WITH_OWN_TRIES = frozenset({NodeKind.MAP, NodeKind.LOOP})  # their items are tri
 
 @dataclass
 class Sent:
-    """`children`: runs that were made, to be advanced; `lanes` of the tasks; whether a call was refused."""
+    """`children`: runs that were made, to be advanced; `lanes` of the tasks.
+
+    `is_settled`: a call was refused, or a node had none left to carry: what comes of it is decided by another look.
+    """
 
     children: list[UUID] = field(default_factory=list)
     lanes: set[Lane] = field(default_factory=set)
-    has_refused: bool = False
+    is_settled: bool = False
 
 
 class Carrying:
@@ -77,6 +80,7 @@ class Carrying:
             except MecapyError as error:
                 self._refused.append((row.id, error))
         self._write(ready)
+        self._sent.is_settled |= len({row.node_id for row in rows}) < len(places)
         return self._sent
 
     def _gather(self, place: int, body: Body) -> Gathered | MecapyError:
@@ -96,7 +100,7 @@ class Carrying:
             loaded=loaded,
             inputs={name: value for name, value in given.values.items() if not named or name in ports},
             files={name: value for name, value in given.files.items() if not named or name in ports},
-            name=node.key if node.kind is not NodeKind.MAP else f"{node.key}[{row.index}]",
+            name=node.key if node.kind not in WITH_OWN_TRIES else f"{node.key}[{row.index}]",
             priority=self._options.priority,
             timeout_seconds=node.timeout_seconds if node.kind not in WITH_OWN_TRIES else None,
             retry=node.retry if node.kind in WITH_OWN_TRIES else None,
@@ -142,7 +146,7 @@ class Carrying:
             ended = [{"id": call, "code": error.code, "message": error.sentence()} for call, error in refused]
             self._session.execute(statements.REFUSED, {"calls": plain(ended)})
             self._session.execute(statements.REFUSED_END, {"calls": plain(ended)})
-        self._sent.has_refused = bool(refused)
+        self._sent.is_settled = bool(refused)
         self._sent.lanes |= {Lane(columns["lane"]) for _, columns in carried.tasks if columns["hold_reason"] is None}
 
 
