@@ -21,11 +21,10 @@ pytestmark = [pytest.mark.slow]
 
 @dataclass(frozen=True)
 class Ready:
-    """A platform with the package and the workflow; `environment` is that of the command line."""
+    """A platform with the package and the workflow."""
 
     client: httpx2.Client
     package_id: str
-    environment: dict[str, str]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +43,7 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ready]:
         }
         done = CliRunner().invoke(app, ["workflow", "import", str(folder / "check.yml")], env=environment)
         assert done.stdout == "cantilever-check @1 saved\n", (done.output, done.stderr)
-        yield Ready(client, str(package["id"]), environment)
+        yield Ready(client, str(package["id"]))
 
 
 def run(ready: Ready, deck: str = "cantilever", **inputs: Any) -> dict[str, Any]:
