@@ -2,7 +2,7 @@
  * Three parts of ours take part. The worker's loop (mecapy_fork_calls) forks when it is told to: here the tenant's module is loaded, so
  * nothing that it says is believed. The first process of the calls' own PID namespace (keep_space) ends what a call leaves; it runs
  * nothing of a tenant, and calls cannot see the worker, which is outside of that namespace. The stem (serve_calls) writes inputs, is the
- * parent of each call, reads its end, usage, output and result, and empties the workspace before the next. See ADR 20. */
+ * parent of each call, reads its end, usage, output and result, and empties the workspace before the next. See ADR 21. */
 #include "guest.h"
 #include <fcntl.h>
 #include <linux/capability.h>
