@@ -50,6 +50,10 @@ class WorkflowRunResponse(BaseModel):
     workflow_slug: str = ""
     change: Annotated[int, Field(description="Grows with each change, for who watches.")] = 0
     other_nodes: Annotated[dict[str, Any], Field(description="States of the nodes that are no function nodes.")] = {}
+    units: Annotated[
+        dict[str, str],
+        Field(description="Nodes whose outputs are not in SI: the unit system of their package, by key."),
+    ] = {}
     warnings: Annotated[list[dict[str, Any]], Field(description="Of a run just started.")] = []
 
 

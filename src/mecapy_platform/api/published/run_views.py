@@ -18,6 +18,7 @@ from mecapy_platform.db.tables import StoredValue
 from mecapy_platform.db.workflow_tables import WorkflowRun
 from mecapy_platform.services.runs.loading import LoadedVersion
 from mecapy_platform.services.runs.read import PUBLISHED_RUN, NodeView, RunView, published_node_states
+from mecapy_platform.services.runs.systems import systems
 from mecapy_platform.services.tasks.values import Lying
 from mecapy_platform.services.work import Session
 
@@ -56,6 +57,7 @@ def render_run(
         workflow_slug=view.slug,
         change=run.change,
         other_nodes={node.key: _other(node) for node in nodes if node.kind is not NodeKind.FUNCTION},
+        units=systems(session, view.version, nodes),
         warnings=[warning.as_dict() for warning in warnings],
     )
     response = respond({**answer.model_dump(mode="json"), "inputs": _inputs(caller, session, run)})

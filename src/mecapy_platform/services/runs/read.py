@@ -166,16 +166,6 @@ def published_node_states(views: Sequence[NodeView]) -> dict[str, dict[str, Any]
     }
 
 
-def terminal_outputs(version: LoadedVersion, views: Sequence[NodeView]) -> dict[str, Mapping[str, Any]]:
-    """The published `terminal_outputs`: of function nodes that feed no other and have ended well."""
-    feeding = {edge.source for edge in version.graph.edges}
-    return {
-        view.key: view.outputs or {}
-        for view in views
-        if view.kind is NodeKind.FUNCTION and view.state is NodeState.COMPLETED and view.key not in feeding
-    }
-
-
 def _runs(actor: Actor) -> Select[WorkflowRun, str, str]:
     return (
         select(WorkflowRun, Workflow.slug, Organization.slug)
