@@ -163,6 +163,53 @@ def test_times_at_which_nobody_was_there_are_left_out_or_made_up_for_in_order(co
     assert len(company.tasks()) == 4
 
 
+def test_a_study_is_run_anew_with_the_points_that_it_had(company: Company) -> None:
+    design = {"kind": "list", "points": [{"diameter": "12 mm"}, {"diameter": "14 mm"}]}
+    asked = {"name": "s", "package": "bolts", "function": "size", "design": design}
+    study = company.client.post("/studies", json=asked).json()
+    made = company.schedule(task=None, study=study["id"], overlap="skip")
+    assert company.relay(due(made)) == 1
+    assert company.relay(due(made, 1)) == 0
+    assert company.outcomes(made) == ["made", "overlapped"]
+    (again, first) = company.client.get("/studies").json()["studies"]
+    assert first["id"] == study["id"]
+    points = [company.client.get(f"/studies/{item['id']}/points").json()["points"] for item in (first, again)]
+    assert [point["inputs"] for point in points[0]] == [point["inputs"] for point in points[1]]
+
+
+def test_a_workflow_is_run_by_a_schedule_and_its_run_replaced(company: Company) -> None:
+    size = str(company.package.functions["size"])
+    nodes = [
+        {"node_key": "d", "node_kind": "input", "input_spec": {"label": "d", "type_expr": "Length"}},
+        {"node_key": "load", "node_kind": "constant", "value": 1.0, "type_expr": "Force"},
+        {"node_key": "size", "node_kind": "function", "function_version_id": size},
+    ]
+    edges = [
+        {"source_node_key": source, "source_port": "value", "target_node_key": "size", "target_port": port}
+        for source, port in (("d", "diameter"), ("load", "load"))
+    ]
+    slug = factories.unique("w")
+    body = {"slug": slug, "name": slug, "organization_slug": company.slug}
+    assert company.client.post("/workflows", json=body).status_code == 201
+    saved = company.client.post(f"/workflows/{slug}/versions", json={"nodes": nodes, "edges": edges})
+    assert saved.status_code == 201, saved.text
+    refused = {"name": "n", "cron": "0 * * * *", "run": {"workflow": slug}}
+    assert company.client.post("/schedules", json=refused).status_code == 422
+    made = company.schedule(task=None, run={"workflow": slug, "inputs": {"d": "12 mm"}}, overlap="replace")
+    assert company.client.get("/runs").json()["runs"] == []
+    company.relay(due(made))
+    company.relay(due(made, 1))
+    assert company.outcomes(made) == ["made", "made"]
+    states = [run["state"] for run in company.client.get("/runs").json()["runs"]]
+    assert states == ["running", "cancelled"]
+
+
+@pytest.mark.parametrize("targets", [{}, {"task": TASK, "study": "0190a000-0000-7000-8000-000000000000"}])
+def test_a_schedule_names_exactly_one_thing(company: Company, targets: dict[str, Any]) -> None:
+    answer = company.client.post("/schedules", json={"name": "n", "cron": "0 * * * *", **targets})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+
+
 def test_what_was_missed_a_week_ago_is_not_made_up_for(company: Company) -> None:
     made = company.schedule(cron="0 0 * * *", missed="catch_up")
     while company.relay(due(made) + timedelta(days=30, minutes=1)):

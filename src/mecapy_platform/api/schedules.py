@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mecapy_platform.api.answers import problems
 from mecapy_platform.api.deps import Caller, OwnCaller
+from mecapy_platform.api.published.run_models import WorkflowRunRequest
 from mecapy_platform.api.strict_route import StrictRoute
 from mecapy_platform.api.task_models import Fault, TaskBody
 from mecapy_platform.db.workflow_tables import Schedule, ScheduleFiring
@@ -26,8 +27,17 @@ Zone = Annotated[str, Field(min_length=1, max_length=100, description="A name su
 Word = Annotated[Missed, Field(strict=False)]
 
 
+class RunTargetBody(WorkflowRunRequest):
+    """A run of a workflow, as POST /workflows/{slug}/runs takes it."""
+
+    workflow: Annotated[str, Field(min_length=1, max_length=200, description="Slug or id.")]
+
+
 class ScheduleBody(BaseModel):
-    """What to submit, and when. The submission is tried when the schedule is made, and refused as it would be then."""
+    """What to submit, and when: a task, a run, or the points of a study anew.
+
+    The submission is tried when the schedule is made, and refused as it would be then.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -37,7 +47,24 @@ class ScheduleBody(BaseModel):
     missed: Word = Missed.SKIP
     overlap: Annotated[Overlap, Field(strict=False)] = Overlap.ALLOW
     is_paused: bool = False
-    task: TaskBody
+    task: TaskBody | None = None
+    run: RunTargetBody | None = None
+    study: Annotated[UUID | None, Field(strict=False, description="A study whose points are to run again.")] = None
+
+    @model_validator(mode="after")
+    def _names_one(self) -> Self:
+        if sum(item is not None for item in (self.task, self.run, self.study)) != 1:
+            raise ValueError("Name exactly one of task, run and study.")
+        return self
+
+    def target(self) -> tuple[str, dict[str, Any]]:
+        """The kind, and what its submission takes."""
+        if self.study is not None:
+            return "study", {"study": str(self.study)}
+        if self.run is not None:
+            return "run", self.run.model_dump(mode="json")
+        assert self.task is not None
+        return "task", self.task.model_dump(mode="json")
 
 
 class ScheduleChanges(BaseModel):
@@ -100,10 +127,11 @@ class FiringList(BaseModel):
 @router.post("", operation_id="create_schedule", status_code=201, responses=problems(400, 409, 429, schema="Problem"))
 def create_schedule(body: ScheduleBody, caller: OwnCaller) -> ScheduleAnswer:
     """Make a schedule, in your name: what it submits has the rights that you have at that time."""
+    kind, target = body.target()
     asked = NewSchedule(
         body.name,
-        "task",
-        body.task.model_dump(mode="json"),
+        kind,
+        target,
         body.cron,
         body.time_zone,
         body.missed,

@@ -1,15 +1,16 @@
 """`mecapy schedule`: run a function at times of a calendar."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from mecapy_platform.cli.arguments import parse_arguments, parse_target
+from mecapy_platform.cli.arguments import Arguments, parse_arguments, parse_target, parse_value
 from mecapy_platform.cli.console import hint, print_json, print_pairs, print_table, say
 from mecapy_platform.cli.lazy import resolve
 from mecapy_platform.cli.run import READING, ports_of
 from mecapy_platform.cli.session import JsonOption, OrgOption, UrlOption, connect
+from mecapy_platform.client.client import Client
 from mecapy_platform.client.schedules import Schedule
 from mecapy_platform.core.errors import InvalidInputError
 
@@ -39,7 +40,7 @@ def schedule_group() -> None:
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A name for the schedule.")],
     cron: Annotated[str, typer.Argument(metavar="CRON", help='Five fields: "30 6 * * 1-5" is 6:30 on working days.')],
-    target: Annotated[str, typer.Argument(metavar="PACKAGE:FUNCTION", help="What to run.")],
+    target: Annotated[str, typer.Argument(metavar="PACKAGE:FUNCTION|WORKFLOW", help="What to run.")],
     arguments: Annotated[list[str] | None, typer.Argument(metavar="NAME=VALUE", help="diameter='12 mm' n=4")] = None,
     zone: Annotated[str, typer.Option(help="Time zone, as Europe/Paris.")] = "UTC",
     missed: Annotated[MissedChoice, typer.Option(help="Times at which the platform was away.")] = MissedChoice.SKIP,
@@ -49,16 +50,12 @@ def create(
     as_json: JsonOption = False,
 ) -> None:
     """Make a schedule. What it runs is tried now, as a request would be."""
-    parsed = parse_target(target)
     given = parse_arguments(arguments or [], None)
     if given.files:
         raise InvalidInputError("arguments", "A schedule takes values; give it files inside the package.")
+    options = {"time_zone": zone, "missed": missed.value, "overlap": overlap.value}
     with connect(url, org) as client:
-        values = resolve(f"{READING}:read_arguments")(given, ports_of(client, parsed, given))
-        task = {"package": parsed.package, "function": parsed.function, "inputs": values.inputs}
-        if parsed.version:
-            task["version"] = parsed.version
-        made = client.schedules.create(name, cron, task, time_zone=zone, missed=missed.value, overlap=overlap.value)
+        made = client.schedules.create(name, cron, **_target(client, target, given), **options)
     if as_json:
         print_json(made.raw)
         return
@@ -108,7 +105,7 @@ def show(name: NameArgument, org: OrgOption = None, url: UrlOption = None, as_js
             )
             for firing in firings
         )
-        print_table(("time", "outcome", "task, or why not"), rows)
+        print_table(("time", "outcome", "made, or why not"), rows)
 
 
 @schedule_app.command()
@@ -141,11 +138,24 @@ def _change(name: str, org: str | None, url: str | None, *, as_json: bool, is_pa
         say(f"{changed.name} is paused." if is_paused else f"{changed.name} fires next: {_next(changed)}")
 
 
+def _target(client: Client, target: str, given: Arguments) -> dict[str, Any]:
+    """A function, which has a colon in its name, or a workflow."""
+    if ":" not in target:
+        values = {**given.inputs, **{name: parse_value(text) for name, text in given.texts.items()}}
+        return {"run": {"workflow": target, "inputs": values}}
+    parsed = parse_target(target)
+    values = resolve(f"{READING}:read_arguments")(given, ports_of(client, parsed, given))
+    task = {"package": parsed.package, "function": parsed.function, "inputs": values.inputs}
+    return {"task": {**task, "version": parsed.version} if parsed.version else task}
+
+
 def _next(schedule: Schedule) -> str:
     return schedule.next_times[0].isoformat(timespec="minutes") if schedule.next_times else ""
 
 
 def _what(schedule: Schedule) -> str:
     target = schedule.target
+    if schedule.kind != "task":
+        return f"{schedule.kind} {target.get('workflow') or target.get('study')}"
     version = f"@{target['version']}" if target.get("version") else ""
     return f"{target.get('package')}{version}:{target.get('function')}"

@@ -54,9 +54,12 @@ class Schedules:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def create(self, name: str, cron: str, task: Mapping[str, Any], **options: Any) -> Schedule:
-        """`task` as `POST /tasks` takes it; options: time_zone, missed, overlap, is_paused."""
-        body = {"name": name, "cron": cron, "task": dict(task), **options}
+    def create(self, name: str, cron: str, **options: Any) -> Schedule:
+        """One of `task`, as `POST /tasks` takes it, `run` {workflow, inputs, ..} and `study`, an id.
+
+        Options: time_zone, missed, overlap, is_paused.
+        """
+        body = {"name": name, "cron": cron, **options}
         return Schedule.from_json(self._transport.post("/schedules", body, repeatable=False))
 
     def all(self) -> list[Schedule]:

@@ -8,6 +8,12 @@ SELECT :organization_id, :study_id, :first + p.place - 1, :function_id, p.value
 FROM json_array_elements(cast(:points AS json)) WITH ORDINALITY AS p (value, place)
 """)
 
+COPY_POINTS = text("""
+INSERT INTO calls (organization_id, study_id, index, function_id, inputs)
+SELECT organization_id, :study_id, index, function_id, inputs FROM calls
+WHERE study_id = :source AND index < :most ORDER BY index
+""")
+
 TAKE_MARKS = text("""
 DELETE FROM due_marks WHERE study_id = :study_id RETURNING task_id, completed, failed, cancelled, returned, cpu_seconds
 """)

@@ -95,7 +95,7 @@ def _fire(session: Session, schedule: Schedule, due_at: datetime, means: Means, 
     target = TARGETS[schedule.kind]
     try:
         with session.begin_nested():
-            if not _gives_way(session, actor, schedule):
+            if not _gives_way(session, actor, schedule, means):
                 message = "What it started before has not ended."
                 return Fired(Outcome.OVERLAPPED, None, "schedule_overlap", message)
             return Fired(Outcome.MADE, target.submit(session, actor, schedule.target, means).id)
@@ -104,7 +104,7 @@ def _fire(session: Session, schedule: Schedule, due_at: datetime, means: Means, 
         return Fired(Outcome.REFUSED, None, error.code, error.message)
 
 
-def _gives_way(session: Session, actor: Actor, schedule: Schedule) -> bool:
+def _gives_way(session: Session, actor: Actor, schedule: Schedule, means: Means) -> bool:
     """Whether it may start beside what it started before, which is asked to end where the schedule says so."""
     if schedule.overlap == Overlap.ALLOW:
         return True
@@ -119,5 +119,5 @@ def _gives_way(session: Session, actor: Actor, schedule: Schedule) -> bool:
         return True
     if schedule.overlap == Overlap.SKIP:
         return False
-    target.cancel(session, actor, before)
+    target.cancel(session, actor, before, means)
     return True

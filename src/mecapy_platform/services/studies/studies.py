@@ -18,7 +18,7 @@ from mecapy_platform.db import studies as statements
 from mecapy_platform.db.tables import Function, LaneShare
 from mecapy_platform.db.workflow_tables import Study
 from mecapy_platform.services.places import check_fits
-from mecapy_platform.services.studies.advancing import changed, go_on
+from mecapy_platform.services.studies.advancing import changed, go_on, is_driven, recount
 from mecapy_platform.services.studies.quantities import Quantities, quantities_of
 from mecapy_platform.services.studies.records import MOST_POINTS, POINT_BYTES, Drawn, Estimate, Options, StudyRequest
 from mecapy_platform.services.tasks.requests import TaskRequest
@@ -92,6 +92,34 @@ def create(
     insert_points(session, study, drawn.points)
     go_on(session, study, rules)
     return study, False
+
+
+def repeat(session: Session, actor: Actor, study_id: UUID, rules: QueueRules) -> Study:
+    """A new study with the points of another one, of the same version, run anew in the actor's name."""
+    old = get(session, actor, study_id)
+    require_submit(actor, old.organization_id)
+    function = function_of(session, actor, old)
+    study = Study(
+        id=new_id(),
+        organization_id=old.organization_id,
+        user_id=actor.user_id,
+        name=old.name,
+        function_id=function.id,
+        design=old.design,
+        fixed=old.fixed,
+        options=old.options,
+    )
+    session.add(study)
+    session.flush()
+    session.execute(statements.COPY_POINTS, {"source": old.id, "study_id": study.id, "most": _first_points(old)})
+    recount(session, study)
+    go_on(session, study, rules)
+    return study
+
+
+def _first_points(old: Study) -> int:
+    """Those that a driven study began with follow from its design alone; the others from results."""
+    return 1 if is_driven(old) else MOST_POINTS
 
 
 def find_made_before(session: Session, actor: Actor, asked: StudyRequest, key: str) -> Study | None:
