@@ -45,7 +45,7 @@ class Packs:
     """Calls of the bench's function, carried together."""
 
     def __init__(self, bench: WorkerBench) -> None:
-        self.bench, self.study_id = bench, uuid4()
+        self.bench, self.study_id, self.made = bench, uuid4(), 0
         bench.organization()
         package = bench._ready_package()
         self.function_id, self.version_id = package.functions["size"], package.version_id
@@ -64,7 +64,7 @@ class Packs:
                     id=call_id,
                     organization_id=self.bench.organization_id,
                     study_id=self.study_id,
-                    index=index,
+                    index=self.made + index,
                     function_id=self.function_id,
                     inputs=dict(given),
                     bindings=(bindings or {}).get(index),
@@ -73,6 +73,7 @@ class Packs:
             )
             session.flush()
             insert_pack(session, self.columns(), ids)
+        self.made += len(ids)
         return ids
 
     def columns(self) -> dict[str, Any]:
@@ -240,3 +241,28 @@ def test_a_worker_that_goes_leaves_to_the_next_what_it_had_not_recorded(packs: P
     with packs.bench.working(real) as process:
         packs.bench.wait_for_all(1, process)
     assert [row.result for row in packs.rows()] == [{"stress": 2}, {"stress": 3}, {"stress": 6}, {"stress": 5}]
+
+
+def test_cancelling_the_task_stops_its_call_and_lets_the_others_wait(packs: Packs, real: BubblewrapSandbox) -> None:
+    packs.pack([{"diameter": value} for value in (1, 99, 3)])
+    with packs.bench.working(real) as process:
+        wait_for(lambda: packs.states()[0] == "completed", "the first call is recorded while the second runs", 30)
+        with packs.bench.database.transaction() as session:
+            session.execute(text("UPDATE tasks SET cancel_requested_at = now()"))
+        packs.bench.wait_for_all(1, process, state="cancelled")
+    rows = packs.rows()
+    assert [(row.state, row.task_id is None) for row in rows] == [
+        ("completed", False),
+        ("waiting", True),
+        ("waiting", True),
+    ]
+
+
+def test_packs_leave_a_slot_of_the_lane_to_tasks_that_somebody_waits_for(packs: Packs) -> None:
+    for _ in range(4):
+        packs.pack([{"diameter": 99}])
+    with packs.bench.working(FakeSandbox(), drain_seconds=0.0) as process:
+        wait_for(lambda: packs.bench.states().get("running") == 3, "three of four slots run packs", 30)
+        packs.bench.submit(1, 0.0, lane=Lane.DEFAULT)
+        packs.bench.wait_for_all(1, process)
+        assert packs.bench.states() == {"running": 3, "queued": 1, "completed": 1}
