@@ -300,6 +300,34 @@ def test_visibility_follows_the_packages(
     assert check(colleague.get(f"/workflows/{made['slug']}")).status_code == 403
 
 
+def test_an_older_version_that_uses_what_is_private_stays_its_owners(
+    platform: ApiPlatform, client: httpx2.Client, colleague: httpx2.Client, slug: str, package: factories.ReadyPackage
+) -> None:
+    owner_id = UUID(make(client, slug)["owner_id"])
+    secret = factories.ready_package(
+        *(platform.worker_database, package.organization_id, owner_id), name="secret", visibility="private"
+    )
+    made = make(client, slug)
+    for used in (secret, package):
+        save(client, made, graph_of(used))
+    run = {"inputs": {"d": 1.0}, "version": 1}
+    assert client.get(f"/workflows/{made['slug']}/versions/1").status_code == 200
+    assert colleague.get(f"/workflows/{made['slug']}/versions/2").status_code == 200
+    for refused in (
+        colleague.get(f"/workflows/{made['slug']}/versions/1"),
+        colleague.post(f"/workflows/{made['slug']}/runs", json=run),
+    ):
+        assert (refused.status_code, refused.json()["code"]) == (403, "workflow_private")
+    outer = {
+        "nodes": [
+            node("in", "workflow", workflow_version_id=client.get(f"/workflows/{made['slug']}/versions/1").json()["id"])
+        ]
+    }
+    theirs = make(colleague, slug)
+    report = colleague.post(f"/workflows/{theirs['slug']}/validate", json=outer).json()
+    assert [item["node_key"] for item in report["unknown_workflow_versions"]] == ["in"]
+
+
 def test_only_the_owner_or_an_administrator_changes_a_workflow(
     platform: ApiPlatform, client: httpx2.Client, colleague: httpx2.Client, slug: str, package: factories.ReadyPackage
 ) -> None:

@@ -106,7 +106,7 @@ def get_workflow_version(slug: str, version: int, caller: PublishedCaller) -> Wo
     """A version with its graph."""
     with caller.session() as session:
         view = read.find(session, caller.actor, slug)
-        row = read.version(session, view.workflow.id, version)
+        row = read.version(session, caller.actor, view, version)
         latest = row.number if view.latest is None else view.latest.number
         return _version(row, read.graph_json(session, row.id), latest)
 
@@ -116,7 +116,7 @@ def get_workflow_version_document(slug: str, version: int, caller: PublishedCall
     """The YAML that a version was saved with, comments and all."""
     with caller.session() as session:
         view = read.find(session, caller.actor, slug)
-        row = read.version(session, view.workflow.id, version)
+        row = read.version(session, caller.actor, view, version)
         return VersionDocument(document=read.document_text(session, row.id))
 
 

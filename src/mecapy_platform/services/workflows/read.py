@@ -118,11 +118,17 @@ def versions(session: Session, workflow_id: UUID) -> Sequence[WorkflowVersion]:
     return session.scalars(query.order_by(WorkflowVersion.number.desc()).options(*LIGHT)).all()
 
 
-def version(session: Session, workflow_id: UUID, number: int) -> WorkflowVersion:
+def version(session: Session, actor: Actor, view: WorkflowView, number: int) -> WorkflowVersion:
+    """A version of a workflow that the caller may see; an older one may use what is private still."""
+    workflow_id = view.workflow.id
     query = select(WorkflowVersion).where(WorkflowVersion.workflow_id == workflow_id, WorkflowVersion.number == number)
     found = session.scalars(query.options(*LIGHT)).first()
     if found is None:
         raise NotFoundError("version_not_found", "There is no such version.")
+    if not may_see(actor, view.workflow, visibility_of(session, found.id)):
+        raise ForbiddenError(
+            "workflow_private", f"Version {number} of {view.workflow.slug} uses a private package; use a newer version."
+        )
     return found
 
 

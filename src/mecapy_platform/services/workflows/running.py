@@ -52,7 +52,7 @@ def start(session: Session, actor: Actor, slug: str, asked: AskedRun, tools: Too
         )
     if view.latest is None:
         raise ConflictError("workflow_without_version", f"Workflow {workflow.slug} has no version yet; save one first.")
-    version = view.latest if asked.version is None else read.version(session, workflow.id, asked.version)
+    version = view.latest if asked.version is None else read.version(session, actor, view, asked.version)
     visibility = read.visibility_of(session, version.id)
     request = RunRequest(version.id, asked.inputs, asked.options, visibility)
     submitted = submit.submit(session, actor, request, tools=tools, idempotency_key=asked.idempotency_key)
