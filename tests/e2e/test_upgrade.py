@@ -16,20 +16,20 @@ from support.platform.embedded_process import wait_for
 from support.platform.running_platform import platform
 from support.upgrades.restore import restore
 
-FORMER = "at_15eae80"
+FORMER = ("at_15eae80", "at_37e40fa")
 # What the dump holds: see write_dump.py.
 COMPLETED = {*range(5), *range(100, 106), *range(200, 212)}
 SHORT = set(range(300, 312))  # three seconds of at most five: on a busy machine their time-out is an end as good
 SETTINGS = {"MECAPY_WORKER_NAME": "node-1", "MECAPY_WORKER_CPU": "8", "MECAPY_DURABLE_ABSENCE_SECONDS": "5"}
 
 
-@pytest.fixture(scope="module")
-def data() -> Iterator[Path]:
+@pytest.fixture(scope="module", params=FORMER)
+def data(request: pytest.FixtureRequest) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="mecapy-upgrade-"))
     folder.chmod(0o755)
     with platform(data=folder / "data"):
         pass
-    restore(FORMER, folder / "data")
+    restore(request.param, folder / "data")
     yield folder / "data"
     shutil.rmtree(folder, ignore_errors=True)
 
