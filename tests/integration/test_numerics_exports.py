@@ -146,6 +146,22 @@ def test_parquet_keeps_types_names_and_what_is_missing() -> None:
     }
 
 
+def test_parquet_has_what_is_computed_of_a_point() -> None:
+    lines = [{"index": 0, "inputs": {"a": "2 mm"}, "outputs": {"y": 3.0}}, {"index": 1, "inputs": {"a": "1 mm"}}]
+    columns = [{"name": "y", "of": "outputs"}, {"name": "ratio", "expression": "1 / (y - 3)"}]
+    columns += [{"name": "square", "expression": "a**2"}, {"name": "ok", "expression": "y > 2"}]
+    order = {"columns": columns, "types": {"a": "Length", "y": "Float"}}
+    found = read_back(parquet([json.dumps(line).encode() for line in lines], order))
+    assert found["square"] == [pytest.approx(4e-6), None]
+    assert found["ok"] == [True, None]
+    assert found["ratio"] == [None, None]
+
+
+def test_a_driven_study_has_statistics_and_plots_too() -> None:
+    driven = {"kind": "root_finding", "factors": {"a": "0 .. 1"}, "expression": "y", "seed": 1}
+    assert plot(order("scatter", design=driven), rows(5))
+
+
 def test_parquet_of_nothing_and_of_numbers_beyond_its_own() -> None:
     assert read_back(parquet([])) == {"index": [], "state": []}
     found = read_back(parquet([json.dumps({"index": 0, "outputs": {"big": 2**70}}).encode()]))

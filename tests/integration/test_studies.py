@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 
 import httpx2
 import pytest
+from arro3.io import read_parquet
 from sqlalchemy import delete, func, select, text
 from sqlalchemy.orm import Session
 
@@ -374,6 +375,30 @@ def test_statistics_are_calculated_of_what_has_ended_or_refused(company: Company
     assert found["statistics"]["moments"]["stress"]["mean"] == pytest.approx(5.0)
     assert set(found["statistics"]["moments"]) == {"stress", "area"}
     assert found["statistics"]["success"]["strong"]["share"] == pytest.approx(5 / 11)
+
+
+def test_plots_and_tables_are_made_of_what_has_ended(company: Company) -> None:
+    study = company.study(derived={"area": "pi * diameter ** 2 / 4"}, criteria={"strong": "stress >= 6[Pa]"})
+    company.run_out(study, failing(11))
+    url = f"/studies/{study['id']}"
+    asked: dict[str, Any] = {"plot": "scatter", "x": "diameter", "y": "stress"}
+    assert company.client.get(f"{url}/plot", params=asked).json()["code"] == "sample_incomplete"
+    drawn = company.client.get(f"{url}/plot", params={**asked, "leave_out": True})
+    assert (drawn.status_code, drawn.headers["content-type"]) == (200, "image/svg+xml")
+    assert drawn.content.startswith(b"<?xml")
+    assert "sandbox" in drawn.headers["content-security-policy"]
+    kinds: list[dict[str, Any]] = [
+        {"plot": "histogram", "x": "area", "bins": 5},
+        {"plot": "tornado", "y": "stress"},
+        {"plot": "pareto", "x": "area", "y": "stress", "maximise": ["stress"]},
+    ]
+    for kind in kinds:
+        picture = company.client.get(f"{url}/plot", params={**kind, "format": "png", "leave_out": True})
+        assert picture.content.startswith(b"\x89PNG"), picture.text
+    assert company.client.get(f"{url}/plot", params={"plot": "convergence"}).json()["code"] == "plot_invalid"
+    table = read_parquet(io.BytesIO(company.client.get(f"{url}/parquet").content)).read_all()
+    assert table.shape[0] == 12
+    assert {"index", "state", "diameter", "stress", "area", "strong"} <= set(table.column_names)
 
 
 class Driver:

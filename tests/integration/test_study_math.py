@@ -166,7 +166,7 @@ def test_plots_and_tables_come_from_there_too(math: StudyMath) -> None:
     order = {"plot": "scatter", "x": "friction", "y": "force", "form": "svg", "points": 50, "columns": columns}
     assert math.plot(order, rows).startswith(b"<?xml")
     assert math.plot({**order, "form": "png"}, rows).startswith(b"\x89PNG")
-    assert math.parquet(rows)[:4] == math.parquet(rows)[-4:] == b"PAR1"
+    assert math.parquet({}, rows)[:4] == math.parquet({}, rows)[-4:] == b"PAR1"
     with pytest.raises(InvalidInputError) as caught:
         math.plot({**order, "plot": "pie"}, rows)
     assert caught.value.code == "plot_invalid"

@@ -49,6 +49,15 @@ options:
 class ExportForm(StrEnum):
     CSV = "csv"
     JSON = "json"
+    PARQUET = "parquet"
+
+
+class PlotKind(StrEnum):
+    SCATTER = "scatter"
+    HISTOGRAM = "histogram"
+    CONVERGENCE = "convergence"
+    TORNADO = "tornado"
+    PARETO = "pareto"
 
 
 @study_app.callback()
@@ -217,7 +226,9 @@ def stats(
 @study_app.command()
 def export(
     study_id: StudyArgument,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="points.csv or points.json, an object a line.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="points.csv, points.parquet, or points.json, an object a line.")
+    ],
     org: OrgOption = None,
     url: UrlOption = None,
     as_json: JsonOption = False,
@@ -230,6 +241,30 @@ def export(
         )
     with connect(url, org) as client:
         written = client.studies.export(_id(client, study_id), ending, file)
+    print_json({"path": str(file), "size_bytes": written}) if as_json else say(f"wrote {file}  {size_text(written)}")
+
+
+@study_app.command()
+def plot(
+    study_id: StudyArgument,
+    kind: Annotated[PlotKind, typer.Argument(help="scatter, histogram, convergence, tornado or pareto.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A picture to write: plot.svg or plot.png.")],
+    x: Annotated[str | None, typer.Option(help="Column of the horizontal axis, or of the histogram.")] = None,
+    y: Annotated[str | None, typer.Option(help="Column of the vertical axis, or of the tornado.")] = None,
+    maximise: Annotated[list[str] | None, typer.Option(help="Of a Pareto set; others are minimised.")] = None,
+    bins: Annotated[int | None, typer.Option(min=1, max=200)] = None,
+    leave_out: Annotated[bool, typer.Option("--leave-out", help="Leave out points without a value.")] = False,
+    org: OrgOption = None,
+    url: UrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw a plot of a study as SVG or PNG."""
+    form = file.suffix.removeprefix(".").lower()
+    if form not in {"svg", "png"}:
+        raise ConfigurationError("export_form", f"{file} ends in none of: .svg, .png.")
+    chosen = {"x": x, "y": y, "maximise": maximise, "bins": bins, "leave_out": leave_out}
+    with connect(url, org) as client:
+        written = client.studies.plot(_id(client, study_id), kind, form, file, **chosen)
     print_json({"path": str(file), "size_bytes": written}) if as_json else say(f"wrote {file}  {size_text(written)}")
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlencode
 
 from mecapy_platform.client.errors import StillRunningError
 from mecapy_platform.client.records import build, moment
@@ -161,12 +162,19 @@ class Studies:
         return Study.from_json(self._transport.json(Call("PATCH", f"/studies/{study_id}", json=options)))
 
     def export(self, study_id: str, form: str, target: Path) -> int:
-        """Write all points to a file: "csv" or "json". Returns its size in bytes."""
+        """Write all points to a file: "csv", "json" or "parquet". Returns its size in bytes."""
+        way = "parquet" if form == "parquet" else f"export?format={form}"
+        return self._save(f"/studies/{study_id}/{way}", target)
+
+    def plot(self, study_id: str, plot: str, form: str, target: Path, **options: Any) -> int:
+        """Write a picture, "svg" or "png". Options: x, y, maximise, bins, leave_out. Returns its size in bytes."""
+        given = {name: value for name, value in options.items() if value}
+        query = urlencode({"plot": plot, "format": form, **given}, doseq=True)
+        return self._save(f"/studies/{study_id}/plot?{query}", target)
+
+    def _save(self, url: str, target: Path) -> int:
         written = 0
-        with (
-            self._transport.stream(f"/studies/{study_id}/export?format={form}", {}) as response,
-            target.open("wb") as file,
-        ):
+        with self._transport.stream(url, {}) as response, target.open("wb") as file:
             for chunk in self._transport.chunks(response, 1 << 16):
                 written += file.write(chunk)
         return written

@@ -9,7 +9,7 @@ import numpy as np
 
 from mecapy_platform.core.errors import InvalidInputError
 from mecapy_platform.core.sampling.design import parse_design
-from mecapy_platform.core.sampling.kinds import MAX_POINTS
+from mecapy_platform.core.sampling.kinds import MAX_POINTS, DrivenKind
 from mecapy_platform.core.sampling.records import Design
 from mecapy_platform.numerics.distributions import Array, Mask
 from mecapy_platform.numerics.sample import Sample, judge_complete, read_columns, read_sample
@@ -78,7 +78,8 @@ def read_study(order: Mapping[str, Any], lines: Iterable[bytes]) -> Study:
     columns = read_columns(order["columns"], order.get("types", {}), order.get("units", "SI"))
     sample = read_sample(lines, columns, points)
     complete = judge_complete(sample, leave_out=order.get("incomplete") == "leave_out")
-    design = parse_design(order["design"], new_seed=0) if order.get("design") else None
+    said = order.get("design") or {}
+    design = parse_design(said, new_seed=0) if said and said.get("kind") not in set(DrivenKind) else None
     return Study(order, sample, complete, design)
 
 

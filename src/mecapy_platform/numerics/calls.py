@@ -61,9 +61,9 @@ class StudyMath:
         """An SVG or PNG: see `numerics.plots.plot`."""
         return self._ask(EXPORTS, "plot_there", order, rows)
 
-    def parquet(self, rows: bytes) -> bytes:
+    def parquet(self, order: Mapping[str, Any], rows: bytes) -> bytes:
         """A Parquet file of rows: see `numerics.tables.parquet`."""
-        return self._ask(EXPORTS, "parquet_there", {}, rows)
+        return self._ask(EXPORTS, "parquet_there", order, rows)
 
     def close(self) -> None:
         self._calls.close()

@@ -12,5 +12,5 @@ def plot_there(called: Called) -> None:
 
 
 def parquet_there(called: Called) -> None:
-    """Rows to a Parquet file."""
-    wire.answer(called, lambda _order, lines: [parquet(lines)])
+    """Rows to a Parquet file; of an order its expressions."""
+    wire.answer(called, lambda order, lines: [parquet(lines, order)])

@@ -119,6 +119,20 @@ def _read_row(row: Mapping[str, Any], columns: list[Column], sample: Sample, ind
     return why
 
 
+def computed_of(row: Mapping[str, Any], columns: Iterable[Column]) -> dict[str, Any]:
+    """The expressions of a point that has outputs; None where one cannot be computed."""
+    if not row.get("outputs"):
+        return {}
+    scope = {name: in_si(value) for name, value in {**(row.get("inputs") or {}), **row["outputs"]}.items()}
+    found: dict[str, Any] = {}
+    for column in columns:
+        try:
+            found[column.name] = column.expression.evaluate(scope) if column.expression else None
+        except ExpressionError:
+            found[column.name] = None
+    return found
+
+
 def in_si(value: Any) -> Any:
     """A text with a unit as the number in SI; anything else as it is."""
     if not isinstance(value, str):

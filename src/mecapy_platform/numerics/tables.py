@@ -10,28 +10,37 @@ from arro3.io import write_parquet
 
 from mecapy_platform.core.errors import InvalidInputError
 from mecapy_platform.core.sampling.problems import is_number
+from mecapy_platform.numerics.sample import Column, computed_of, read_columns
 
 MAX_COLUMNS = 1_000
 _FIRST = ("index", "state")
 _WHOLE = 2**63
 
 
-def parquet(lines: Iterable[bytes]) -> bytes:
+def parquet(lines: Iterable[bytes], order: Mapping[str, Any] | None = None) -> bytes:
     """Columns `index`, `state`, then inputs and outputs in the order in which they first occur.
 
     An output that has the name of an input becomes `outputs.NAME`. A column whose values are all whole numbers,
     numbers or truth values is of that type; else it is text, other values as JSON. What a point lacks is null.
+    `order`: columns with expressions, types and units as of numerics.analysis, which become columns too.
     """
+    computed = _expressions(order or {})
     columns: dict[str, list[Any]] = {name: [] for name in _FIRST}
     count = 0
     for line in lines:
         if line.strip():
-            _add(columns, json.loads(line), count)
+            row = json.loads(line)
+            _add(columns, {**row, "outputs": {**(row.get("outputs") or {}), **computed_of(row, computed)}}, count)
             count += 1
     arrays = [_array([*values, *[None] * (count - len(values))]) for values in columns.values()]
     buffer = io.BytesIO()
     write_parquet(Table.from_arrays(arrays, names=list(columns)), buffer, compression="zstd(3)")
     return buffer.getvalue()
+
+
+def _expressions(order: Mapping[str, Any]) -> list[Column]:
+    given = [said for said in order.get("columns", ()) if "expression" in said]
+    return read_columns(given, order.get("types", {}), order.get("units", "SI")) if given else []
 
 
 def _add(columns: dict[str, list[Any]], row: Mapping[str, Any], place: int) -> None:

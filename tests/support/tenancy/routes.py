@@ -435,6 +435,8 @@ ROUTES: Mapping[tuple[str, str], Row] = {
     ("GET", "/studies/{study_id}/points"): _study("/points"),
     ("GET", "/studies/{study_id}/failures"): _study("/failures"),
     ("GET", "/studies/{study_id}/export"): _study("/export"),
+    ("GET", "/studies/{study_id}/plot"): _study("/plot?plot=histogram&x=stress&leave_out=true"),
+    ("GET", "/studies/{study_id}/parquet"): _study("/parquet"),
     ("POST", "/studies/{study_id}/points"): _study("/points", {"addition": {"points": [{"diameter": "12 mm"}]}}),
     ("POST", "/studies/{study_id}/statistics"): _study("/statistics", {"incomplete": "leave_out"}),
     ("POST", "/studies/{study_id}/pause"): _study("/pause"),

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from mecapy_platform.core.types import NamedType, UnitType, is_number, parse_type
-from mecapy_platform.core.units import UnitSystem
+from mecapy_platform.core.units import UnitSystem, unit_of
 from mecapy_platform.db import studies as statements
 from mecapy_platform.db.tables import Function
 from mecapy_platform.db.workflow_tables import Study
@@ -49,6 +49,18 @@ def order_of(session: Session, study: Study, asked: StatisticsRequest) -> dict[s
         "wanted": list(asked.wanted),
         "incomplete": "leave_out" if asked.leaves_out else "refuse",
     }
+
+
+def labels_of(session: Session, study: Study) -> dict[str, str]:
+    """Names of inputs and outputs with the units that their numbers are in."""
+    function = session.get_one(Function, study.function_id)
+    system = UnitSystem(str(function.options.get("units") or UnitSystem.SI))
+    labels = {}
+    for name, port in {**(function.inputs or {}), **(function.outputs or {})}.items():
+        kind = parse_type(str(port["type"]))
+        unit = unit_of(kind.name, system) if isinstance(kind, NamedType) else getattr(kind, "unit", None)
+        labels[name] = f"{name} [{unit}]" if unit else name
+    return labels
 
 
 def rows_of(session: Session, study: Study) -> bytes:
