@@ -10,8 +10,10 @@ from uuid import UUID, uuid4
 import httpx2
 
 from mecapy_platform.db.workflow_tables import WorkflowRun
+from mecapy_platform.services.studies.advancing import advance_study
 from support import factories
 from support.tenancy.world import World
+from support.worked import Worked, work
 
 ABSENT = 404
 DECK = ("deck.inp", b"*HEADING\n", "text/plain")
@@ -211,6 +213,21 @@ def _study(suffix: str = "", body: Any = None, *before: str) -> Row:
                 assert owner.post(f"/studies/{study_id}/{step}").status_code == 200
         world.marks.add(study_id)
         return Ask(f"/studies/{study_id}{suffix}", (study_id,), json=body)
+
+    return thing(ask)
+
+
+def _worked_out(suffix: str, body: Any = None, **params: str) -> Row:
+    """Of a study whose point has ended, so that there is something to calculate of."""
+
+    def ask(world: World) -> Ask:
+        with world.client() as owner:
+            study_id = str(owner.post("/studies", json=_studied(world)).json()["id"])
+            task_id = UUID(owner.get(f"/studies/{study_id}/points").json()["points"][0]["task_id"])
+        work(world.platform.worker_database, {task_id: Worked(result={"stress": 5.0})})
+        advance_study(world.platform.worker_database, UUID(study_id), world.platform.settings.queue_rules)
+        world.marks.add(study_id)
+        return Ask(f"/studies/{study_id}{suffix}", (study_id,), params, json=body)
 
     return thing(ask)
 
@@ -435,10 +452,10 @@ ROUTES: Mapping[tuple[str, str], Row] = {
     ("GET", "/studies/{study_id}/points"): _study("/points"),
     ("GET", "/studies/{study_id}/failures"): _study("/failures"),
     ("GET", "/studies/{study_id}/export"): _study("/export"),
-    ("GET", "/studies/{study_id}/plot"): _study("/plot?plot=histogram&x=stress&leave_out=true"),
-    ("GET", "/studies/{study_id}/parquet"): _study("/parquet"),
+    ("GET", "/studies/{study_id}/plot"): _worked_out("/plot", plot="histogram", x="stress"),
+    ("GET", "/studies/{study_id}/parquet"): _worked_out("/parquet"),
     ("POST", "/studies/{study_id}/points"): _study("/points", {"addition": {"points": [{"diameter": "12 mm"}]}}),
-    ("POST", "/studies/{study_id}/statistics"): _study("/statistics", {"incomplete": "leave_out"}),
+    ("POST", "/studies/{study_id}/statistics"): _worked_out("/statistics", {"wanted": ["moments"]}),
     ("POST", "/studies/{study_id}/pause"): _study("/pause"),
     ("POST", "/studies/{study_id}/resume"): _study("/resume", None, "pause"),
     ("POST", "/studies/{study_id}/cancel"): _study("/cancel"),
