@@ -180,8 +180,9 @@ def test_what_converts_is_told(mecapy: Mecapy, file: Path) -> None:
 
 
 def test_a_bomb_is_refused(mecapy: Mecapy, file: Path) -> None:
-    file.write_text("a: &a [x]\nb: [*a, *a]\n")
-    mecapy("validate", str(file), code=7)
+    for bomb in ("a: &a [x]\nb: [*a, *a]\n", "nodes: [" + "1," * 250_001 + "]"):
+        file.write_text(bomb)
+        assert "cannot be read" in mecapy("validate", str(file), code=7).stderr
     mecapy("validate", str(file.parent / "absent.yml"), code=2)
 
 

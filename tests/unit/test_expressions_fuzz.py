@@ -45,14 +45,14 @@ def refusal_of(text: str, values: dict[str, Any]) -> ExpressionError | None:
 @example("1[\u0661]", {})
 @example("²", {})
 @example("a.²", {"a": 1})
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 def test_any_text_gives_a_value_or_a_code(text: str, values: dict[str, Any]) -> None:
     refusal = refusal_of(text, values)
     assert refusal is None or (refusal.code and 0 <= (refusal.position or 0) <= len(text))
 
 
 @given(st.lists(st.sampled_from(WORDS), max_size=40), st.dictionaries(st.sampled_from(sorted(TYPES)), JSON))
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 def test_any_row_of_its_own_words_gives_a_value_or_a_code(words: list[str], values: dict[str, Any]) -> None:
     refusal = refusal_of(" ".join(words), values)
     assert refusal is None or refusal.code
@@ -73,7 +73,7 @@ PYTHON = {"abs": abs, "floor": math.floor, "sqrt": math.sqrt, "exp": math.exp, "
 
 
 @given(st.recursive(NUMBERS, _joined, max_leaves=12), st.floats(-10, 10), st.integers(-10, 10))
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 def test_arithmetic_agrees_with_python(text: str, b: float, n: int) -> None:
     values = {"b": b, "n": n}
     refusal = refusal_of(text, values)

@@ -18,7 +18,7 @@ from mecapy_platform.core.workflows.documents.record import (
 from mecapy_platform.core.workflows.documents.sources import read_source
 from mecapy_platform.core.workflows.graph import MAX_GRAPH_BYTES, NodeKind
 
-KIND = Kind("the workflow", "workflow_unreadable", MAX_GRAPH_BYTES, max_values=400_000, max_depth=80)
+KIND = Kind("the workflow", "workflow_unreadable", MAX_GRAPH_BYTES, max_values=250_000, max_depth=80)
 MAX_PROBLEMS = 200
 
 
@@ -73,7 +73,7 @@ def read_document(text: bytes) -> ReadDocument:
     Raises
     ------
     MalformedError
-        "workflow_unreadable": no YAML, above 4 MiB or 400,000 values, anchors, aliases, tags; its problems name lines.
+        "workflow_unreadable": no YAML, above 4 MiB or 250,000 values, anchors, aliases, tags; its problems name lines.
     """
     source = read_yaml(text, KIND)
     reader = Reader(source)
