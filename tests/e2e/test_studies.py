@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from mecapy_platform.client.client import Client
+from mecapy_platform.client.loading import CallFailedError, LoadedPackage
+from mecapy_platform.core.errors import NotFoundError
 from support.platform.running_platform import Running, archive, deploy, platform
 
 POINTS = 600
@@ -87,6 +89,23 @@ def test_failed_points_say_why_and_the_table_holds_all(ready: Ready, tmp_path: P
     header, *rows = target.read_text().splitlines()
     assert header == "index,state,stiffness,travel,force,error"
     assert [row.split(",")[1] for row in rows] == ["completed", "failed", "completed", "failed"]
+
+
+def test_functions_are_called_as_python_calls_them(ready: Ready) -> None:
+    springs = ready.client.load("demo/springs")
+    assert isinstance(springs, LoadedPackage)
+    assert springs.force(stiffness=1000.0, travel="12 mm") == {"force": pytest.approx(12.0)}
+    seen: list[tuple[int, int]] = []
+    inputs = [{"stiffness": float(number), "travel": "10 mm"} for number in range(30)]
+    found = springs.force.map(inputs, on_progress=lambda done, of: seen.append((done, of)))
+    assert [item["force"] for item in found] == [pytest.approx(number * 0.01) for number in range(30)]
+    assert seen[-1] == (30, 30)
+    with pytest.raises(CallFailedError, match="needs a guide"):
+        springs.force(stiffness=1.0, travel="-1 mm")
+    with pytest.raises(AttributeError, match="It has: force"):
+        springs.nothing(x=1)
+    with pytest.raises(NotFoundError):
+        ready.client.load("demo/absent")
 
 
 def test_an_estimate_learns_from_what_ran(ready: Ready) -> None:

@@ -19,11 +19,13 @@ from mecapy_platform.client.uploads import Uploads
 from mecapy_platform.client.users import Users
 
 if TYPE_CHECKING:
+    from mecapy_platform.client.loading import LoadedPackage, LoadedWorkflow
     from mecapy_platform.client.runs import Runs
     from mecapy_platform.client.schedules import Schedules
     from mecapy_platform.client.studies import Studies
     from mecapy_platform.client.workflows import Workflows
 
+LOADING = "mecapy_platform.client.loading"
 # Calls that most programs never make are loaded when they are asked for.
 LATE = {
     "runs": "mecapy_platform.client.runs:Runs",
@@ -85,6 +87,11 @@ class Client:
     @property
     def url(self) -> str:
         return self.transport.url
+
+    def load(self, reference: str) -> "LoadedPackage | LoadedWorkflow":
+        """A package's functions or a workflow as Python callables: `owner/name`, or a name of this organization."""
+        found: LoadedPackage | LoadedWorkflow = importlib.import_module(LOADING).load(self.transport, reference)
+        return found
 
     def ready(self) -> dict[str, Any]:
         return self.transport.get("/ready")
