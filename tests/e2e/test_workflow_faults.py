@@ -8,6 +8,7 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def start(client: httpx2.Client, slug: str) -> str:
 
 def check(client: httpx2.Client, run_ids: list[str]) -> None:
     for run_id in run_ids:
-        run = wait_for(lambda run_id=run_id: ended(client, run_id), "the run has ended", 120)
+        run = wait_for(partial(ended, client, run_id), "the run has ended", 120)
         assert (run["status"], run["terminal_outputs"]) == ("completed", {"last": {"sum": 27.0}}), run
         items = client.get(f"/runs/{run_id}/nodes/each/items").json()["items"]
         assert [item["state"] for item in items] == ["completed"] * 4
