@@ -23,7 +23,15 @@ SHARED = {
     *("nodes", "workers", "alembic_version", "installed_functions", "event_counter"),
     *("task_transitions", "state_transitions", "due_marks"),
 }
-OPEN = {"mecapy_sign_in", "mecapy_insert_tasks", "mecapy_submit", "mecapy_tasks", "mecapy_end", "mecapy_serves"}
+OPEN = {
+    "mecapy_sign_in",
+    "mecapy_insert_tasks",
+    "mecapy_submit",
+    "mecapy_tasks",
+    "mecapy_end",
+    "mecapy_end_calls",
+    "mecapy_serves",
+}
 RAISED = {
     "mecapy_sign_in",
     "mecapy_make_partitions",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from uuid import UUID
 
 from mecapy_platform.core.lanes import Lane
+from mecapy_platform.core.living import LivingThread
 from mecapy_platform.db.errors import DatabaseError
 from mecapy_platform.services.claims import Claim
 from mecapy_platform.services.runs.due import advance_one
@@ -30,7 +31,7 @@ class Advancer:
         self._due: dict[UUID, Advance] = {}  # in the order in which they came, each once
         self._changed = threading.Condition()
         self._is_ending = False
-        self._thread = threading.Thread(target=self._work, name="advancer", daemon=True)
+        self._thread = LivingThread("advancer", self._work)
 
     def start(self) -> None:
         self._thread.start()

@@ -241,7 +241,9 @@ class SharedSlot:
     def _hear(self, seconds: float) -> bytes | None:
         """A message; empty where the slot is gone, None where nothing came."""
         try:
-            if not select.select([self._slot.channel], [], [], seconds)[0]:
+            waiting = select.poll()
+            waiting.register(self._slot.channel, select.POLLIN)
+            if not waiting.poll(seconds * 1000):
                 return None
             said = self._slot.channel.recv(ROOM_BYTES)
         except (OSError, ValueError):
