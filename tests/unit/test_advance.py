@@ -121,6 +121,10 @@ def test_a_map_is_fed_as_far_as_it_may_and_collects_at_its_end() -> None:
     assert decided(layout, "r", {"a": LiveFacts(waiting=9, running=3)}).feeds == [(0, 1)]
     assert not decided(layout, "r", {"a": LiveFacts(waiting=9, running=4)}).acts
     assert decided(layout, "r", {"a": LiveFacts()}).collects == [0]
+    wide = graph("a", a={"kind": NodeKind.MAP, "parallel": 40})
+    assert not decided(wide, "r", {"a": LiveFacts(waiting=99, running=31)}).acts
+    assert decided(wide, "r", {"a": LiveFacts(waiting=99, running=30)}).feeds == [(0, 10)]
+    assert decided(wide, "r", {"a": LiveFacts(waiting=2, running=38)}).feeds == [(0, 2)]
 
 
 def test_a_failed_item_ends_its_map_unless_that_says_otherwise() -> None:

@@ -291,9 +291,10 @@ class Course:
                 message = f"Item {failure.index}: {failure.message}"
                 decision.ends.append(Ended(place, NodeState.FAILED, failure.code, message))
         elif facts.waiting:
-            room = min(facts.waiting, node.parallel - facts.running)
-            if room > 0 and self._may_start:
-                decision.feeds.append((place, room))
+            free = node.parallel - facts.running
+            is_worth_it = 4 * free >= node.parallel or facts.waiting <= free  # a few at a time cost as much as many
+            if free > 0 and is_worth_it and self._may_start:
+                decision.feeds.append((place, min(facts.waiting, free)))
         elif not facts.running:
             decision.collects.append(place)
 
