@@ -3,13 +3,15 @@
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from mecapy_platform.bounded.calls import Bounds
-from mecapy_platform.core.errors import ConflictError, InvalidInputError, MecapyError
+from mecapy_platform.core.errors import ConflictError, InvalidInputError, MecapyError, UnavailableError
 from mecapy_platform.numerics.calls import StudyMath
 
 BOLT = {
@@ -99,18 +101,46 @@ def test_hostile_designs_are_refused_by_code(math: StudyMath, document: dict[str
     assert caught.value.code == "design_invalid"
 
 
-def test_a_calculation_beyond_its_limits_is_refused_and_the_next_goes_on() -> None:
-    math = StudyMath(Bounds(seconds=2.0, memory_bytes=64 << 20))
-    try:
-        for document in (
-            {**BOLT, "kind": "latin_hypercube", "points": 2_000, "optimised": True},
-            {**BOLT, "points": 50_000, "factors": {f"f{n}": {"low": 0, "high": 1} for n in range(100)}},
-        ):
-            recorded, _ = math.parse(document, 5)
+def test_a_calculation_beyond_its_limits_is_refused_and_the_next_goes_on(math: StudyMath) -> None:
+    slow, _ = math.parse({**BOLT, "kind": "latin_hypercube", "points": 2_000, "optimised": True}, 5)
+    large, _ = math.parse(
+        {**BOLT, "points": 50_000, "factors": {f"f{n}": {"low": 0, "high": 1} for n in range(100)}}, 5
+    )
+    for document, bounds in ((slow, Bounds(1.0, 1 << 30)), (large, Bounds(60.0, 64 << 20))):
+        bound = StudyMath(bounds)
+        try:
             with pytest.raises(MecapyError) as caught:
-                math.draw(recorded, 0, 50_000)
+                bound.draw(document, 0, 50_000)
             assert caught.value.code == "study_too_complex"
-        assert len(math.draw(math.parse({**BOLT, "points": 10}, 5)[0], 0, 10).splitlines()) == 10
+            if document is large:
+                assert len(bound.draw({**large, "points": 10}, 0, 10).splitlines()) == 10
+        finally:
+            bound.close()
+
+
+def test_no_more_is_calculated_at_once_than_may_be() -> None:
+    """Calculations of one organization take neither all memory nor the threads that serve others."""
+    math = StudyMath(at_once=1, patience_seconds=0.0)
+    try:
+        slow, _ = math.parse({**BOLT, "kind": "latin_hypercube", "points": 300, "optimised": True}, 5)
+        began = threading.Event()
+
+        def calculate() -> bytes:
+            began.set()
+            return math.draw(slow, 0, 1)
+
+        with ThreadPoolExecutor() as pool:
+            first = pool.submit(calculate)
+            began.wait()
+            refused: set[str] = set()
+            while not first.done():
+                try:
+                    math.parse(BOLT, 5)
+                except UnavailableError as error:
+                    refused.add(error.code)
+            assert first.result()
+        assert refused == {"study_math_busy"}
+        assert math.parse(BOLT, 5)
     finally:
         math.close()
 

@@ -5,6 +5,7 @@ the database gives them: they are read in the process alone.
 """
 
 import json
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,17 +20,23 @@ EXPORTS = "mecapy_platform.numerics.entry_exports"
 # A call has one core, and threads of a linear algebra library would not live on in a fork.
 ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 USUAL = Bounds(seconds=120.0, memory_bytes=2 << 30)
+AT_ONCE = 2  # calls of a process; each may take all the memory of its bounds
+PATIENCE_SECONDS = 5.0  # of a thread that waits for its turn: others need it too
 
 
 class StudyMath:
     """One for a process. Its first call starts a process that keeps the libraries (about 110 MiB) until `close`.
 
     Every method raises InvalidInputError ("study_too_complex" at a limit, or what the calculation refuses),
-    ConflictError, and UnavailableError "study_math_unavailable".
+    ConflictError, and UnavailableError "study_math_unavailable", or "study_math_busy" while `at_once` others calculate.
     """
 
-    def __init__(self, bounds: Bounds = USUAL) -> None:
+    def __init__(
+        self, bounds: Bounds = USUAL, *, at_once: int = AT_ONCE, patience_seconds: float = PATIENCE_SECONDS
+    ) -> None:
         self._bounds = bounds
+        self._turn = threading.BoundedSemaphore(at_once)
+        self._patience_seconds = patience_seconds
         self._calls = BoundedCalls(ENTRY, environment=ONE_THREAD)
 
     def parse(self, document: Any, new_seed: int) -> tuple[dict[str, Any], int]:
@@ -69,8 +76,16 @@ class StudyMath:
         self._calls.close()
 
     def _ask(self, module: str, name: str, order: Mapping[str, Any], rows: bytes = b"") -> bytes:
+        if not self._turn.acquire(timeout=self._patience_seconds):
+            raise UnavailableError("study_math_busy", "Other studies are being calculated right now; ask again soon.")
         try:
-            data = self._calls.call(f"{module}:{name}", written_order(order, rows), self._bounds)
+            return read_answer(self._called(module, name, order, rows))
+        finally:
+            self._turn.release()
+
+    def _called(self, module: str, name: str, order: Mapping[str, Any], rows: bytes) -> bytes:
+        try:
+            return self._calls.call(f"{module}:{name}", written_order(order, rows), self._bounds)
         except OSError as error:
             said = "No process could be started for the mathematics of a study."
             raise UnavailableError("study_math_unavailable", said) from error
@@ -84,4 +99,3 @@ class StudyMath:
                 "ask for fewer points, factors, columns or statistics."
             )
             raise InvalidInputError("study_too_complex", said) from error
-        return read_answer(data)
