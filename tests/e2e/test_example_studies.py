@@ -1,4 +1,4 @@
-"""The studies of `examples/` on a whole platform, by the commands that they name, against known answers."""
+"""Studies and workflow of `examples/` on a whole platform, by the commands that they name, against known answers."""
 
 import json
 import math
@@ -15,6 +15,7 @@ import pytest
 from scipy import integrate, optimize, stats
 
 from mecapy_platform.client.client import Client
+from support.platform.embedded_process import wait_for
 from support.platform.running_platform import MECAPY, Running, platform
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -248,3 +249,35 @@ def test_the_mesh_converges_to_the_closed_form_at_second_order(ready: Ready) -> 
     last = list(ready.client.studies.points(found["id"]))[-1].raw
     assert last["derived"]["beam_theory"] == pytest.approx(known)
     assert last["derived"]["missing"] == pytest.approx(1 - outcome["series"][-1]["value"] / known, rel=1e-3)
+
+
+# Deck, CalculiX, margins, decision
+
+
+@needs_ccx
+@pytest.mark.parametrize(
+    ("strength_mpa", "signed_off", "decision"),
+    [(235, "skipped", "release"), (100, "completed", "release after sign-off"), (60, "skipped", "strengthen")],
+)
+def test_a_deck_comes_to_a_decision(ready: Ready, strength_mpa: float, signed_off: str, decision: str) -> None:
+    if "margins" not in {workflow.slug for workflow in ready.client.workflows.all()}:
+        ready.command("deploy", str(EXAMPLES / "calculix"))
+        for name in ("sign-off", "margins"):
+            ready.command("workflow", "import", str(EXAMPLES / "workflows" / f"{name}.yml"))
+    deck = f"deck=@{EXAMPLES / 'calculix' / 'tests' / 'cantilever.inp'}"
+    asked = ("workflow", "run", "margins", deck, f"yield_strength={strength_mpa} MPa", "--detach", "--json")
+    run_id = json.loads(ready.command(*asked))["id"]
+    if decision == "release after sign-off":
+        wait_for(ready.client.runs.approvals, "an approval", 60)
+        (asked_for,) = json.loads(ready.command("approvals", "list", "--json"))
+        assert asked_for["workflow_slug"] == "sign-off"
+        ready.command("approvals", "approve", asked_for["run_id"], "engineer", "--comment", "as drawn")
+
+    ended = ready.client.runs.wait(run_id, timeout_seconds=60)
+
+    nodes = {node.key: node for node in ready.client.runs.nodes(run_id)}
+    found = {key: dict(node.outputs or {}).get("value") for key, node in nodes.items()}
+    assert (ended.state, found["decision"], nodes["sign_off"].state) == ("completed", decision, signed_off)
+    assert found["stress"] == pytest.approx(60.0, rel=0.01)  # F L (h/2) / I, in MPa
+    assert found["strength"] == pytest.approx(strength_mpa / (1.5 * 60.0) - 1, abs=0.02)
+    assert found["stiffness"] == pytest.approx(0.5 / 0.192151 - 1, rel=0.005)  # Timoshenko, and the turn of the end

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -52,14 +52,13 @@ def run(
 ) -> None:
     """Start a run of a workflow, and watch it to its end. It goes on by itself when you stop watching."""
     given = parse_arguments(arguments or [], inputs)
-    if given.files:
-        raise InvalidInputError("arguments", "Upload the file first, and name its upload id.")
     values = {**given.inputs, **{name: parse_value(text) for name, text in given.texts.items()}}
     slug, _, number = workflow.partition("@")
     if number and not number.isdigit():
         raise ConfigurationError("target", f"'{workflow}' does not name a version. It looks like {slug}@3.")
     options: dict[str, Any] = {"version": int(number) if number else None, "failure_policy": policy}
     with connect(url, org) as client:
+        values |= _uploaded(client, slug, int(number) if number else None, given.files)
         started = client.runs.start(
             slug, values, **options, deadline_seconds=deadline or None, priority=priority, reuse=reuse
         )
@@ -182,6 +181,35 @@ def reject(
     """Refuse an approval: its node fails."""
     with connect(url, org) as client:
         _say(client.runs.decide(_id(client, run_id), key, "reject", comment), as_json=as_json)
+
+
+def _uploaded(client: Client, slug: str, number: int | None, files: Mapping[str, Path]) -> dict[str, str]:
+    """Upload ids of local files by input node: each goes to a function that its node feeds."""
+    if not files:
+        return {}
+    workflow = client.workflows.get(slug)
+    version = client.workflows.version(workflow.id, number) if number else None
+    places = takers(client.workflows.document(workflow, version).graph)
+    if missing := [name for name in files if name not in places]:
+        message = f"{missing[0]} feeds no function of {slug} that could take a file; name the id of an upload instead."
+        raise InvalidInputError("arguments", message)
+    sent = {}
+    for name, path in files.items():
+        package, function, port = places[name]
+        sent[name] = client.uploads.send(client.packages.find(package).id, function, port, path).upload_id
+    return sent
+
+
+def takers(graph: Mapping[str, Any]) -> dict[str, tuple[str, str, str]]:
+    """By node: package, function and port that it feeds, the first where it feeds several."""
+    named = {node["node_key"]: str(node.get("function_version_id") or "") for node in graph.get("nodes", ())}
+    found: dict[str, tuple[str, str, str]] = {}
+    for edge in graph.get("edges", ()):
+        package, _, function = named.get(edge["target_node_key"], "").partition(":")
+        if function:
+            place = (package, function.partition("@")[0], edge["target_port"])
+            found.setdefault(edge["source_node_key"], place)
+    return found
 
 
 def _watch(client: Client, run_id: str, *, is_quiet: bool) -> Run:
