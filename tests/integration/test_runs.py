@@ -7,6 +7,7 @@ import pytest
 
 from mecapy_platform.core.errors import ConflictError, InvalidInputError
 from mecapy_platform.core.states import TaskState
+from mecapy_platform.db import run_views
 from mecapy_platform.services.runs import read
 from mecapy_platform.services.runs.inputs import MissingInputsError
 from mecapy_platform.services.work import unit
@@ -219,6 +220,19 @@ def test_a_workflow_runs_inside_another(made: Bench) -> None:
     assert made.tasks(run_id, "completed")["last"].inputs == {"a": 4.0, "b": 2.0}
 
 
+def test_outputs_beyond_what_an_answer_holds_are_not_read(made: Bench) -> None:
+    run_id = mapped(made)
+    with unit(made.app, made.actor.organization_ids, made.actor.user_id) as session:
+        waiting, _ = read.nodes(session, made.actor, run_id)
+    assert not any(node.has_more for node in waiting)
+    made.serve(run_id, add)
+    with unit(made.app, made.actor.organization_ids, made.actor.user_id) as session:
+        without, _ = read.nodes(session, made.actor, run_id, outputs=False)
+        rows = session.execute(run_views.NODES, {"run_id": run_id, "after": -1, "most": 9, "bytes": 0}).all()
+    assert all(node.outputs is None and node.has_more for node in without)
+    assert not any("sum" in str(value) or "parts" in str(value) for row in rows for value in row)
+
+
 def test_a_run_is_shown_as_published_with_its_nodes_and_items_in_pages(made: Bench) -> None:
     run_id = mapped(made)
     made.serve(run_id, add)
@@ -235,6 +249,7 @@ def test_a_run_is_shown_as_published_with_its_nodes_and_items_in_pages(made: Ben
     assert (states["split"]["status"], states["split"]["outputs"]) == ("success", {"parts": [1.0, 2.0, 3.0, 4.0, 5.0]})
     assert states["split"]["job_id"] is not None
     assert {node.key: node.outputs for node in nodes}["total"] == {"value": 20.0}
+    assert not any(node.has_more for node in nodes)
     assert [(item.index, item.outputs) for item in items] == [(0, {"sum": 2.0}), (1, {"sum": 3.0}), (2, {"sum": 4.0})]
     assert (next_item, total, [run.id for run, _ in listed]) == (2, 1, [run_id])
 

@@ -2,10 +2,13 @@
 
 from sqlalchemy import text
 
-# Of a node that has several calls none is shown here: they are its items. Outputs come until `bytes` are reached; those
-# of an approval while it is waiting too.
+# Of a node that has several calls none is shown here: they are its items. Outputs come as text until `bytes` are
+# reached, those of an approval while it is waiting too. What lies behind is not sent.
 NODES = text("""
-SELECT v.*, CASE WHEN sum(v.outputs_bytes) OVER (ORDER BY v.place) <= :bytes THEN v.found END AS outputs FROM (
+SELECT v.place, v.key, v.kind, v.state, v.tries, v.branch, v.items, v.not_before, v.decided_by, v.decision,
+    v.error_code, v.error_message, v.started_at, v.completed_at, v.task_id, v.child_run_id, v.call_id, v.outputs_bytes,
+    v.outputs_ref,
+    CASE WHEN sum(v.outputs_bytes) OVER (ORDER BY v.place) <= :bytes THEN v.found::text END AS outputs_text FROM (
     SELECT n.place, n.key, n.kind, n.state, n.tries, n.branch, n.items, n.not_before, n.decided_by, n.decision,
         n.error_code, n.error_message, n.started_at, n.completed_at,
         CASE WHEN n.kind NOT IN ('map', 'loop') THEN c.task_id END AS task_id,

@@ -1,6 +1,6 @@
 """Renders runs in the published shapes. Nodes of our kinds stand beside the published ones."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +17,7 @@ from mecapy_platform.core.workflows.states import NodeState, RunState
 from mecapy_platform.db.tables import StoredValue
 from mecapy_platform.db.workflow_tables import WorkflowRun
 from mecapy_platform.services.runs.loading import LoadedVersion
-from mecapy_platform.services.runs.read import PUBLISHED_RUN, NodeView, RunView, published_node_states
+from mecapy_platform.services.runs.read import PUBLISHED_RUN, NodeView, RunView, parsed_outputs, published_node_states
 from mecapy_platform.services.runs.systems import systems
 from mecapy_platform.services.tasks.values import Lying
 from mecapy_platform.services.work import Session
@@ -32,7 +32,7 @@ def render_run(
     warnings: Sequence[GraphProblem] = (),
     status_code: int = 200,
 ) -> Response:
-    """The whole answer. Inputs that lie in storage are put in as they lie."""
+    """The whole answer. What nodes gave, and inputs that lie in storage, are put in as they lie."""
     run = view.run
     is_final = RunState(run.state).is_final
     answer = WorkflowRunResponse(
@@ -42,11 +42,10 @@ def render_run(
         status=PUBLISHED_RUN[RunState(run.state)],
         started_at=moment(began_at(run)),
         completed_at=optional_moment(run.completed_at),
-        terminal_outputs=terminal_outputs(view.version, nodes) if is_final else None,
+        terminal_outputs=None,
         visibility_snapshot=run.visibility_snapshot,
         error_message=run.error_message,
         first_failed_node_key=run.first_failed_node_key,
-        node_states=published_node_states(nodes),
         plan_snapshot=run.plan,
         qa_tracked=run.qa_tracked_at is not None,
         qa_tracked_at=optional_moment(run.qa_tracked_at),
@@ -56,11 +55,16 @@ def render_run(
         error_code=run.error_code,
         workflow_slug=view.slug,
         change=run.change,
-        other_nodes={node.key: _other(node) for node in nodes if node.kind is not NodeKind.FUNCTION},
         units=systems(session, view.version, nodes),
         warnings=[warning.as_dict() for warning in warnings],
     )
-    response = respond({**answer.model_dump(mode="json"), "inputs": _inputs(caller, session, run)})
+    spliced = {
+        "inputs": _inputs(caller, session, run),
+        "terminal_outputs": terminal_outputs(view.version, nodes, _as_it_lies) if is_final else None,
+        "node_states": published_node_states(nodes, _as_it_lies),
+        "other_nodes": {node.key: _other(node) for node in nodes if node.kind is not NodeKind.FUNCTION},
+    }
+    response = respond({**answer.model_dump(mode="json"), **spliced})
     response.status_code = status_code
     return response
 
@@ -82,7 +86,9 @@ def began_at(run: WorkflowRun) -> datetime:
     return run.started_at or run.created_at
 
 
-def terminal_outputs(version: LoadedVersion, nodes: Sequence[NodeView]) -> dict[str, Any]:
+def terminal_outputs(
+    version: LoadedVersion, nodes: Sequence[NodeView], outputs: Callable[[NodeView], Any] = parsed_outputs
+) -> dict[str, Any]:
     """Outputs of the nodes that feed no other; of one that failed, those of the node that stood in for it."""
     views = {node.key: node for node in nodes}
     found: dict[str, Any] = {}
@@ -91,7 +97,7 @@ def terminal_outputs(version: LoadedVersion, nodes: Sequence[NodeView]) -> dict[
         while at in views and views[at].state is not NodeState.COMPLETED:
             at = version.graph.nodes[at].fallback
         if at in views:
-            found[at] = views[at].outputs
+            found[at] = outputs(views[at])
     return found
 
 
@@ -103,7 +109,7 @@ def _other(node: NodeView) -> dict[str, Any]:
         "tries": node.tries,
         "branch": node.branch,
         "items": node.items,
-        "outputs": node.outputs,
+        "outputs": _as_it_lies(node),
         "run_id": None if node.child_run_id is None else str(node.child_run_id),
         "job_id": None if node.task_id is None else str(node.task_id),
         "decision": node.decision,
@@ -112,6 +118,10 @@ def _other(node: NodeView) -> dict[str, Any]:
         "started_at": optional_moment(node.started_at),
         "completed_at": optional_moment(node.completed_at),
     }
+
+
+def _as_it_lies(node: NodeView) -> Pieces | None:
+    return None if node.outputs_text is None else Pieces((node.outputs_text.encode(),), is_large=False)
 
 
 def _inputs(caller: Caller, session: Session, run: WorkflowRun) -> Pieces | dict[str, Any] | None:

@@ -3,7 +3,8 @@
 Every query names the organizations; row-level security is the second fence.
 """
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -38,7 +39,7 @@ PUBLISHED_RUN = {**{state: state.value for state in RunState}, RunState.PAUSED: 
 
 @dataclass(frozen=True)
 class NodeView:
-    """A node of a run. `outputs` None: there are none yet, or they are large and lie at `outputs_ref`."""
+    """A node of a run. `outputs_text`: as they lie; None: none yet, or they are large and lie at `outputs_ref`."""
 
     key: str
     kind: NodeKind
@@ -56,10 +57,15 @@ class NodeView:
     task_id: UUID | None
     child_run_id: UUID | None
     call_id: UUID | None
-    outputs: Mapping[str, Any] | None
+    outputs_text: str | None
     outputs_ref: UUID | None
-    outputs_bytes: int | None
+    outputs_bytes: int
     has_more: bool
+
+    @property
+    def outputs(self) -> dict[str, Any] | None:
+        """Read each time they are asked for."""
+        return None if self.outputs_text is None else dict(json.loads(self.outputs_text))
 
     @property
     def published_status(self) -> str:
@@ -150,13 +156,19 @@ def items(
     return shown, shown[-1].index if len(rows) > limit else None
 
 
-def published_node_states(views: Sequence[NodeView]) -> dict[str, dict[str, Any]]:
-    """The published `node_states`: of function nodes alone."""
+def parsed_outputs(view: NodeView) -> Any:
+    return view.outputs
+
+
+def published_node_states(
+    views: Sequence[NodeView], outputs: Callable[[NodeView], Any] = parsed_outputs
+) -> dict[str, dict[str, Any]]:
+    """The published `node_states`: of function nodes alone. `outputs`: how those of a node stand in the answer."""
     return {
         view.key: {
             "status": view.published_status,
             "job_id": None if view.task_id is None else str(view.task_id),
-            "outputs": view.outputs,
+            "outputs": outputs(view),
             "error": view.error_message,
             "started_at": None if view.started_at is None else view.started_at.isoformat(),
             "completed_at": None if view.completed_at is None else view.completed_at.isoformat(),
@@ -189,12 +201,11 @@ def _narrowed(query: Select[WorkflowRun, str, str], wanted: RunFilter) -> Select
 
 
 def _node(row: Any) -> NodeView:
-    plain = set(NodeView.__dataclass_fields__) - {"kind", "state", "has_more", "outputs"}
-    is_whole = row.outputs is not None or row.outputs_bytes is None
+    plain = set(NodeView.__dataclass_fields__) - {"kind", "state", "has_more"}
+    is_left_out = row.outputs_text is None and row.outputs_bytes > 0
     return NodeView(
         **{name: getattr(row, name) for name in plain},
         kind=NodeKind(row.kind),
         state=NodeState(row.state),
-        outputs=row.outputs,
-        has_more=not is_whole or row.outputs_ref is not None,
+        has_more=is_left_out or row.outputs_ref is not None,
     )
