@@ -131,6 +131,15 @@ def test_a_study_runs_in_windows_to_its_end(company: Company) -> None:
     assert ended["change"] > study["change"]
 
 
+def test_who_names_no_organization_studies_for_the_one_that_has_the_package(company: Company) -> None:
+    """As a task would be of that one; the default of such a caller may be another."""
+    for others in ((), (factories.unique(),)):
+        caller = company.platform.client(f"ann-{company.slug}", company.slug, *others)
+        answer = caller.post("/studies", json=company.asked(BARS))
+        assert (answer.status_code, answer.json()["state"]) == (201, "running"), answer.text
+        assert company.run_out(answer.json())["state"] == "completed"
+
+
 def test_points_hold_inputs_in_the_unit_of_the_function_and_their_results(company: Company) -> None:
     study = company.study()
     company.run_out(study)
