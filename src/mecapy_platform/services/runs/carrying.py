@@ -114,9 +114,10 @@ class Carrying:
         if depth > MAX_NESTING:
             raise InvalidInputError("nesting_too_deep", f"Workflows lie inside each other {MAX_NESTING} deep at most.")
         version = self._catalog.version(body.workflow_version_id)
-        files = {name: FileValue(entry) for name, entry in given.files.items()}
-        known = {node.key for node in version.graph.nodes.values() if node.input is not None}
-        inputs = as_json({name: value for name, value in {**given.values, **files}.items() if name in known})
+        kinds = {name: isinstance(port.type, FileType) for name, port in self._catalog.inputs(body).items()}
+        files = {name: FileValue(entry) for name, entry in given.files.items() if kinds.get(name) is True}
+        values = {name: value for name, value in given.values.items() if kinds.get(name) is False}
+        inputs = as_json({**values, **files})  # a value never becomes a file by looking as one
         checked_inputs(self._session, version, inputs, self._run.user_id, is_ours=True)
         child = make(
             self._session,
