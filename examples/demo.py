@@ -1,6 +1,7 @@
 """The main job from start to end.
 
-A platform on this machine, three packages deployed, their calculations run, results printed.
+A platform on this machine, packages deployed, their calculations run alone, in a workflow and in a study of 1,000
+points, results printed.
 
 Usage: python examples/demo.py [--data DIR]. The data directory is kept, so that a second run starts from warm caches.
 """
@@ -70,10 +71,26 @@ def show(ready: dict) -> int:
     )
     if shutil.which("ccx"):
         failures += deploy(environment, "calculix")
-        failures += command(environment, "run", "calculix:solve", f"deck=@{EXAMPLES / 'calculix/tests/cantilever.inp'}")
+        deck = f"deck=@{EXAMPLES / 'calculix/tests/cantilever.inp'}"
+        failures += command(environment, "run", "calculix:solve", deck)
+        for name in ("sign-off", "margins"):
+            failures += command(environment, "workflow", "import", str(EXAMPLES / f"workflows/{name}.yml"))
+        failures += command(environment, "workflow", "run", "margins", deck)
     else:
-        print("\nThe third example needs CalculiX: `apt-get install calculix-ccx`, then run the demo again.")
+        print("\nThe third example and the workflow need CalculiX: `apt-get install calculix-ccx`, then run it again.")
+    failures += study_bolts(environment, 1000)
     return min(failures, 1)
+
+
+def study_bolts(environment: dict, points: int) -> int:
+    """The study of bolt preload with fewer points, and what it tells."""
+    text = (EXAMPLES / "studies/bolt-preload.yml").read_text(encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "bolt-preload.yml")
+        file.write_text(text.replace("points: 10000", f"points: {points}"), encoding="utf-8")
+        print(f"\n# examples/studies/bolt-preload.yml with {points} points", flush=True)
+        failures = command(environment, "study", "run", str(file))
+    return failures + command(environment, "study", "stats", "last", "--want", "moments", "--want", "success")
 
 
 def deploy(environment: dict, package: str) -> int:
