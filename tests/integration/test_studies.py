@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from mecapy_platform.bounded.calls import Bounds
 from mecapy_platform.core.access import Actor
-from mecapy_platform.core.errors import MecapyError
+from mecapy_platform.core.errors import MecapyError, UnavailableError
 from mecapy_platform.core.states import TaskState, Usage
 from mecapy_platform.core.workflows.states import CallState
 from mecapy_platform.db.session import Database, make_engine
@@ -463,6 +463,23 @@ def test_a_search_that_cannot_go_on_says_why(company: Company, driver: Driver) -
     ended = driver.run_out(study, lambda width: Worked(result={"stress": width}))
     assert (ended["state"], ended["outcome"]) == ("failed", None)
     assert ended["error"]["code"]
+
+
+class Away(Drawer):
+    """Its processes cannot be started."""
+
+    def ask(self, *_: Any) -> Any:
+        raise UnavailableError("study_math_unavailable", "No process could be started.")
+
+
+def test_a_search_waits_while_nobody_can_calculate(company: Company, driver: Driver) -> None:
+    design = {"kind": "root_finding", "factors": {"diameter": "5 mm .. 50 mm"}, "expression": "stress", "target": 0.01}
+    study = company.client.post("/studies", json={**company.asked([]), "design": design}).json()
+    company.end(study, lambda point: Worked(result={"stress": (0.005, 0.05)[point]}))
+    company.advance()
+    drive_due(company.platform.worker_database, Away(Bounds(1.0, 1 << 30)), company.platform.settings.queue_rules)
+    assert company.look(study)["state"] == "running"
+    assert driver.run_out(study, lambda width: Worked(result={"stress": width}))["state"] == "completed"
 
 
 def test_an_estimate_keeps_nothing(company: Company) -> None:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from mecapy_platform.core.errors import MecapyError
+from mecapy_platform.core.errors import MecapyError, UnavailableError
 from mecapy_platform.core.queue_rules import QueueRules
 from mecapy_platform.core.workflows.states import StudyState
 from mecapy_platform.db import studies as statements
@@ -42,6 +42,9 @@ def drive(database: Database, study_id: UUID, drawer: Drawer, rules: QueueRules)
         ground, design, rows = Ground.of(function, study.fixed), study.design, rows_of(session, study)
     try:
         step = drawer.ask(design, rows, ground)
+    except UnavailableError as error:  # it stays due, and is asked again
+        log.warning("study %s is asked later: %s", study_id, error.code)
+        return NONE
     except MecapyError as error:
         log.warning("study %s cannot be asked: %s", study_id, error.code)
         step = Step("failed", code=error.code, message=error.message)
