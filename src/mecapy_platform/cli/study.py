@@ -295,12 +295,27 @@ def _show_statistic(name: str, found: Any) -> None:
         heads = list(dict.fromkeys(head for row in found.values() for head in row))
         rows = ((column, *(_cell(row.get(head)) for head in heads)) for column, row in found.items())
         print_table((name, *heads), rows)
-    elif isinstance(found, Mapping) and found and all(isinstance(rows, list) for rows in found.values()):
+    elif isinstance(found, Mapping) and _is_square(found):
+        for kind, rows in ((kind, rows) for kind, rows in found.items() if kind != "names"):
+            named = zip(found["names"], rows, strict=True)
+            print_table((f"{name}: {kind}", *found["names"]), ((column, *map(_cell, row)) for column, row in named))
+    elif isinstance(found, Mapping) and found and all(_are_rows(rows) for rows in found.values()):
         for column, rows in found.items():
             heads = list(rows[0]) if rows else []
             print_table((f"{name} of {column}", *heads), (("", *(_cell(row[head]) for head in heads)) for row in rows))
     elif found:
         say(f"{name}: {json.dumps(found)}")
+
+
+def _is_square(found: Mapping[str, Any]) -> bool:
+    """Tables by kind, whose rows and columns have the same names."""
+    names = found.get("names")
+    tables = [rows for kind, rows in found.items() if kind != "names"]
+    return isinstance(names, list) and all(isinstance(rows, list) and len(rows) == len(names) for rows in tables)
+
+
+def _are_rows(rows: Any) -> bool:
+    return isinstance(rows, list) and all(isinstance(row, Mapping) for row in rows)
 
 
 def _is_flat(row: Any) -> bool:
@@ -402,6 +417,8 @@ def _show(client: Client, study: Study) -> None:
             ("took", seconds_text(took)),
         )
     )
+    for name, value in _found(study.raw.get("outcome") or {}):
+        say(f"{name}: {value}")
     if study.failed:
         rows = (
             (str(row["points"]), str(row["first"]), row["code"] or "", row["message"] or "")
@@ -409,6 +426,18 @@ def _show(client: Client, study: Study) -> None:
         )
         say("")
         print_table(("points", "first", "code", "why they failed"), rows)
+
+
+def _found(outcome: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a driven study has found, but for its history; the whole is in `--json`."""
+    best = outcome.get("best") or {}
+    parts = {**outcome, **best, **(best.get("inputs") or outcome.get("inputs") or {})}
+    values = best.get("values")
+    if values:
+        parts["values"] = ", ".join(map(_cell, values))
+    for name, value in parts.items():
+        if value is not None and not isinstance(value, Mapping | list):
+            yield name, _cell(value)
 
 
 def _show_estimate(estimate: Estimate) -> None:
