@@ -45,6 +45,16 @@ def test_what_is_missing_or_does_not_fit_is_refused_before_a_run_exists(made: Be
     assert {problem.code for problem in wrong.value.problems} == {"unit_mismatch", "unknown_input"}
 
 
+@pytest.mark.parametrize("kind", ["list[File]", {"mesh": "File"}])
+def test_a_version_that_asks_for_files_in_a_list_is_refused_its_run(made: Bench, kind: Any) -> None:
+    version = made.version(
+        [given("meshes", kind), given("x"), made.function("first", "mesh")], ["x.value > first.size"]
+    )
+    with pytest.raises(InvalidInputError) as wrong:
+        made.submit(version, {"meshes": ["upload:1"], "x": 1.0})
+    assert [problem.code for problem in wrong.value.problems] == ["nested_file"]
+
+
 def test_a_key_starts_one_run(made: Bench) -> None:
     version = made.version([given("x"), made.function("one")], ["x.value > one.a", "x.value > one.b"])
     first = made.submit(version, {"x": 1.0}, idempotency_key="k")

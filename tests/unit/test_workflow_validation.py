@@ -138,6 +138,13 @@ def test_types_and_values_in_the_graph_itself_are_judged(given_node: dict[str, A
     assert [item["field"] for item in report([given_node])["invalid_input_node_types"]] == [field]
 
 
+@pytest.mark.parametrize("kind", ["list[File]", "dict[str, File]", {"mesh": "File"}])
+def test_files_inside_other_types_stand_at_no_input_node(kind: object) -> None:
+    found = report([input_node("meshes", kind), node("c", "constant", value=[], type_expr=kind)])
+    told = [(item["node_key"], item["code"]) for item in found["invalid_input_node_types"]]
+    assert told == [("meshes", "invalid_node_type"), ("c", "invalid_node_value")]
+
+
 def test_values_with_units_stand_in_constants() -> None:
     assert report([node("n", "constant", value="3 mm", type_expr="Length")]) == {"valid": True}
 

@@ -8,6 +8,7 @@ from typing import Any
 from mecapy_platform.core.errors import InvalidInputError
 from mecapy_platform.core.types import (
     DictType,
+    FileType,
     ListType,
     NamedType,
     TypeExpression,
@@ -48,6 +49,11 @@ def ports_of(node: Node, catalog: Catalog, problems: list[GraphProblem]) -> Node
 def takes_several(kind: TypeExpression) -> bool:
     """Whether a port takes several edges, each under a key of its own."""
     return kind == OBJECT or isinstance(kind, DictType)
+
+
+def is_nested_file(kind: TypeExpression) -> bool:
+    """Files inside a list, dict or struct: nobody can give them to an input node."""
+    return contains_file(kind) and not isinstance(kind, FileType)
 
 
 def entry_key(edge: Edge) -> str:
@@ -159,6 +165,10 @@ def _input(reading: _Reading) -> NodePorts:
     kind = reading.type(spec.type_expr, "input_spec.type_expr")
     if kind is None:
         return NodePorts({}, None)
+    if is_nested_file(kind):
+        message = f"{kind}: a File stands alone; make an input node for each file."
+        reading.problem("input_spec.type_expr", "invalid_node_type", message, type_expr=spec.type_expr)
+        return NodePorts({}, {INPUT_PORT: Port(kind)})
     if spec.default is not None:
         reading.value(kind, spec.default, "input_spec.default")
     return NodePorts({}, {INPUT_PORT: Port(kind)})

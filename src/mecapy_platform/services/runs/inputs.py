@@ -13,6 +13,7 @@ from mecapy_platform.core.types import FileType
 from mecapy_platform.core.units import UnitSystem
 from mecapy_platform.core.value_reader import ValueReader
 from mecapy_platform.core.workflows.graph import InputSpec
+from mecapy_platform.core.workflows.ports import is_nested_file
 from mecapy_platform.core.workflows.signatures import parsed
 from mecapy_platform.db.tables import Upload
 from mecapy_platform.services.runs.loading import LoadedVersion
@@ -85,6 +86,8 @@ def checked_inputs(
         kind = parsed(specs[key].type_expr)
         if isinstance(kind, FileType) and value is not None:
             read[key] = FileValue.read(value) if is_ours else uploads.get(key)
+        elif value is not None and is_nested_file(kind):
+            reader.problem(key, "nested_file", f"{key} is {kind}: a File stands alone; give each an input node.")
         elif value is not None:
             read[key] = reader.read(kind, value, key)
     named = ", ".join(specs) or "none"
