@@ -97,7 +97,7 @@ def run_api(settings: Settings, listener: socket.socket) -> None:
 
 def run_relay(settings: Settings) -> None:
     configure_logging()
-    database = Database(make_engine(settings.database_worker_url, pool_size=2))
+    database = Database(make_engine(settings.database_worker_url, pool_size=6))  # a thread for each kind of duty
     sender = HintSender(settings.broker_url, hint_seconds=settings.hint_seconds)
     relay = Relay(database, make_storage(settings), sender, settings)
     on_stop(relay.stop.set)

@@ -18,7 +18,7 @@ from mecapy_platform.core.states import TaskState
 from mecapy_platform.db.session import Database, make_engine
 from mecapy_platform.db.tables import Membership, Package, Task
 from mecapy_platform.db.workflow_tables import Schedule, ScheduleFiring
-from mecapy_platform.services.schedules.firing import fire_due
+from mecapy_platform.services.schedules.firing import DueSchedules
 from mecapy_platform.services.schedules.targets import Means
 from mecapy_platform.services.values import ValueStore
 from support import factories
@@ -55,7 +55,7 @@ class Company:
     def relay(self, now: datetime, database: Database | None = None) -> int:
         values = ValueStore(self.platform.storage, self.platform.worker_database.transaction, 256 * 1024)
         means = Means(self.platform.settings.queue_rules, values)
-        return fire_due(database or self.platform.worker_database, means, now)
+        return DueSchedules(database or self.platform.worker_database, means).fire(now)
 
     def outcomes(self, schedule: Mapping[str, Any]) -> list[str]:
         """Oldest first."""
@@ -208,6 +208,25 @@ def test_a_workflow_is_run_by_a_schedule_and_its_run_replaced(company: Company) 
 def test_a_schedule_names_exactly_one_thing(company: Company, targets: dict[str, Any]) -> None:
     answer = company.client.post("/schedules", json={"name": "n", "cron": "0 * * * *", **targets})
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+
+
+def test_a_schedule_that_fails_for_a_reason_nobody_thought_of_is_told_and_delays_no_other(company: Company) -> None:
+    broken, whole = company.schedule(), company.schedule()
+    with company.platform.worker_database.transaction() as session:
+        session.get_one(Schedule, UUID(broken["id"])).target = {"nonsense": True}
+    assert company.relay(due(broken)) == 1
+    assert (company.outcomes(broken), company.outcomes(whole)) == (["refused"], ["made"])
+    assert company.relay(due(broken, 1)) == 1
+    assert company.client.get(f"/schedules/{broken['id']}").json()["next_times"][0] == broken["next_times"][2]
+
+
+def test_a_schedule_whose_zone_is_no_more_is_paused(company: Company) -> None:
+    made = company.schedule()
+    with company.platform.worker_database.transaction() as session:
+        session.get_one(Schedule, UUID(made["id"])).time_zone = "Mars/Olympus"
+    assert company.relay(due(made)) == 0
+    with company.platform.worker_database.transaction() as session:
+        assert session.get_one(Schedule, UUID(made["id"])).is_paused
 
 
 def test_what_was_missed_a_week_ago_is_not_made_up_for(company: Company) -> None:

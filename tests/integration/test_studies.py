@@ -20,16 +20,19 @@ from sqlalchemy.orm import Session
 
 from mecapy_platform.bounded.calls import Bounds
 from mecapy_platform.core.access import Actor
-from mecapy_platform.core.errors import MecapyError, UnavailableError
+from mecapy_platform.core.errors import ConflictError, MecapyError, UnavailableError
+from mecapy_platform.core.lanes import Lane
 from mecapy_platform.core.states import TaskState, Usage
 from mecapy_platform.core.workflows.states import CallState
 from mecapy_platform.db.session import Database, make_engine
 from mecapy_platform.db.tables import Membership, Package, Task
 from mecapy_platform.db.workflow_tables import Call, Study
 from mecapy_platform.services.finish import Outcome, finish
-from mecapy_platform.services.studies.advancing import advance_due, advance_study
+from mecapy_platform.services.studies import studies
+from mecapy_platform.services.studies.advancing import advance_study
 from mecapy_platform.services.studies.drawing import Drawer
-from mecapy_platform.services.studies.driving import drive_due
+from mecapy_platform.services.studies.due import DrivenStudies, DueStudies
+from mecapy_platform.services.studies.records import Drawn
 from mecapy_platform.services.tasks.call_ends import CallEnd
 from mecapy_platform.services.tasks.values import values_of
 from support import factories
@@ -92,7 +95,9 @@ class Company:
         return len(queued)
 
     def advance(self) -> bool:
-        return bool(advance_due(self.platform.worker_database, self.platform.settings.queue_rules))
+        told = list[Lane]()
+        DueStudies(self.platform.worker_database, self.platform.settings.queue_rules, told.extend).advance_lost()
+        return bool(told)
 
     def run_out(self, study: Mapping[str, Any], how: Callable[[int], Worked] = stress_of) -> dict[str, Any]:
         while self.end(study, how):
@@ -431,10 +436,10 @@ class Driver:
             if dies:
                 broken = DyingDatabase(make_engine(self.company.platform.postgres.worker_url, pool_size=1))
                 with pytest.raises(MecapyError):
-                    drive_due(broken, self.drawer, rules)
+                    DrivenStudies(broken, self.drawer, rules, print).drive()
                 broken.dispose()
                 dies = False
-            drive_due(database, self.drawer, rules)
+            DrivenStudies(database, self.drawer, rules, print).drive()
         return self.company.look(study)
 
 
@@ -477,9 +482,73 @@ def test_a_search_waits_while_nobody_can_calculate(company: Company, driver: Dri
     study = company.client.post("/studies", json={**company.asked([]), "design": design}).json()
     company.end(study, lambda point: Worked(result={"stress": (0.005, 0.05)[point]}))
     company.advance()
-    drive_due(company.platform.worker_database, Away(Bounds(1.0, 1 << 30)), company.platform.settings.queue_rules)
+    away, rules = Away(Bounds(1.0, 1 << 30)), company.platform.settings.queue_rules
+    DrivenStudies(company.platform.worker_database, away, rules, print).drive()
     assert company.look(study)["state"] == "running"
     assert driver.run_out(study, lambda width: Worked(result={"stress": width}))["state"] == "completed"
+
+
+def test_a_search_that_was_stopped_is_no_success_and_can_be_taken_up(company: Company, driver: Driver) -> None:
+    design = {"kind": "root_finding", "factors": {"diameter": "5 mm .. 50 mm"}, "expression": "stress", "target": 0.01}
+    asked = {**company.asked([], max_failures=0), "design": design}
+    study = company.client.post("/studies", json=asked).json()
+    company.end(study, lambda _: failed("No."))
+    company.advance()
+    stopped = company.look(study)
+    assert (stopped["state"], stopped["error"]["code"]) == ("failed", "too_many_failures")
+    company.do(study, "resume")
+    ended = driver.run_out(study, lambda width: Worked(result={"stress": width}))
+    assert (ended["state"], ended["error"]) == ("completed", None)
+
+
+def test_points_drawn_for_a_study_that_got_others_meanwhile_are_refused(company: Company) -> None:
+    study = company.study(BARS[:2])
+    drawn = Drawn([{"diameter": 0.01}], study["design"])
+    with (
+        company.platform.worker_database.transaction() as session,
+        pytest.raises(ConflictError) as error,
+    ):
+        studies.add_points(
+            session, company.actor, UUID(study["id"]), drawn, company.platform.settings.queue_rules, there=1
+        )
+    assert error.value.code == "points_changed"
+    assert numbers(company.look(study))[0] == 2
+
+
+def test_pages_of_large_points_are_cut_by_their_size_and_none_is_left_out(company: Company) -> None:
+    study = company.study([{"diameter": 0.01}] * 120, parallel=120)
+    company.run_out(study, lambda _: Worked(result={"stress": 1.0, "note": "x" * 200_000}))
+    url, after, seen = f"/studies/{study['id']}/points", -1, list[int]()
+    pages = 0
+    while after is not None:
+        page = company.client.get(url, params={"after": after, "limit": 1000}).json()
+        seen += [point["index"] for point in page["points"]]
+        after, pages = page["next_after"], pages + 1
+    assert seen == list(range(120))
+    assert pages > 1
+    assert len(company.client.get(f"/studies/{study['id']}/export", params={"format": "json"}).text.splitlines()) == 120
+
+
+def test_who_was_made_a_viewer_starts_no_further_points(company: Company) -> None:
+    study = company.study(parallel=4)
+    with company.platform.worker_database.transaction() as session:
+        row = session.get_one(Membership, (company.organization_id, company.actor.user_id))
+        row.role = "viewer"
+    while company.end(study):
+        company.advance()
+    with company.platform.worker_database.transaction() as session:
+        found = session.get_one(Study, UUID(study["id"]))
+        assert (found.state, found.error_code, found.waiting) == ("failed", "viewer_may_not_submit", 8)
+
+
+def test_a_study_that_fails_for_a_reason_nobody_thought_of_delays_no_other(company: Company) -> None:
+    broken, whole = company.study(parallel=4), company.study(parallel=4)
+    with company.platform.worker_database.transaction() as session:
+        session.get_one(Study, UUID(broken["id"])).options = {"unknown": 1}
+    company.end(broken)
+    company.end(whole)
+    company.advance()
+    assert numbers(company.look(whole)) == (12, 4, 4, 4, 0, 0)
 
 
 def test_an_estimate_keeps_nothing(company: Company) -> None:

@@ -321,7 +321,8 @@ def list_points(
         computed = studies.quantities(session, studies.get(session, caller.actor, study_id))
         found = studies.points(session, caller.actor, study_id, after=after, limit=limit + 1, state=state)
     shown = [_point(row, computed) for row in found[:limit]]
-    return PointList(points=shown, next_after=shown[-1].index if len(found) > limit else None)
+    has_more = bool(found) and found[0]["listed"] > len(shown)
+    return PointList(points=shown, next_after=shown[-1].index if has_more else None)
 
 
 @router.get("/{study_id}/failures", operation_id="list_failures", responses=problems(schema="Problem"))
@@ -373,7 +374,7 @@ def add_points(study_id: UUID, body: PointsBody, caller: OwnCaller, request: Req
     drawn = _drawer(request).draw_more(design, there, body.addition, ground)
     with caller.accepting() as session:
         rules = caller.context.settings.queue_rules
-        answer = _study(studies.add_points(session, caller.actor, study_id, drawn, rules))
+        answer = _study(studies.add_points(session, caller.actor, study_id, drawn, rules, there=there))
     caller.context.hints()
     return answer
 
@@ -442,9 +443,9 @@ def _each_point(caller: Caller, study_id: UUID) -> Iterator[Mapping[str, Any]]:
     while True:
         with caller.session() as session:
             rows = studies.points(session, caller.actor, study_id, after=after, limit=EXPORTED_AT_ONCE)
-        yield from rows
-        if len(rows) < EXPORTED_AT_ONCE:
+        if not rows:
             return
+        yield from rows
         after = rows[-1]["index"]
 
 

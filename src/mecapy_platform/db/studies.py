@@ -92,14 +92,19 @@ WHERE study_id = :study_id AND state IN ('failed', 'cancelled')
 
 # A point with what its task or itself holds of its end.
 POINTS = text("""
+SELECT * FROM (
 SELECT c.index, c.id, c.state, c.tries, c.task_id, c.inputs, coalesce(c.result, t.result) AS result,
     coalesce(c.result_ref, t.result_ref) AS result_ref, c.error_code, c.error_message, c.started_at, c.completed_at,
     coalesce(c.wall_seconds, t.runtime_seconds) AS wall_seconds, coalesce(c.cpu_seconds, t.cpu_seconds) AS cpu_seconds,
-    coalesce(c.peak_memory_mb, t.peak_memory_mb) AS peak_memory_mb
+    coalesce(c.peak_memory_mb, t.peak_memory_mb) AS peak_memory_mb,
+    count(*) OVER () AS listed, min(c.index) OVER () AS first,
+    sum(coalesce(octet_length(c.inputs::text), 0) + coalesce(octet_length(coalesce(c.result, t.result)::text), 0))
+        OVER (ORDER BY c.index) AS bytes
 FROM calls c LEFT JOIN tasks t ON t.id = c.task_id AND c.state = 'completed'
 WHERE c.study_id = :study_id AND c.organization_id = ANY (cast(:organizations AS uuid[])) AND c.index > :after
     AND (cast(:state AS text) IS NULL OR c.state = :state)
 ORDER BY c.index LIMIT :most
+) page WHERE bytes <= :bytes OR index = first ORDER BY index
 """)
 
 # Points as lines of JSON, for who calculates with them.

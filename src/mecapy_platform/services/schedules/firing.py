@@ -5,7 +5,7 @@ time, is why several relays, and one that was killed, fire each time once.
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -14,10 +14,12 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from mecapy_platform.core.access import Actor
-from mecapy_platform.core.errors import MecapyError
+from mecapy_platform.core.errors import InvalidInputError, MecapyError
+from mecapy_platform.db.errors import DatabaseAwayError, translated
 from mecapy_platform.db.session import Database
 from mecapy_platform.db.workflow_tables import Schedule, ScheduleFiring
 from mecapy_platform.services.actors import present_actor
+from mecapy_platform.services.pauses import Pauses
 from mecapy_platform.services.schedules.records import Missed, Outcome, Overlap
 from mecapy_platform.services.schedules.targets import TARGETS, Means
 from mecapy_platform.services.schedules.times import Times
@@ -39,16 +41,41 @@ class Fired:
     message: str | None = None
 
 
-def fire_due(database: Database, means: Means, now: datetime | None = None) -> int:
-    """Fire schedules whose time has come, one after another. Returns how many made something."""
-    made = 0
-    for _ in range(FIRED_AT_ONCE):
-        with database.transaction() as session:
-            fired = _fire_next(session, means, now or datetime.now(UTC))
-        if fired is None:
-            break
-        made += fired.made_id is not None
-    return made
+@dataclass
+class DueSchedules:
+    """What the relay fires. One that fails for a reason nobody thought of is said, and delays no other."""
+
+    database: Database
+    means: Means
+    _pauses: Pauses = field(default_factory=Pauses)
+
+    def fire(self, now: datetime | None = None) -> int:
+        """Fire schedules whose time has come. Returns how many made something."""
+        moment = now or datetime.now(UTC)
+        with self.database.transaction() as session:
+            due = session.scalars(
+                select(Schedule.id)
+                .where(Schedule.next_at <= moment, Schedule.is_paused.is_(False))
+                .order_by(Schedule.next_at)
+                .limit(FIRED_AT_ONCE)
+            ).all()
+        return sum(self._fire(schedule_id, moment) for schedule_id in due if not self._pauses.holds(schedule_id))
+
+    def _fire(self, schedule_id: UUID, now: datetime) -> bool:
+        try:
+            with self.database.transaction() as session:
+                fired = _fire_next(session, schedule_id, self.means, now)
+        except DatabaseAwayError:
+            raise
+        except Exception as error:  # the time is served all the same: it would come again each second
+            log.exception("schedule %s could not be fired", schedule_id)
+            self._pauses.failed(schedule_id)
+            code = error.code if isinstance(error, MecapyError) else "internal_error"
+            with self.database.transaction() as session:
+                _pass_over(session, schedule_id, now, code)
+            return False
+        self._pauses.went_well(schedule_id)
+        return fired is not None and fired.made_id is not None
 
 
 def forget_old(database: Database) -> None:
@@ -56,20 +83,38 @@ def forget_old(database: Database) -> None:
         session.execute(delete(ScheduleFiring).where(ScheduleFiring.created_at < func.now() - KEPT))
 
 
-def _fire_next(session: Session, means: Means, now: datetime) -> Fired | None:
-    schedule = session.scalars(
-        select(Schedule)
-        .where(Schedule.next_at <= now, Schedule.is_paused.is_(False))
-        .order_by(Schedule.next_at)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    ).first()
+def _locked(session: Session, schedule_id: UUID, now: datetime) -> Schedule | None:
+    """The schedule, if its time has come and nobody else serves it."""
+    query = select(Schedule).where(Schedule.id == schedule_id, Schedule.next_at <= now, Schedule.is_paused.is_(False))
+    return session.scalars(query.with_for_update(skip_locked=True)).first()
+
+
+def _fire_next(session: Session, schedule_id: UUID, means: Means, now: datetime) -> Fired | None:
+    schedule = _locked(session, schedule_id, now)
     if schedule is None or schedule.next_at is None:
         return None
     due_at, times = schedule.next_at, Times(schedule.cron, schedule.time_zone)
     fired = _fire(session, schedule, due_at, means, now)
     is_behind = schedule.missed == Missed.CATCH_UP and now - due_at <= CATCH_UP
     schedule.next_at = times.after(due_at if is_behind else max(due_at, now))
+    _note(session, schedule, due_at, fired)
+    return fired
+
+
+def _pass_over(session: Session, schedule_id: UUID, now: datetime, code: str) -> None:
+    """Serve a time that could not be fired; a schedule whose times cannot be read any more is paused."""
+    schedule = _locked(session, schedule_id, now)
+    if schedule is None or schedule.next_at is None:
+        return
+    due_at = schedule.next_at
+    try:
+        schedule.next_at = Times(schedule.cron, schedule.time_zone).after(max(due_at, now))
+    except InvalidInputError:
+        schedule.is_paused, schedule.next_at = True, None
+    _note(session, schedule, due_at, Fired(Outcome.REFUSED, None, code, "It could not be fired; an operator sees why."))
+
+
+def _note(session: Session, schedule: Schedule, due_at: datetime, fired: Fired) -> None:
     row = {
         "schedule_id": schedule.id,
         "due_at": due_at,
@@ -80,7 +125,6 @@ def _fire_next(session: Session, means: Means, now: datetime) -> Fired | None:
         "error_message": fired.message,
     }
     session.execute(insert(ScheduleFiring).values(row))  # refused, and all of this with it, where it was fired before
-    return fired
 
 
 def _fire(session: Session, schedule: Schedule, due_at: datetime, means: Means, now: datetime) -> Fired:
@@ -94,7 +138,7 @@ def _fire(session: Session, schedule: Schedule, due_at: datetime, means: Means, 
         return Fired(Outcome.REFUSED, None, "schedule_owner_gone", message)
     target = TARGETS[schedule.kind]
     try:
-        with session.begin_nested():
+        with translated(), session.begin_nested():
             if not _gives_way(session, actor, schedule, means):
                 message = "What it started before has not ended."
                 return Fired(Outcome.OVERLAPPED, None, "schedule_overlap", message)

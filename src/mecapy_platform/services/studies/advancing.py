@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from mecapy_platform.core.access import require_submit
 from mecapy_platform.core.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError
 from mecapy_platform.core.ids import new_id
 from mecapy_platform.core.lanes import Lane
@@ -49,17 +50,14 @@ class Stop:
     message: str
 
 
-def advance_due(database: Database, rules: QueueRules) -> Lanes:
-    """All of which something ended that nobody has looked at. Returns the lanes in which tasks were made."""
-    with database.transaction() as session:
-        due = session.scalars(statements.DUE).all()
-    return frozenset[Lane]().union(*(advance_study(database, study_id, rules) for study_id in due))
+def advance_study(database: Database, study_id: UUID, rules: QueueRules, *, waits: bool = True) -> Lanes:
+    """Returns the lanes in which tasks were made, which somebody should hint.
 
-
-def advance_study(database: Database, study_id: UUID, rules: QueueRules) -> Lanes:
-    """Returns the lanes in which tasks were made, which somebody should hint."""
+    `waits`: for who advances it just now; else its marks are left to them, or to the next look.
+    """
     with database.transaction() as session:
-        study = session.scalars(select(Study).where(Study.id == study_id).with_for_update()).first()
+        query = select(Study).where(Study.id == study_id)
+        study = session.scalars(query.with_for_update(skip_locked=not waits)).first()
         if study is None:
             return NONE
         count_ends(session, study)
@@ -101,7 +99,7 @@ def go_on(session: Session, study: Study, rules: QueueRules) -> Lanes:
     if study.running == 0 and stop is None and study.waiting == 0 and is_driven(study):
         ask_soon(session, study)
     elif study.running == 0:
-        finish(session, study, stop)
+        finish(session, study, stop, fails=stop is not None and is_driven(study))
     return NONE
 
 
@@ -127,6 +125,7 @@ def _start(session: Session, study: Study, rules: QueueRules) -> Lanes:
     if actor is None:
         finish(session, study, Stop("study_owner_gone", "Whoever started the study is no member any more."))
         return NONE
+    require_submit(actor, study.organization_id)  # who was made a viewer meanwhile starts nothing more
     resolved = resolve_function(session, actor, study.function_id)
     wanted = {"study_id": study.id, "most": most}
     first = session.execute(statements.NEXT, {**wanted, "most": 1 if size > 1 else most}).mappings().all()

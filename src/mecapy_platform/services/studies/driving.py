@@ -6,6 +6,7 @@ already when the answer is written are not written twice.
 """
 
 import logging
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import select
@@ -13,7 +14,6 @@ from sqlalchemy import select
 from mecapy_platform.core.errors import MecapyError, UnavailableError
 from mecapy_platform.core.queue_rules import QueueRules
 from mecapy_platform.core.workflows.states import StudyState
-from mecapy_platform.db import studies as statements
 from mecapy_platform.db.session import Database
 from mecapy_platform.db.tables import Function
 from mecapy_platform.db.workflow_tables import Study
@@ -23,14 +23,8 @@ from mecapy_platform.services.studies.statistics import rows_of
 from mecapy_platform.services.studies.studies import insert_points
 
 log = logging.getLogger(__name__)
+AGAIN_AFTER = timedelta(seconds=2)
 UNDER_WAY = (StudyState.PENDING, StudyState.RUNNING)
-
-
-def drive_due(database: Database, drawer: Drawer, rules: QueueRules) -> Lanes:
-    """Ask each study whose points have all ended. Returns the lanes in which tasks were made."""
-    with database.transaction() as session:
-        due = session.scalars(statements.TO_DRIVE).all()
-    return frozenset().union(*(drive(database, study_id, drawer, rules) for study_id in due))
 
 
 def drive(database: Database, study_id: UUID, drawer: Drawer, rules: QueueRules) -> Lanes:
@@ -44,6 +38,7 @@ def drive(database: Database, study_id: UUID, drawer: Drawer, rules: QueueRules)
         step = drawer.ask(design, rows, ground)
     except UnavailableError as error:  # it stays due, and is asked again
         log.warning("study %s is asked later: %s", study_id, error.code)
+        _ask_later(database, study_id)
         return NONE
     except MecapyError as error:
         log.warning("study %s cannot be asked: %s", study_id, error.code)
@@ -61,3 +56,10 @@ def drive(database: Database, study_id: UUID, drawer: Drawer, rules: QueueRules)
         failure = None if step.state == "done" else Stop(step.code or "", step.message or "")
         finish(session, study, failure, fails=failure is not None)
         return NONE
+
+
+def _ask_later(database: Database, study_id: UUID) -> None:
+    with database.transaction() as session:
+        study = session.scalars(select(Study).where(Study.id == study_id).with_for_update()).first()
+        if study is not None and study.wake_at is not None:
+            study.wake_at = datetime.now(UTC) + AGAIN_AFTER

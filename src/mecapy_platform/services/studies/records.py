@@ -8,6 +8,8 @@ from mecapy_platform.services.tasks.requests import digest_of
 
 MOST_POINTS = 50_000
 POINT_BYTES = 64 << 10  # of one point's inputs
+STUDY_BYTES = 256 << 20  # of those of all points
+CALCULATED_BYTES = 256 << 20  # of rows that are handed to who calculates
 PARALLEL = 100  # tasks under way at once, where the study names no number of points
 PACKS = 16  # as above, where tasks carry several points
 

@@ -6,15 +6,16 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from mecapy_platform.core.errors import InvalidInputError
 from mecapy_platform.core.types import NamedType, UnitType, is_number, parse_type
 from mecapy_platform.core.units import UnitSystem, unit_of
 from mecapy_platform.db import studies as statements
 from mecapy_platform.db.tables import Function
 from mecapy_platform.db.workflow_tables import Study
-from mecapy_platform.services.studies.records import Options, is_readable
+from mecapy_platform.services.studies.records import CALCULATED_BYTES, Options, is_readable
 
 USUAL = ("moments", "quantiles")
-ROWS_AT_ONCE = 5_000
+ROWS_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,16 @@ def rows_of(session: Session, study: Study) -> bytes:
 
 
 def _pieces(session: Session, study: Study) -> Iterator[bytes]:
-    after = -1
+    after, told = -1, 0
     while True:
         wanted = {"study_id": study.id, "after": after, "most": ROWS_AT_ONCE}
         found = session.execute(statements.ROWS, wanted).one()
         if found.rows is None:
             return
+        told += len(found.rows)
+        if told > CALCULATED_BYTES:
+            said = f"The points have more than {CALCULATED_BYTES >> 20} MiB in all, too much to calculate with."
+            raise InvalidInputError("study_too_large", f"{said} Return numbers, and large data as files.")
         yield found.rows.encode() + b"\n"
         after = found.last
 

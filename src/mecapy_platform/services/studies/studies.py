@@ -20,11 +20,20 @@ from mecapy_platform.db.workflow_tables import Study
 from mecapy_platform.services.places import check_fits
 from mecapy_platform.services.studies.advancing import changed, go_on, is_driven, recount
 from mecapy_platform.services.studies.quantities import Quantities, quantities_of
-from mecapy_platform.services.studies.records import MOST_POINTS, POINT_BYTES, Drawn, Estimate, Options, StudyRequest
+from mecapy_platform.services.studies.records import (
+    MOST_POINTS,
+    POINT_BYTES,
+    STUDY_BYTES,
+    Drawn,
+    Estimate,
+    Options,
+    StudyRequest,
+)
 from mecapy_platform.services.tasks.requests import TaskRequest
 from mecapy_platform.services.tasks.resolve import Resolved, resolve, resolve_function
 
 INSERTED_AT_ONCE = 2_000
+PAGE_BYTES = 16 << 20  # of one answer
 
 
 def target_of(session: Session, actor: Actor, asked: StudyRequest) -> Resolved:
@@ -147,13 +156,17 @@ def list_page(session: Session, actor: Actor, *, after: tuple[Any, UUID] | None,
 def points(
     session: Session, actor: Actor, study_id: UUID, *, after: int = -1, limit: int, state: str | None = None
 ) -> Sequence[Mapping[str, Any]]:
-    """In the order of their indexes, from the one after `after`."""
+    """In the order of their indexes, from the one after `after`; fewer where they are large.
+
+    `listed` of each row: how many there were before some were left out for their size.
+    """
     wanted = {
         "study_id": study_id,
         "organizations": actor.organization_ids,
         "after": after,
         "state": state,
         "most": limit,
+        "bytes": PAGE_BYTES,
     }
     return [dict(row) for row in session.execute(statements.POINTS, wanted).mappings()]
 
@@ -192,7 +205,7 @@ def resume(session: Session, actor: Actor, study_id: UUID, rules: QueueRules) ->
         study.running, study.cancel_requested_at = study.running, None
         again = session.connection().execute(statements.AGAIN, {"study_id": study.id}).rowcount
         waiting = study.waiting + again
-        if waiting == 0:
+        if waiting == 0 and not (is_driven(study) and study.state != StudyState.COMPLETED):
             raise ConflictError("nothing_to_resume", "Every point of the study is completed; add points instead.")
         study.failed = study.cancelled = 0
         study.waiting = waiting
@@ -204,9 +217,14 @@ def resume(session: Session, actor: Actor, study_id: UUID, rules: QueueRules) ->
     return study
 
 
-def add_points(session: Session, actor: Actor, study_id: UUID, drawn: Drawn, rules: QueueRules) -> Study:
-    """More points of the same design, after those that are there."""
+def add_points(session: Session, actor: Actor, study_id: UUID, drawn: Drawn, rules: QueueRules, *, there: int) -> Study:
+    """More points of the same design, drawn for a study that had `there` of them.
+
+    Raises ConflictError "points_changed" where it got others meanwhile: the same ones would be calculated twice.
+    """
     study = _to_change(session, actor, study_id)
+    if study.points != there:
+        raise ConflictError("points_changed", "The study got other points meanwhile; look at it, then add again.")
     insert_points(session, study, drawn.points)
     study.design = dict(drawn.design)
     if study.state in STUDY_FINAL:
@@ -263,6 +281,11 @@ def insert_points(session: Session, study: Study, drawn: Sequence[Mapping[str, A
             "too_many_points", f"The study would have {study.points + len(drawn)} points, {MOST_POINTS} is the limit."
         )
     texts = [json.dumps(inputs, separators=(",", ":")) for inputs in drawn]
+    if sum(map(len, texts)) > STUDY_BYTES:
+        said = (
+            f"The points have more than {STUDY_BYTES >> 20} MiB of inputs in all; give large data as a file or package."
+        )
+        raise _refused("study_too_large", said)
     for index, text in enumerate(texts):
         if len(text) > POINT_BYTES:
             message = f"Point {study.points + index} has {len(text)} bytes of inputs, {POINT_BYTES} is the limit."
