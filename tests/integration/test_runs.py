@@ -275,6 +275,31 @@ def test_files_flow_from_node_to_node_without_a_copy(made: Bench) -> None:
     assert (task.files["mesh"]["filename"], task.files["mesh"]["extension"]) == ("beam.med", "med")
 
 
+def test_files_of_the_items_of_a_map_flow_to_the_items_of_another(made: Bench) -> None:
+    nodes = [
+        given("v", "list[Float]"),
+        {"node_key": "meshes", "node_kind": "map", "over": ["size"], "body": made.body("mesh"),
+         "on_item_failure": "null"},
+        {"node_key": "solves", "node_kind": "map", "over": ["mesh"], "body": made.body("solve"),
+         "on_item_failure": "skip"},
+    ]  # fmt: skip
+    edges = ["v.value > meshes.size", "meshes.mesh > solves.mesh"]
+    run_id = made.submit(made.version(nodes, edges), {"v": [1.0, 2.0, 3.0]})
+    tasks = made.tasks(run_id)
+    made.end(tasks["meshes[1]"], state=TaskState.FAILED)
+    for index in (0, 2):
+        file = ("file", "mesh", f"beam{index}.med", f"org/{made.organization_id}/made{index}", 12)
+        made.end(tasks[f"meshes[{index}]"], {}, files=[file])
+    solves = made.tasks(run_id)
+    assert {name: task.files["mesh"]["filename"] for name, task in solves.items()} == {
+        "solves[0]": "beam0.med",
+        "solves[2]": "beam2.med",
+    }
+    assert made.serve(run_id, lambda _: {"sum": 1.0}) == 2
+    assert [call.error_code for call in made.calls(run_id, "solves")] == [None, "inputs_invalid", None]
+    assert made.nodes(run_id)["solves"].outputs == {"sum": [1.0, 1.0], "_failed": 1}
+
+
 def test_large_values_go_by_reference(made: Bench) -> None:
     run_id = mapped(made, parallel=50)
     for task in made.tasks(run_id).values():

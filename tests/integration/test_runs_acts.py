@@ -11,10 +11,10 @@ from sqlalchemy import delete, func, update
 from mecapy_platform.core.access import Actor
 from mecapy_platform.core.errors import ConflictError, ForbiddenError, NotFoundError
 from mecapy_platform.core.states import TaskState
-from mecapy_platform.db.tables import Membership
-from mecapy_platform.db.workflow_tables import RunNode, WorkflowRun
+from mecapy_platform.db.tables import Membership, Upload
+from mecapy_platform.db.workflow_tables import DueMark, RunNode, WorkflowRun, WorkflowVersion
 from mecapy_platform.services.runs import acts
-from mecapy_platform.services.runs.due import DueRuns
+from mecapy_platform.services.runs.due import AT_ONCE, DueRuns
 from mecapy_platform.services.work import unit
 from support import factories
 from support.workflows.runs import Bench, add, bench, given
@@ -203,6 +203,32 @@ def test_a_run_whose_user_has_left_is_held_until_somebody_adopts_it(made: Bench)
             session.add(Membership(user_id=user, organization_id=organization, role="user"))
 
 
+def test_an_adopted_run_keeps_the_files_that_its_user_gave(made: Bench) -> None:
+    nodes = [
+        given("x"),
+        given("mesh", "File"),
+        made.function("first"),
+        made.function("solve", "solve", after=["first"]),
+    ]
+    edges = ["x.value > first.a", "x.value > first.b", "mesh.value > solve.mesh"]
+    with made.worker.transaction() as session:
+        upload = Upload(
+            organization_id=made.organization_id, user_id=made.actor.user_id, var_name="mesh", filename="beam.med",
+            extension="med", size_bytes=5, sha256="0" * 64, key=f"org/{made.organization_id}/beam",
+        )  # fmt: skip
+        session.add(upload)
+        session.flush()
+        given_file = f"upload:{upload.id}"
+    run_id = made.submit(made.version(nodes, edges), {"x": 1.0, "mesh": given_file})
+    administrator = factories.actor(made.app, factories.unique("eve"), made.actor.organization.slug, roles=("admin",))
+    with made.worker.transaction() as session:
+        session.execute(update(WorkflowRun).where(WorkflowRun.id == run_id).values(held_reason="left"))
+    act(made, acts.adopt, run_id, actor=administrator)
+    made.end(made.tasks(run_id)["first"], {"sum": 2.0})
+    task = made.tasks(run_id)["solve"]
+    assert (task.user_id, task.files["mesh"]["filename"]) == (administrator.user_id, "beam.med")
+
+
 def test_a_fallback_takes_the_place_of_a_node_that_failed(made: Bench) -> None:
     nodes = [given("x"), made.function("first", fallback="plain"), made.function("plain"), made.function("last")]
     edges = [f"x.value > {key}.{port}" for key in ("first", "plain") for port in ("a", "b")]
@@ -240,6 +266,35 @@ def test_a_stranger_finds_no_run(made: Bench) -> None:
     with pytest.raises(NotFoundError):
         act(made, acts.cancel, run_id, actor=stranger)
     assert made.run(run_id).state == "running"
+
+
+def test_runs_that_cannot_be_advanced_keep_no_other_from_it(made: Bench) -> None:
+    run_id = made.submit(line(made), {"x": 1.0})
+    made.end(made.tasks(run_id)["first"], {"sum": 2.0}, advances=False)
+    broken = made.version([{"node_key": "x", "node_kind": "nothing"}], [])
+    with made.worker.transaction() as session:
+        session.execute(delete(DueMark))
+        version = session.get_one(WorkflowVersion, broken)
+        for _ in range(AT_ONCE):
+            run = WorkflowRun(
+                organization_id=made.organization_id, user_id=made.actor.user_id, workflow_id=version.workflow_id,
+                workflow_version_id=broken, inputs={}, plan={}, visibility_snapshot="private",
+            )  # fmt: skip
+            session.add(run)
+            session.flush()
+            session.add(DueMark(run_id=run.id))
+            session.flush()
+        session.add(DueMark(run_id=run_id))
+    made.age_marks()
+    due = DueRuns(made.worker, made.tools, lambda _: None)
+    try:
+        assert due.advance_lost() == 0
+        assert due.advance_lost() == 1
+        assert made.tasks(run_id).keys() == {"second"}
+    finally:
+        with made.worker.transaction() as session:
+            session.execute(delete(WorkflowRun).where(WorkflowRun.workflow_version_id == broken))
+            session.execute(delete(DueMark))
 
 
 def test_a_run_that_nobody_advanced_is_found_by_its_mark(made: Bench) -> None:

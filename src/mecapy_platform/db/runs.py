@@ -178,7 +178,7 @@ WHERE n.run_id = :run_id AND n.place = ANY (cast(:places AS int[]))
 """)
 
 ITEMS = text("""
-SELECT c.index, c.state, coalesce(c.result, t.result, x.outputs) AS result,
+SELECT c.index, c.state, c.task_id, coalesce(c.result, t.result, x.outputs) AS result,
     coalesce(c.result_ref, t.result_ref, x.outputs_ref) AS result_ref,
     coalesce(t.organization_id, c.organization_id) AS result_organization_id
 FROM calls c LEFT JOIN tasks t ON t.id = c.task_id LEFT JOIN runs x ON x.id = c.child_run_id
@@ -194,11 +194,13 @@ ROLE = text("SELECT role FROM memberships WHERE organization_id = :organization_
 
 DUE_RUNS = text("""
 SELECT run_id FROM due_marks WHERE run_id IS NOT NULL AND created_at < clock_timestamp() - make_interval(secs => :older)
+    AND run_id <> ALL (cast(:paused AS uuid[]))
 GROUP BY run_id ORDER BY min(id) LIMIT :most
 """)
 
 AWAKE_RUNS = text("""
-SELECT id FROM runs WHERE wake_at <= clock_timestamp() ORDER BY wake_at LIMIT :most
+SELECT id FROM runs WHERE wake_at <= clock_timestamp() AND id <> ALL (cast(:paused AS uuid[]))
+ORDER BY wake_at LIMIT :most
 """)
 
 ROWS = text("SELECT count(*) FROM calls WHERE run_id = :run_id")

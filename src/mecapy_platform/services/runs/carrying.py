@@ -157,6 +157,9 @@ def _with_own(shared: Gathered, own: Mapping[str, Any] | None, ports: Ports) -> 
         return shared
     given = Gathered(dict(shared.values), dict(shared.files))
     for name, value in own.items():
-        is_file = name in ports and isinstance(ports[name].type, FileType)
-        given.put(name, FileValue.read(value) if is_file else value)
+        given.values.pop(name, None)  # the whole list that a map goes over
+        if name not in ports or not isinstance(ports[name].type, FileType):
+            given.put(name, value)
+        elif value is not None:  # an item that gave no file: whether there must be one is judged with the other inputs
+            given.put(name, FileValue.read(value))
     return given

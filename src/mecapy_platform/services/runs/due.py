@@ -35,9 +35,12 @@ class DueRuns:
 
     def advance_lost(self) -> int:
         """Runs whose marks have stayed, and runs for which a moment has come. Returns how many were advanced."""
+        now = time.monotonic()
+        paused = [run_id for run_id, (until, _) in self._pauses.items() if until > now]  # these take nobody's place
+        wanted = {"most": AT_ONCE, "paused": paused}
         with self.database.transaction() as session:
-            marked = session.scalars(statements.DUE_RUNS, {"older": LOST_AFTER_SECONDS, "most": AT_ONCE}).all()
-            awake = session.scalars(statements.AWAKE_RUNS, {"most": AT_ONCE}).all()
+            marked = session.scalars(statements.DUE_RUNS, {**wanted, "older": LOST_AFTER_SECONDS}).all()
+            awake = session.scalars(statements.AWAKE_RUNS, wanted).all()
         return sum(self._advance(run_id) for run_id in dict.fromkeys([*marked, *awake]))
 
     def _advance(self, run_id: UUID) -> bool:

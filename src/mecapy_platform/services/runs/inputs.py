@@ -32,7 +32,11 @@ class FileValue:
     @classmethod
     def read(cls, value: Any) -> "FileValue":
         """Of what `as_json` has written: by us alone, never of what a person gave."""
-        return value if isinstance(value, cls) else cls(value[FILE])
+        if isinstance(value, cls):
+            return value
+        if not isinstance(value, Mapping) or not isinstance(value.get(FILE), Mapping):
+            raise InvalidInputError("inputs_invalid", "A file is asked for here, and what came is none.")
+        return cls(value[FILE])
 
     def as_json(self) -> dict[str, Any]:
         return {FILE: dict(self.entry)}
@@ -59,12 +63,13 @@ def stored_file(row: Any) -> FileValue:
 
 
 def checked_inputs(
-    session: Session, version: LoadedVersion, inputs: Mapping[str, Any], user_id: UUID, *, is_ours: bool = False
+    session: Session, version: LoadedVersion, inputs: Mapping[str, Any], user_id: UUID | None, *, is_ours: bool = False
 ) -> dict[str, Any]:
     """The values of input nodes, numbers in SI, files as they lie, with defaults where nothing was given.
 
     Parameters
     ----------
+    user_id : whose the uploads must be; None where that was judged before, when the run began
     is_ours : whether the inputs were made by the platform for an inner run; only there files are told by where they lie
 
     Raises
@@ -111,7 +116,9 @@ def _files_in(specs: Mapping[str, InputSpec], given: Mapping[str, Any]) -> dict[
     return {key: given[key] for key in files if given.get(key) is not None}
 
 
-def _uploads(session: Session, reader: ValueReader, files: Mapping[str, Any], user_id: UUID) -> dict[str, FileValue]:
+def _uploads(
+    session: Session, reader: ValueReader, files: Mapping[str, Any], user_id: UUID | None
+) -> dict[str, FileValue]:
     if not files:
         return {}
     wanted = {key: _upload_id(value) for key, value in files.items()}
@@ -127,8 +134,10 @@ def _uploads(session: Session, reader: ValueReader, files: Mapping[str, Any], us
     }
 
 
-def _found(session: Session, ids: Iterable[UUID], user_id: UUID) -> dict[UUID | None, Upload]:
-    query = select(Upload).where(Upload.id.in_(list(ids)), Upload.user_id == user_id)
+def _found(session: Session, ids: Iterable[UUID], user_id: UUID | None) -> dict[UUID | None, Upload]:
+    query = select(Upload).where(Upload.id.in_(list(ids)))
+    if user_id is not None:
+        query = query.where(Upload.user_id == user_id)
     return {upload.id: upload for upload in session.scalars(query)}
 
 

@@ -165,7 +165,7 @@ class RunValues:
             if run.inputs_ref is not None:
                 given = self._store.load(self._session, run.organization_id, run.inputs_ref)
             is_ours = run.parent_call_id is not None
-            self._inputs = checked_inputs(self._session, self._version, given, run.user_id, is_ours=is_ours)
+            self._inputs = checked_inputs(self._session, self._version, given, None, is_ours=is_ours)
         return self._inputs
 
     def loaded(self, organization_id: UUID, value: Mapping[str, Any] | None, ref: UUID | None) -> dict[str, Any]:
