@@ -20,11 +20,14 @@ from mecapy_platform.sandbox.base import (
     SharedEnd,
     SharedRun,
     StopReason,
+    Tick,
 )
 from support.backends.warm_alone import WarmAlone, warm_alone
 
 FIND, TRIES, DRAW = "shared_calls:find", "shared_calls:tries", "shared_calls:draw"
 HANDLERS = (FIND, TRIES, DRAW)
+TAKEN = ("shared_takeover:says_it_began", "shared_takeover:freezes", "shared_takeover:closes")
+MOST_TICKS = 200  # of a quarter of a second, while a call goes on
 Asked = tuple[str, Mapping[str, object]]
 
 
@@ -230,4 +233,19 @@ def test_with_reuse_a_call_that_fails_is_the_last_of_its_process(sandbox: WarmAl
 def test_a_worker_that_is_closed_leaves_a_slot_for_other_calls(sandbox: WarmAlone) -> None:
     with shared(sandbox) as run:
         next(iter(run.run([SharedCall(0, TRIES, '{"what": "sleep"}', 20)], lambda _number: False)))
+    assert serve(sandbox, [(FIND, {"value": 1})]).result(0)["value"] == 1
+
+
+@pytest.mark.parametrize(("way", "reuse"), [(0, 0), (1, 0), (2, 5)])
+def test_a_module_that_takes_our_place_in_the_worker_does_not_hold_its_slot(
+    sandbox: WarmAlone, way: int, reuse: int
+) -> None:
+    asked = [SharedCall(number, TAKEN[way], "{}", 1.0) for number in range(2)]
+    told, ticks = list[SharedEnd](), 0
+    with shared(sandbox, TAKEN, reuse=reuse) as run:
+        for end in run.run(asked, lambda _number: False):
+            ticks += isinstance(end, Tick)
+            told += [end] if isinstance(end, SharedEnd) else []
+            assert ticks < MOST_TICKS, "its time limit is a second"
+    assert {end.ended.reason for end in told} == (set() if way == 0 else {EndReason.TIMEOUT}), "no call began"
     assert serve(sandbox, [(FIND, {"value": 1})]).result(0)["value"] == 1

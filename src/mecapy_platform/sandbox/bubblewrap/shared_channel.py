@@ -1,6 +1,7 @@
 """Calls that share a worker of a warm slot: batches go to its stem, ends come back, see guest/csource/shared.c."""
 
 import json
+import logging
 import select
 import struct
 import threading
@@ -11,6 +12,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
+from mecapy_platform.core.errors import SandboxError
 from mecapy_platform.core.states import Usage
 from mecapy_platform.sandbox import endings
 from mecapy_platform.sandbox.base import (
@@ -31,6 +33,7 @@ from mecapy_platform.sandbox.collect import collect_outputs, open_output
 from mecapy_platform.sandbox.limits import thread_environment
 from mecapy_platform.sandbox.output_streams import FLOOD
 
+log = logging.getLogger(__name__)
 BATCH, ASKED, END = struct.Struct("<8sII"), struct.Struct("<IIIIdd"), struct.Struct("<IiIIIIIIddQQ")
 HEAD = 8  # of a message of ends
 ROOM_BYTES = 128 << 10  # of a message, as in shared.c
@@ -61,16 +64,26 @@ class SharedOutputs:
 
 
 class SharedSlot:
-    """A worker of a slot that serves calls. `give_back` gets the slot, and whether it may be used again."""
+    """A worker of a slot that serves calls. `give_back` gets the slot, and whether it may be used again.
 
-    def __init__(self, slot: Slot, spec: SandboxSpec, give_back: Callable[[Slot, bool], None]) -> None:
-        self._slot, self._spec, self._give_back = slot, spec, give_back
+    The stem ends each call in time; should it not tell so within `answer_seconds`, the slot counts as lost.
+    """
+
+    def __init__(
+        self,
+        slot: Slot,
+        spec: SandboxSpec,
+        give_back: Callable[[Slot, bool], None],
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
+        self._slot, self._spec, self._give_back, self._answer_seconds = slot, spec, give_back, answer_seconds
         self._ends = slot.worker()
         slot.ends = None
         self._handlers: dict[str, int] = {}
         self._asked: list[SharedCall] = []  # those of the batch under way that have not ended
         self._stopping: set[int] = set()
         self._stop_reason: StopReason | None = None
+        self._stopped_at = 0.0
         self._has_ended = self._is_lost = self._is_closed = False
         self._lock = threading.Lock()
 
@@ -78,12 +91,16 @@ class SharedSlot:
         """Let the worker load the handlers; False where calls of them cannot share it."""
         slot, reuse = self._slot, self._spec.reuse if self._spec.reuse > 1 else 0
         self._handlers = {handler: number for number, handler in enumerate(handlers)}
-        order = slot.zygote.order(replace(function, reuse=0))
-        order["environment"] |= thread_environment(replace(function.limits, cpu=1))  # a fork keeps no other thread
-        order["shared"] = {"handlers": list(handlers), "reuse": reuse}
-        self._ends.orders.send(json.dumps(order).encode())
         log_bytes = self._spec.limits.log_bytes * FLOOD
-        slot.channel.send(b"share %d %f %d %d" % (slot.serial, LOAD_SECONDS, log_bytes, reuse))
+        try:
+            order = slot.zygote.order(replace(function, reuse=0))
+            order["environment"] |= thread_environment(replace(function.limits, cpu=1))  # a fork keeps no other thread
+            order["shared"] = {"handlers": list(handlers), "reuse": reuse}
+            self._ends.orders.send(json.dumps(order).encode())
+            slot.channel.send(b"share %d %f %d %d" % (slot.serial, LOAD_SECONDS, log_bytes, reuse))
+        except (OSError, SandboxError) as error:
+            log.warning("calls go alone: %s", error)
+            return False
         said = self._hear(LOAD_SECONDS + ANSWER_SECONDS)
         self._has_ended = said is not None and said.startswith(b"{")
         return said == b"shared"
@@ -110,6 +127,7 @@ class SharedSlot:
     def stop(self, reason: StopReason) -> None:
         with self._lock:
             if self._stop_reason is None and not self._is_closed:
+                self._stopped_at = time.monotonic()
                 self._stop_reason = reason
                 self._tell(b"kill %d" % self._slot.serial)
 
@@ -121,9 +139,9 @@ class SharedSlot:
             if not self._is_over:
                 self._tell(b"kill %d" % self._slot.serial)
         try:
-            until = time.monotonic() + ANSWER_SECONDS
+            until = time.monotonic() + self._answer_seconds
             while not self._has_ended and not self._is_lost and time.monotonic() < until:
-                self._has_ended = (self._hear(ANSWER_SECONDS) or b"").startswith(b"{")
+                self._has_ended = (self._hear(self._answer_seconds) or b"").startswith(b"{")
         finally:
             self._ends.close()
             self._give_back(self._slot, self._has_ended and not self._is_lost)
@@ -165,12 +183,16 @@ class SharedSlot:
     def _ends_of_batch(self, is_cancelled: Callable[[int], bool]) -> Iterator[SharedEnd | Tick]:
         """In their order. A worker that must end after a call tells so; its folder is read when it is dead."""
         held: SharedEnd | None = None
+        heard_at = time.monotonic()
         while self._asked or held is not None:
             said = self._hear(TICK_SECONDS)
-            if said is None:
+            if said is None and not self._is_overdue(heard_at):
                 self._stop_cancelled(is_cancelled)
                 yield Tick()
                 continue
+            heard_at = time.monotonic()
+            if said is None:
+                said = b""
             if said.startswith(b"ends"):
                 for end in self._read(said):
                     if isinstance(end.outputs, SharedOutputs) and end.outputs.top is not None:
@@ -182,9 +204,19 @@ class SharedSlot:
                 self._has_ended = True
                 if held is not None:
                     yield held
-            elif self._asked:
-                yield self._lost(self._asked.pop(0))
+            elif held is not None:
+                yield self._lost(held.number)
+            else:
+                yield self._lost(self._asked.pop(0).number)
             return
+
+    def _is_overdue(self, heard_at: float) -> bool:
+        """Whether the stem, which tells ends of calls at once or nearly so, has failed to."""
+        limit = self._asked[0].timeout_seconds + self._spec.limits.grace_seconds if self._asked else 0.0
+        until = heard_at + limit + self._answer_seconds
+        if self._stop_reason is not None:
+            until = min(until, self._stopped_at + self._answer_seconds)
+        return time.monotonic() > until
 
     def _stop_cancelled(self, is_cancelled: Callable[[int], bool]) -> None:
         """Of the batch, the one that runs; the ends of those before it have come by now."""
@@ -227,12 +259,12 @@ class SharedSlot:
         ended = Ended(EndReason.STOPPED, None, None, NOTHING_USED, StopReason.CANCELLED)
         return SharedEnd(call.number, ended, SharedOutputs(self._spec.limits, Collected(None, None)))
 
-    def _lost(self, call: SharedCall) -> SharedEnd:
-        """The slot is gone: killed with its whole group when memory ended, or for an unknown reason."""
+    def _lost(self, number: int) -> SharedEnd:
+        """The slot is gone: killed with its whole group when memory ended, or silent, or for an unknown reason."""
         self._is_lost = True
         ended = Ended(EndReason.MACHINE, None, None, NOTHING_USED)
         outputs = SharedOutputs(self._spec.limits, Collected(None, None))
-        return SharedEnd(call.number, ended, outputs, is_doubtful=True)
+        return SharedEnd(number, ended, outputs, is_doubtful=True)
 
     def _tell(self, message: bytes) -> None:
         with suppress(OSError):

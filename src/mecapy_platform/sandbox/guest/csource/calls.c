@@ -51,7 +51,7 @@ static int send_word(int channel, const void *word, size_t size, const int *desc
 		header->cmsg_len = CMSG_LEN(sizeof(int) * count);
 		memcpy(CMSG_DATA(header), descriptors, sizeof(int) * count);
 	}
-	return sendmsg(channel, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
+	return sendmsg(channel, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0; /* who does not listen holds nobody up */
 }
 
 /* The first two of those that came; who sends more may be a tenant's code, and they are closed. */

@@ -85,7 +85,7 @@ static int ask(char word)
 	struct pollfd waits = {ours.space, POLLIN, 0};
 	char answer;
 
-	if (send(ours.space, &word, 1, MSG_NOSIGNAL) != 1)
+	if (send(ours.space, &word, 1, MSG_NOSIGNAL | MSG_DONTWAIT) != 1)
 		return -1;
 	return poll(&waits, 1, ANSWER_MS) == 1 && recv(ours.space, &answer, 1, 0) == 1 ? answer : -1;
 }
@@ -173,6 +173,16 @@ static int write_inputs(const char *text, size_t bytes)
 	return answer;
 }
 
+/* Whether this can be a call: a tenant's module may have said so, and then the kernel tells the pid of who did. A call is our child. */
+static int is_call(pid_t pid)
+{
+	siginfo_t seen;
+
+	if (pid <= 0 || pid == ours.worker->pid || pid == ours.worker->init)
+		return 0;
+	return waitid(P_PID, (id_t)pid, &seen, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0;
+}
+
 /* Let the worker begin a call. 0, or -1 where it does not. */
 static int begin(struct call *call, const char *text)
 {
@@ -198,7 +208,7 @@ static int begin(struct call *call, const char *text)
 		ours.cpu_before = cpu_of(call->pid);
 		return 0;
 	}
-	if (poll(waits, 2, ANSWER_MS) < 1 || !waits[0].revents || (call->pid = hear_call(ours.worker->report)) <= 0)
+	if (poll(waits, 2, ANSWER_MS) < 1 || !waits[0].revents || !is_call(call->pid = hear_call(ours.worker->report)))
 		return -1;
 	call->done = (int)syscall(SYS_pidfd_open, call->pid, 0);
 	return call->done < 0 ? -1 : 0;
@@ -214,7 +224,7 @@ static void ask_to_stop(struct call *call, int reason)
 	if (ours.reuse)
 		kill(ours.worker->init, SIGTERM);
 	else
-		send(ours.space, "T", 1, MSG_NOSIGNAL);
+		send(ours.space, "T", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 /* `stop SERIAL NUMBER` of the call that runs, `kill SERIAL` of all. 0: all must end; -1: nobody is there any more. */
@@ -249,6 +259,14 @@ static int next_wake(const struct call *call)
 	return telling < due ? telling : due;
 }
 
+/* Whether a worker that runs calls itself says that one is over. It may have closed its end instead: then it ends, or will be stopped. */
+static int is_told_over(void)
+{
+	char word[8];
+
+	return recv(ours.worker->report, word, sizeof word, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 /* Until the call has ended or must. 1, or what obey_meanwhile says; `is_over`: it ended by itself. */
 static int follow_call(struct call *call, int *is_over)
 {
@@ -265,6 +283,8 @@ static int follow_call(struct call *call, int *is_over)
 			else if (waits[i + 2].revents)
 				waits[i + 2].fd = -1; /* closed by the call */
 		}
+		if (ours.reuse && waits[0].revents && !is_told_over())
+			waits[0].fd = -1, waits[0].revents = 0;
 		if (waits[0].revents || waits[4].revents) {
 			*is_over = 1;
 			return 1;
@@ -289,17 +309,30 @@ static double seconds_of(const struct rusage *used)
 	return (double)(used->ru_utime.tv_sec + used->ru_stime.tv_sec) + (double)(used->ru_utime.tv_usec + used->ru_stime.tv_usec) / 1e6;
 }
 
+/* Kill a call that has not ended, and reap it: 0, or -1 where that does not come about in time, and it dies with the worker. */
+static int reap(const struct call *call, int is_over, int *status, struct rusage *used)
+{
+	struct pollfd waits = {call->done, POLLIN, 0};
+
+	if (!is_over) {
+		kill(call->pid, SIGKILL);
+		if (ask('C') < 0 || poll(&waits, 1, ANSWER_MS) < 1)
+			return -1;
+	}
+	return wait4(call->pid, status, WNOHANG | __WALL, used) == call->pid ? 0 : -1;
+}
+
 /* How a fork ended, and that nothing of it lives. 0, or -1 where the worker cannot go on. */
 static int end_of_fork(struct call *call, int is_over, struct end *end)
 {
 	struct rusage used;
-	int status;
+	int status, answer = reap(call, is_over, &status, &used);
 
-	if (!is_over && ask('C') < 0) /* its namespace does not answer: it dies with the worker, whose end says so */
-		return -1;
-	if (wait4(call->pid, &status, __WALL, &used) < 0)
-		return -1;
 	close(call->done);
+	if (answer < 0) {
+		end->code = -SIGKILL;
+		return -1;
+	}
 	end->code = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 	end->cpu_seconds = seconds_of(&used);
 	end->peak_bytes = (uint64_t)used.ru_maxrss * 1024;
