@@ -6,7 +6,8 @@ LOCK = text("""
 SELECT id, organization_id, user_id, workflow_id, workflow_version_id, state, inputs, inputs_ref, options,
     parent_call_id, root_run_id, depth, deadline_at, cancel_requested_at, held_reason, first_failed_node_key, wake_at,
     visibility_snapshot, clock_timestamp() AS now,
-    (SELECT m.role FROM memberships m WHERE m.organization_id = r.organization_id AND m.user_id = r.user_id) AS role
+    (SELECT m.role FROM memberships m WHERE m.organization_id = r.organization_id AND m.user_id = r.user_id) AS role,
+    (SELECT coalesce(sum(s.queued), 0) FROM lane_shares s WHERE s.organization_id = r.organization_id) AS queued
 FROM runs r WHERE id = :run_id FOR UPDATE
 """)
 
@@ -185,6 +186,14 @@ FROM calls c LEFT JOIN tasks t ON t.id = c.task_id LEFT JOIN runs x ON x.id = c.
 WHERE c.node_id = :node_id ORDER BY c.index
 """)
 
+# How much ITEMS would read.
+ITEMS_BYTES = text("""
+SELECT coalesce(sum(coalesce(v.size_bytes, octet_length(coalesce(c.result, t.result, x.outputs)::text))), 0)
+FROM calls c LEFT JOIN tasks t ON t.id = c.task_id LEFT JOIN runs x ON x.id = c.child_run_id
+LEFT JOIN stored_values v ON v.id = coalesce(c.result_ref, t.result_ref, x.outputs_ref)
+WHERE c.node_id = :node_id
+""")
+
 FILES = text("""
 SELECT task_id, name, filename, key, size_bytes, sha256 FROM artifacts
 WHERE task_id = ANY (cast(:task_ids AS uuid[])) AND kind = 'file'
@@ -218,8 +227,8 @@ WHERE id = ANY (cast(:run_ids AS uuid[])) AND state IN ('pending', 'running', 'p
 
 # What may change of functions; the rest of their rows is read once.
 FUNCTIONS = text("""
-SELECT f.id, v.status, v.environment_digest, v.interpreter, p.visibility, p.owner_id, f.completed_runs, f.p95_seconds,
-    f.inputs IS NULL
+SELECT f.id, v.status, v.environment_digest, v.interpreter, p.visibility, p.owner_id, p.archived_at, f.completed_runs,
+    f.p95_seconds, f.inputs IS NULL
 FROM functions f JOIN package_versions v ON v.id = f.package_version_id JOIN packages p ON p.id = v.package_id
 WHERE f.id = ANY (cast(:ids AS uuid[]))
 """)

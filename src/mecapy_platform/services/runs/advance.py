@@ -32,6 +32,7 @@ from mecapy_platform.services.runs.tools import Tools
 from mecapy_platform.services.runs.values import RunValues
 
 MOST_LOOKS = 10_000
+ROOM_SECONDS = 5.0  # until a full queue may have room again
 STATES = {state.value: state for state in NodeState}
 FAILURE_KINDS = {
     "failed": "user_error",
@@ -252,6 +253,9 @@ class Look:
         carrying = Carrying(session, run, self._version, self._rights, self._values, self._tools)
         sent = carrying.send(self._sheet.feeds, node_ids)
         self._sheet.write_nodes(session)
+        if sent.is_short:
+            later = self._run.now + timedelta(seconds=ROOM_SECONDS)
+            wake_at = later if wake_at is None else min(later, wake_at)
         self.done.lanes |= sent.lanes
         self._is_again |= sent.is_settled
         for child in sent.children:

@@ -32,11 +32,13 @@ class Sent:
     """`children`: runs that were made, to be advanced; `lanes` of the tasks.
 
     `is_settled`: a call was refused, or a node had none left to carry: what comes of it is decided by another look.
+    `is_short`: the organization's queue has no room for all of them; the rest is for a later moment.
     """
 
     children: list[UUID] = field(default_factory=list)
     lanes: set[Lane] = field(default_factory=set)
     is_settled: bool = False
+    is_short: bool = False
 
 
 class Carrying:
@@ -55,6 +57,7 @@ class Carrying:
 
     def send(self, feeds: Mapping[int, int], node_ids: Mapping[int, UUID]) -> Sent:
         """Carry up to so many waiting calls of these nodes."""
+        feeds = self._with_room(feeds)
         if not feeds:
             return self._sent
         places = sorted(feeds)
@@ -82,6 +85,16 @@ class Carrying:
         self._write(ready)
         self._sent.is_settled |= len({row.node_id for row in rows}) < len(places)
         return self._sent
+
+    def _with_room(self, feeds: Mapping[int, int]) -> dict[int, int]:
+        """As many of them as the queue takes. The count is the sweep's, so a burst may pass it a little."""
+        room = max(0, self._tools.rules.organization_max_queued - int(self._run.queued))
+        cut: dict[int, int] = {}
+        for place, wanted in feeds.items():
+            cut[place] = min(wanted, room)
+            room -= cut[place]
+            self._sent.is_short |= cut[place] < wanted
+        return {place: number for place, number in cut.items() if number > 0}
 
     def _gather(self, place: int, body: Body) -> Gathered | MecapyError:
         try:

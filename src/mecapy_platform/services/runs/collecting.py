@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from mecapy_platform.core.errors import TooLargeError
 from mecapy_platform.core.types import FileType, ListType
 from mecapy_platform.core.workflows.graph import ItemFailure, Node
 from mecapy_platform.core.workflows.ports import FAILED_PORT
@@ -15,9 +16,18 @@ from mecapy_platform.db import runs as statements
 from mecapy_platform.services.runs.inputs import stored_file
 from mecapy_platform.services.runs.values import RunValues
 
+MAP_BYTES = 16 << 20  # of all items together, as the result of a task: whoever advances a run holds them
+
 
 def collect(session: Session, node: Node, node_id: UUID, ports: Ports, values: RunValues) -> dict[str, Any]:
-    """A list for each output, and the number of items that failed. Those are left out, or null, as the node says."""
+    """A list for each output, and the number of items that failed. Those are left out, or null, as the node says.
+
+    Raises TooLargeError "map_result_too_large".
+    """
+    size_bytes = int(session.scalar(statements.ITEMS_BYTES, {"node_id": node_id}) or 0)
+    if size_bytes > MAP_BYTES:
+        message = f"The items of the map have given {size_bytes} bytes, the limit is {MAP_BYTES}; let them write files."
+        raise TooLargeError("map_result_too_large", message)
     names = [name for name in ports if name != FAILED_PORT]
     lists: dict[str, list[Any]] = {name: [] for name in names}
     failed = 0

@@ -21,6 +21,7 @@ from mecapy_platform.services.runs.loading import LoadedVersion, bodies_of, load
 from mecapy_platform.services.runs.making import NewRun, make
 from mecapy_platform.services.runs.requests import POLICIES, REUSE, RunOptions, RunRequest
 from mecapy_platform.services.runs.tools import Tools
+from mecapy_platform.services.tasks.submit import check_queue
 
 KEY_PREFIX = "run:"  # keys of runs and of tasks are told apart
 
@@ -45,7 +46,7 @@ def submit(
     """Start a run of a version that the actor may see.
 
     The same key with the same request answers the run that exists; with another one, ConflictError. Raises
-    MissingInputsError, InvalidInputError "inputs_invalid", "options_invalid".
+    MissingInputsError, InvalidInputError "inputs_invalid", "options_invalid", QuotaExceededError "queue_full".
     """
     version = load_version(session, request.workflow_version_id)
     require_submit(actor, version.organization_id)
@@ -55,6 +56,7 @@ def submit(
         existing = _claim_key(session, actor, version.organization_id, idempotency_key, request.digest(), run_id)
         if existing is not None:
             return SubmittedRun(existing, is_replayed=True)
+    check_queue(session, version.organization_id, tools.rules)
     checked_inputs(session, version, request.inputs, actor.user_id)
     specs = {node.key: node.input for node in version.graph.nodes.values() if node.input is not None}
     keep_uploads(session, request.inputs, specs)

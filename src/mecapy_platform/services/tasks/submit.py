@@ -129,7 +129,7 @@ def retry(session: Session, actor: Actor, task_id: UUID, *, rules: QueueRules, v
     if not TaskState(old.state).is_final:
         raise ConflictError("task_not_finished", "The task has not ended; cancel it first, or wait.")
     resolved = resolve_again(session, actor, old)
-    _check_queue(session, old.organization_id, rules)
+    check_queue(session, old.organization_id, rules)
     check_fits(session, resolved[0], resolved[1])
     inputs = values_of(session, old.id, row_bytes=values.row_bytes).inputs
     if inputs.is_large:
@@ -177,7 +177,7 @@ def _accept(
         if existing is not None:
             return Submitted(existing, replayed=True)
     if organization_id not in looked.with_room:
-        _check_queue(session, organization_id, rules)
+        check_queue(session, organization_id, rules)
         looked.with_room.add(organization_id)
     if resolved[0].id not in looked.fitting:
         check_fits(session, resolved[0], resolved[1])
@@ -273,7 +273,7 @@ def _claim_key(
     return get_task(session, actor, found.task_id)
 
 
-def _check_queue(session: Session, organization_id: UUID, rules: QueueRules) -> None:
+def check_queue(session: Session, organization_id: UUID, rules: QueueRules) -> None:
     """Refuse above the limit on queued tasks.
 
     The count is the sweep's, a few seconds old, so a burst may pass it a little.
