@@ -14,14 +14,16 @@ from mecapy_platform.core.states import FailureKind, TaskState, Usage
 from mecapy_platform.core.workflows.states import CallState
 from mecapy_platform.db.errors import RowConflictError
 from mecapy_platform.db.session import Database
-from mecapy_platform.db.tables import Task
+from mecapy_platform.db.tables import StoredValue, Task
 from mecapy_platform.db.workflow_tables import Call, DueMark
 from mecapy_platform.services.claims import Claim, Worker, claim
+from mecapy_platform.services.fast_finish import is_common
 from mecapy_platform.services.finish import Outcome, finish
 from mecapy_platform.services.tasks.call_ends import CallEnd, record_calls
 from mecapy_platform.services.tasks.ending import Ending, end
 from mecapy_platform.services.tasks.packs import Pack, cancel_calls, insert_pack, insert_packs
 from mecapy_platform.settings import Settings
+from mecapy_platform.storage.base import Stored
 from support import factories
 
 RULES = Settings().queue_rules
@@ -110,6 +112,10 @@ class Study:
 
 def completed(call_id: UUID, value: object = 1) -> CallEnd:
     return CallEnd(call_id, CallState.COMPLETED, USED, result={"stress": value})
+
+
+def lies_elsewhere(call_id: UUID, key: str) -> CallEnd:
+    return CallEnd(call_id, CallState.COMPLETED, USED, stored_result=Stored(key, 300_000, "0" * 64))
 
 
 def failed(call_id: UUID) -> CallEnd:
@@ -224,3 +230,39 @@ def test_a_call_that_waits_is_cancelled_at_once_and_one_that_is_carried_is_asked
     assert study.states() == ["running", "cancelled", "waiting"]
     with database.transaction() as session:
         assert session.get_one(Call, study.calls[0]).cancel_requested_at is not None
+
+
+@pytest.mark.parametrize("failure", [None, FailureKind.LOST_MACHINE])
+def test_a_large_result_that_comes_with_the_end_of_its_task_is_named_on_its_call(
+    database: Database, failure: FailureKind | None
+) -> None:
+    study = Study(database, 2)
+    study.pack()
+    taken = study.take()
+    ends = [lies_elsewhere(study.calls[0], "first"), completed(study.calls[1])]
+    outcome = Outcome(failure, USED, calls=ends)
+    assert not is_common(outcome), "the short way knows no values in storage"
+    with database.transaction() as session:
+        assert finish(session, taken.token, outcome, RULES) is not None
+    with database.transaction() as session:
+        call = session.get_one(Call, study.calls[0])
+        assert call.result_ref is not None
+        value = session.get_one(StoredValue, call.result_ref)
+    assert (call.state, value.key, value.size_bytes) == ("completed", "first", 300_000)
+    assert value.organization_id == study.organization_id
+    assert study.states() == ["completed", "completed"]
+
+
+def test_a_large_result_that_is_told_again_has_no_second_row_with_which_it_would_be_removed(database: Database) -> None:
+    study = Study(database, 1)
+    study.pack()
+    taken, key = study.take(), f"org/{uuid4()}"
+    end_again = lies_elsewhere(study.calls[0], key)
+    for _ in range(2):  # as when the answer to a commit was lost
+        with database.transaction() as session:
+            record_calls(session, taken.token, [end_again])
+    with database.transaction() as session:
+        finish(session, taken.token, Outcome(None, USED, calls=[end_again]), RULES)
+    with database.transaction() as session:
+        rows = session.scalars(select(StoredValue.id).where(StoredValue.key == key)).all()
+        assert rows == [session.get_one(Call, study.calls[0]).result_ref]

@@ -12,11 +12,12 @@ from sqlalchemy import select, text
 from mecapy_platform.core.ids import new_id
 from mecapy_platform.core.lanes import Lane
 from mecapy_platform.db.session import Database
-from mecapy_platform.db.tables import Function
+from mecapy_platform.db.tables import Function, StoredValue
 from mecapy_platform.db.workflow_tables import Call
 from mecapy_platform.embedded.postgres import Postgres
 from mecapy_platform.sandbox.bubblewrap.backend import BubblewrapSandbox
 from mecapy_platform.services.tasks.packs import cancel_calls, insert_pack
+from mecapy_platform.storage.filesystem import FilesystemStorage
 from support.backends.warm_alone import warm_alone
 from support.fakes import FakeSandbox
 from support.platform.embedded_process import wait_for
@@ -133,6 +134,22 @@ def test_each_call_of_a_pack_has_its_own_end(packs: Packs) -> None:
     assert all(row.wall_seconds and row.cpu_seconds is not None and row.peak_memory_mb for row in rows)
     (task,) = packs.bench.tasks()
     assert task.runtime_seconds == pytest.approx(sum(row.wall_seconds or 0 for row in rows))
+
+
+def test_a_result_that_is_too_large_for_its_row_lies_in_storage(packs: Packs) -> None:
+    packs.pack([{"diameter": value} for value in (1, 2)])
+    with packs.bench.working(FakeSandbox(), row_value_bytes=1) as process:
+        packs.bench.wait_for_all(1, process)
+    rows = packs.rows()
+    assert [(row.state, row.result) for row in rows] == [("completed", None)] * 2
+    with packs.bench.database.transaction() as session:
+        keys = [session.get_one(StoredValue, row.result_ref).key for row in rows]
+    storage = FilesystemStorage(packs.bench.folder / "storage", base_url="", secret="x")
+    found = []
+    for key in keys:
+        with storage.open(key) as source:
+            found.append(json.load(source))
+    assert found == [{"stress": 2}, {"stress": 3}]
 
 
 def test_calls_of_a_chain_hand_on_what_they_gave(packs: Packs) -> None:

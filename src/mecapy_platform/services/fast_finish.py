@@ -46,8 +46,9 @@ class Finished:
 
 
 def is_common(outcome: Outcome) -> bool:
-    """Completed, with nothing but a result that its row holds."""
-    return outcome.failure is None and not outcome.files and outcome.stored_result is None
+    """Completed, with nothing but results that its row and those of its calls hold."""
+    stored = [outcome.stored_result, *(call.stored_result for call in outcome.calls)]
+    return outcome.failure is None and not outcome.files and not any(stored)
 
 
 @contextmanager

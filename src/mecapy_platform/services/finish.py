@@ -27,7 +27,7 @@ from mecapy_platform.core.stored_text import storable
 from mecapy_platform.db import queue
 from mecapy_platform.db.errors import RowConflictError, translated
 from mecapy_platform.db.tables import Artifact, Attempt, StoredValue, Task
-from mecapy_platform.services.tasks.call_ends import CallEnd, call_records
+from mecapy_platform.services.tasks.call_ends import CallEnd, call_records, referred
 from mecapy_platform.services.tasks.ending import COMPLETED, Ending, Failures, end
 from mecapy_platform.storage.base import Stored
 
@@ -99,6 +99,7 @@ def finish(
     if attempt is None:
         return None
     task = session.scalars(select(Task).where(Task.id == attempt.task_id)).one()
+    outcome = replace(outcome, calls=referred(session, outcome.calls))
     if outcome.message is not None:
         outcome = replace(outcome, message=storable(outcome.message))
     if outcome.failure is None:

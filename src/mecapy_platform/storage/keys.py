@@ -25,8 +25,9 @@ def output_key(organization_id: UUID, task_id: UUID, attempt: int, kind: str, na
     return f"{attempt_prefix(organization_id, task_id, attempt)}{kind}/{escaped}"
 
 
-def result_key(organization_id: UUID, task_id: UUID, attempt: int) -> str:
-    return f"{attempt_prefix(organization_id, task_id, attempt)}result.json"
+def result_key(organization_id: UUID, task_id: UUID, attempt: int, value_id: UUID) -> str:
+    """A result too large for its row. `value_id`: two tasks may carry a call, each in its first attempt."""
+    return f"{attempt_prefix(organization_id, task_id, attempt)}result-{value_id}.json"
 
 
 def value_key(organization_id: UUID, value_id: UUID) -> str:

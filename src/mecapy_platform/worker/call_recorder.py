@@ -57,9 +57,7 @@ class CallRecorder:
             self._pending = ends
 
     def rest(self) -> Sequence[CallEnd]:
-        """What rides with the end of the task; only what needs nothing else to be written."""
-        if any(end.stored_result is not None for end in self._pending):
-            self.write()
+        """What rides with the end of the task, which is told until the database takes it."""
         return tuple(self._pending)
 
     @property

@@ -3,6 +3,7 @@
 import io
 
 from mecapy_platform.core.errors import InvalidInputError, Problem, TooLargeError
+from mecapy_platform.core.ids import new_id
 from mecapy_platform.core.types import file_extensions
 from mecapy_platform.sandbox.base import Collected, OutputFile, Outputs
 from mecapy_platform.services.claims import Claim
@@ -69,5 +70,5 @@ def store_large_result(context: WorkerContext, claim: Claim, judged: Judged) -> 
         )
     if len(text) <= context.settings.row_value_bytes:
         return None
-    key = keys.result_key(claim.organization_id, claim.task_id, claim.number)
+    key = keys.result_key(claim.organization_id, claim.task_id, claim.number, new_id())
     return context.storage.put(key, io.BytesIO(text))

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from mecapy_platform.core.ids import new_id
 from mecapy_platform.core.states import Usage
 from mecapy_platform.core.stored_text import storable
 from mecapy_platform.core.workflows.states import CallState
@@ -56,27 +56,36 @@ def call_records(ends: Sequence[CallEnd]) -> list[dict[str, Any]] | None:
 
 def record_calls(session: Session, token: UUID, ends: Sequence[CallEnd]) -> int | None:
     """Write ends while their task goes on. Returns how many still counted; None where the token no longer counts."""
-    ends = [_referred(session, end) for end in ends]
-    session.flush()
+    ends = referred(session, ends)
     ended: int | None = session.execute(
         queue.RECORD_CALLS, {"token": token, "calls": as_text(call_records(ends) or [])}
     ).scalar()
     return ended
 
 
+def referred(session: Session, ends: Sequence[CallEnd]) -> list[CallEnd]:
+    """Ends as they are written: a result that lies in storage is named by its call through a row of stored_values."""
+    return [_referred(session, end) for end in ends]
+
+
 def _referred(session: Session, end: CallEnd) -> CallEnd:
-    """A result that lies in storage is named by its call as by a task: through a row of stored_values."""
+    """An end that is written once more, as when the answer to a commit was lost, finds its row.
+
+    Of two rows for an object the sweep would take the one that nobody names, and the object with it.
+    """
     stored = end.stored_result
     if stored is None:
         return end
-    value_id = new_id()
-    session.add(
-        StoredValue(
+    value_id = uuid5(end.call_id, stored.key)
+    session.execute(
+        insert(StoredValue)
+        .values(
             id=value_id,
             organization_id=select(Call.organization_id).where(Call.id == end.call_id).scalar_subquery(),
             key=stored.key,
             size_bytes=stored.size_bytes,
             sha256=stored.sha256,
         )
+        .on_conflict_do_nothing()
     )
     return replace(end, result_ref=value_id, stored_result=None)
