@@ -19,6 +19,9 @@ LOCK_FREE = text("SELECT id FROM runs WHERE id = :run_id FOR UPDATE SKIP LOCKED"
 
 MARK_RUN = text("INSERT INTO due_marks (run_id) VALUES (:run_id)")
 
+MARK_RUNS = text("INSERT INTO due_marks (run_id) SELECT r.id FROM unnest(cast(:run_ids AS uuid[])) AS r (id)")
+MARK_UNMARKED = text(MARK_RUNS.text + " WHERE NOT EXISTS (SELECT FROM due_marks m WHERE m.run_id = r.id)")
+
 MARK_PARENT = text("""
 INSERT INTO due_marks (run_id, study_id, child_run_id)
 SELECT c.run_id, c.study_id, :run_id FROM calls c WHERE c.id = :call_id

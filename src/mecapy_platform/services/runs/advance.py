@@ -28,10 +28,9 @@ from mecapy_platform.services.runs.rights import HELD, Rights
 from mecapy_platform.services.runs.sheet import Sheet
 from mecapy_platform.services.runs.starting import NodeRow, Starter
 from mecapy_platform.services.runs.stopping import stop
-from mecapy_platform.services.runs.tools import Tools
+from mecapy_platform.services.runs.tools import Budget, Tools
 from mecapy_platform.services.runs.values import RunValues
 
-MOST_LOOKS = 10_000
 ROOM_SECONDS = 5.0  # until a full queue may have room again
 STATES = {state.value: state for state in NodeState}
 FAILURE_KINDS = {
@@ -56,25 +55,30 @@ class Advanced:
         self.parents += other.parents
 
 
-def advance(session: Session, run_id: UUID, tools: Tools) -> Advanced:
-    """Do all that can be done for a run now. The commit is the caller's, and the hints after it."""
-    done = Advanced()
+def advance(session: Session, run_id: UUID, tools: Tools, budget: Budget | None = None) -> Advanced:
+    """Do what can be done for a run now, as far as the budget goes: what is left is marked, for another transaction.
+
+    The commit is the caller's, and the hints after it.
+    """
+    done, budget = Advanced(), budget or Budget()
     lock = statements.LOCK_MARKED if tools.takes_marks else statements.LOCK
     run = session.execute(lock, {"run_id": run_id}).first()
     if run is None:
         return done
     done.state = RunState(run.state)
     version = load_version(session, run.workflow_version_id)
-    for _ in range(MOST_LOOKS):
-        if done.state.is_final:
+    while not done.state.is_final:
+        if budget.looks <= 0:
+            session.execute(statements.MARK_RUN, {"run_id": run_id})
             break
-        look = Look(session, run, version, tools, done.state)
+        budget.looks -= 1
+        look = Look(session, run, version, tools, done.state, budget)
         again = look.take()
         done.state = look.state
         done.add(look.done)
         if not again:
             break
-        run = session.execute(statements.LOCK, {"run_id": run_id}).one()
+        run = session.execute(lock, {"run_id": run_id}).one()
     return done
 
 
@@ -101,8 +105,11 @@ class LiveNode:
 class Look:
     """One look at a run, and all that follows from it."""
 
-    def __init__(self, session: Session, run: Any, version: LoadedVersion, tools: Tools, state: RunState) -> None:
+    def __init__(
+        self, session: Session, run: Any, version: LoadedVersion, tools: Tools, state: RunState, budget: Budget
+    ) -> None:
         self._session, self._run, self._version, self._tools = session, run, version, tools
+        self._budget = budget
         self.state = state
         self.done = Advanced()
         self._catalog = Catalog(session)
@@ -212,10 +219,7 @@ class Look:
         if stopped:
             children = stop(self._session, stopped)
             self._is_again |= children.has_ended
-            for child in children.runs:
-                inner = advance(self._session, child, self._tools)
-                self.done.add(inner)
-                self._is_again |= inner.state is not None and inner.state.is_final
+            self._advance_inside(children.runs)
 
     def _collect(self, place: int) -> NodeState:
         node = self._version.layout.nodes[place]
@@ -251,18 +255,26 @@ class Look:
         self._sheet.write_calls(session)
         node_ids = {place: row.id for place, row in self._rows.items()}
         carrying = Carrying(session, run, self._version, self._rights, self._values, self._tools)
-        sent = carrying.send(self._sheet.feeds, node_ids)
+        sent = carrying.send(self._sheet.feeds, node_ids, self._budget.looks)
         self._sheet.write_nodes(session)
         if sent.is_short:
             later = self._run.now + timedelta(seconds=ROOM_SECONDS)
             wake_at = later if wake_at is None else min(later, wake_at)
         self.done.lanes |= sent.lanes
         self._is_again |= sent.is_settled
-        for child in sent.children:
-            inner = advance(session, child, self._tools)
-            self.done.add(inner)
-            self._is_again |= inner.state is not None and inner.state.is_final
+        self._advance_inside(sent.children)
         self._write_run(course, end, wake_at)
+
+    def _advance_inside(self, children: Sequence[UUID]) -> None:
+        """Runs that are calls of this one, which looks again itself where one has ended."""
+        for number, child in enumerate(children):
+            if self._budget.looks <= 0:
+                mark = statements.MARK_UNMARKED if self._tools.takes_marks else statements.MARK_RUNS
+                self._session.execute(mark, {"run_ids": list(children[number:])})
+                break
+            inner = advance(self._session, child, self._tools, self._budget)
+            self.done.lanes |= inner.lanes
+            self._is_again |= inner.state is not None and inner.state.is_final
 
     def _write_run(self, course: Course, end: RunEnd | None, wake_at: datetime | None) -> None:
         session, run = self._session, self._run

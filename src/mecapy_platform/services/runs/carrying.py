@@ -15,7 +15,7 @@ from mecapy_platform.core.workflows.signatures import Ports
 from mecapy_platform.db import runs as statements
 from mecapy_platform.services.runs.carry import ReadyCall, carry
 from mecapy_platform.services.runs.inputs import FileValue, as_json, checked_inputs
-from mecapy_platform.services.runs.loading import LoadedVersion
+from mecapy_platform.services.runs.loading import LoadedVersion, bodies_of
 from mecapy_platform.services.runs.making import NewRun, Parent, make
 from mecapy_platform.services.runs.requests import RunOptions
 from mecapy_platform.services.runs.rights import Rights
@@ -55,9 +55,9 @@ class Carrying:
         self._refused: list[tuple[UUID, MecapyError]] = []
         self._carriers: list[dict[str, Any]] = []
 
-    def send(self, feeds: Mapping[int, int], node_ids: Mapping[int, UUID]) -> Sent:
-        """Carry up to so many waiting calls of these nodes."""
-        feeds = self._with_room(feeds)
+    def send(self, feeds: Mapping[int, int], node_ids: Mapping[int, UUID], most_runs: int) -> Sent:
+        """Carry up to so many waiting calls of these nodes; `most_runs`: how many runs may be made now."""
+        feeds = self._with_room(feeds, most_runs)
         if not feeds:
             return self._sent
         places = sorted(feeds)
@@ -86,7 +86,7 @@ class Carrying:
         self._sent.is_settled |= len({row.node_id for row in rows}) < len(places)
         return self._sent
 
-    def _with_room(self, feeds: Mapping[int, int]) -> dict[int, int]:
+    def _with_room(self, feeds: Mapping[int, int], most_runs: int) -> dict[int, int]:
         """As many of them as the queue takes. The count is the sweep's, so a burst may pass it a little."""
         room = max(0, self._tools.rules.organization_max_queued - int(self._run.queued))
         cut: dict[int, int] = {}
@@ -94,6 +94,10 @@ class Carrying:
             cut[place] = min(wanted, room)
             room -= cut[place]
             self._sent.is_short |= cut[place] < wanted
+            if any(body.workflow_version_id is not None for body in bodies_of(self._version.layout.nodes[place])):
+                self._sent.is_settled |= cut[place] > most_runs  # another look, which goes on or marks the run
+                cut[place] = min(cut[place], most_runs)
+                most_runs -= cut[place]
         return {place: number for place, number in cut.items() if number > 0}
 
     def _gather(self, place: int, body: Body) -> Gathered | MecapyError:
@@ -160,7 +164,7 @@ class Carrying:
             ended = [{"id": call, "code": error.code, "message": error.sentence()} for call, error in refused]
             self._session.execute(statements.REFUSED, {"calls": plain(ended)})
             self._session.execute(statements.REFUSED_END, {"calls": plain(ended)})
-        self._sent.is_settled = bool(refused)
+        self._sent.is_settled |= bool(refused)
         self._sent.lanes |= {Lane(columns["lane"]) for _, columns in carried.tasks if columns["hold_reason"] is None}
 
 

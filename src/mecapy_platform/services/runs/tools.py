@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from mecapy_platform.core.queue_rules import QueueRules
 from mecapy_platform.services.values import ValueStore
 
+MOST_LOOKS = 300
+
 
 @dataclass(frozen=True)
 class Tools:
@@ -20,3 +22,10 @@ class Tools:
     rules: QueueRules
     takes_marks: bool = False
     starts: bool = True
+
+
+@dataclass
+class Budget:
+    """How many more looks at a run, and at those inside it, go into one transaction: it holds locks to its end."""
+
+    looks: int = MOST_LOOKS
