@@ -106,8 +106,11 @@ def known_preload() -> Quotient:
     return Quotient(50.0, 2.5, lever, math.sqrt(variance))
 
 
-def judge_preload(ready: Ready, made: Mapping[str, Any], points: int) -> None:
-    """Mean, deviation, quantiles and share within their intervals of confidence 0.999; the whole by its distance."""
+def judge_preload(ready: Ready, made: Mapping[str, Any], points: int) -> int:
+    """Mean, deviation, quantiles and share within their intervals of confidence 0.999; the whole by its distance.
+
+    Returns how many points were judged.
+    """
     known = known_preload()
     found = ready.client.studies.statistics(
         made["id"], ("moments", "quantiles", "success", "correlation"), columns=["preload"], confidence=0.999
@@ -128,6 +131,7 @@ def judge_preload(ready: Ready, made: Mapping[str, Any], points: int) -> None:
     assert stats.kstest(forces, known.below).pvalue > 1e-3
     names, scores = found["correlation"]["names"], np.array(found["correlation"]["pearson"])
     assert scores[names.index("mu_thread"), names.index("mu_head")] == pytest.approx(0.5, abs=3.3 / math.sqrt(points))
+    return len(forces)
 
 
 def test_the_known_preload_is_near_its_first_order() -> None:
@@ -147,7 +151,7 @@ def test_the_preload_of_1000_bolts_scatters_as_is_known(ready: Ready, tmp_path: 
     file.write_text(text.replace("points: 10000", "points: 1000"))
     assert file.read_text() != text
 
-    judge_preload(ready, ready.study(file), 1000)
+    assert judge_preload(ready, ready.study(file), 1000) == 1000
 
 
 @pytest.mark.long
@@ -156,7 +160,7 @@ def test_the_preload_of_10000_bolts_scatters_as_is_known(ready: Ready) -> None:
     if "bolts" not in deployed:
         ready.command("deploy", str(EXAMPLES / "bolted-joint"))
 
-    judge_preload(ready, ready.study(STUDIES / "bolt-preload.yml"), 10_000)
+    assert judge_preload(ready, ready.study(STUDIES / "bolt-preload.yml"), 10_000) == 10_000
 
 
 # Lightest portal frame

@@ -48,6 +48,7 @@ WHERE c.run_id = :run_id AND t.state IN ('queued', 'running')
 
 class RunsOfADatabase(RuleBasedStateMachine):
     made: ClassVar[Bench]
+    looks: ClassVar[int] = 0
     run_id: UUID
 
     @initialize(count=st.sampled_from([0, 2, 4]), policy=st.sampled_from(["fail_fast", "continue"]))
@@ -93,6 +94,7 @@ class RunsOfADatabase(RuleBasedStateMachine):
         if not hasattr(self, "run_id"):
             return
         now = {key: state for key, state in self.made.states(self.run_id).items() if state in NODE_FINALS}
+        RunsOfADatabase.looks += 1
         assert self.ended.items() <= now.items()
         self.ended = now
 
@@ -156,3 +158,4 @@ def test_runs_keep_their_promises_whatever_happens() -> None:
             phases=(Phase.explicit, Phase.reuse, Phase.generate),  # a smaller example would take minutes
         )
         run_state_machine_as_test(RunsOfADatabase, settings=chosen)
+        assert RunsOfADatabase.looks > 50

@@ -1,50 +1,30 @@
-"""Studies over HTTP and real PostgreSQL. Tests take and end the tasks of points, and advance as the relay does."""
+"""Studies over HTTP and real PostgreSQL."""
 
 import csv
 import io
-import json
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
-import httpx2
 import pytest
 from arro3.io import read_parquet
 from sqlalchemy import delete, func, select, text
-from sqlalchemy.orm import Session
 
-from mecapy_platform.bounded.calls import Bounds
-from mecapy_platform.core.access import Actor
-from mecapy_platform.core.errors import ConflictError, MecapyError, UnavailableError
-from mecapy_platform.core.lanes import Lane
+from mecapy_platform.core.errors import ConflictError, MecapyError
 from mecapy_platform.core.states import TaskState, Usage
-from mecapy_platform.core.workflows.states import CallState
 from mecapy_platform.db.session import Database, make_engine
 from mecapy_platform.db.tables import Membership, Package, Task
 from mecapy_platform.db.workflow_tables import Call, Study
-from mecapy_platform.services.finish import Outcome, finish
 from mecapy_platform.services.studies import studies
 from mecapy_platform.services.studies.advancing import advance_study
-from mecapy_platform.services.studies.drawing import Drawer
-from mecapy_platform.services.studies.due import DrivenStudies, DueStudies
 from mecapy_platform.services.studies.records import Drawn
-from mecapy_platform.services.tasks.call_ends import CallEnd
-from mecapy_platform.services.tasks.values import values_of
 from support import factories
 from support.platform.api_platform import ApiPlatform, api_platform
 from support.platform.services import fresh_database
-from support.worked import USUAL, Worked, end_taken, failed, take, work
-
-BARS = [{"diameter": f"{10 + number} mm"} for number in range(12)]
-
-
-def stress_of(point: int) -> Worked:
-    return Worked(result={"stress": point * 1.0})
+from support.studied import BARS, Company, DyingDatabase, failing, numbers
+from support.worked import Worked, end_taken, take
 
 
 @pytest.fixture(scope="module")
@@ -53,75 +33,12 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiPlatform]:
         yield running
 
 
-class Company:
-    """One organization with an administrator and a package; it ends the tasks of its points itself."""
-
-    def __init__(self, platform: ApiPlatform) -> None:
-        self.platform, self.slug = platform, factories.unique()
-        self.actor: Actor = platform.actor(f"ann-{self.slug}", self.slug)
-        self.organization_id = self.actor.organization.organization_id
-        self.client: httpx2.Client = platform.client(f"ann-{self.slug}", self.slug, organization=self.slug)
-        self.package = factories.ready_package(platform.worker_database, self.organization_id, self.actor.user_id)
-
-    def asked(self, points: list[Any], **options: Any) -> dict[str, Any]:
-        design = {"kind": "list", "points": points}
-        return {"name": "bars", "package": "bolts", "function": "size", "design": design, "options": options}
-
-    def study(self, points: list[Any] = BARS, **options: Any) -> dict[str, Any]:
-        answer = self.client.post("/studies", json=self.asked(points, **options))
-        assert answer.status_code == 201, answer.text
-        made: dict[str, Any] = answer.json()
-        return made
-
-    def look(self, study: Mapping[str, Any]) -> dict[str, Any]:
-        found: dict[str, Any] = self.client.get(f"/studies/{study['id']}").json()
-        return found
-
-    def do(self, study: Mapping[str, Any], act: str, status: int = 200) -> dict[str, Any]:
-        answer = self.client.post(f"/studies/{study['id']}/{act}")
-        assert answer.status_code == status, answer.text
-        found: dict[str, Any] = answer.json()
-        return found
-
-    def queued(self, study: Mapping[str, Any]) -> list[tuple[UUID, int]]:
-        with self.platform.worker_database.transaction() as session:
-            query = select(Task.id, Task.point).where(Task.study_id == UUID(study["id"]), Task.state == "queued")
-            return [(task_id, point or 0) for task_id, point in session.execute(query.order_by(Task.point))]
-
-    def end(self, study: Mapping[str, Any], how: Callable[[int], Worked] = stress_of) -> int:
-        """End every queued task of the study's points. Returns how many there were."""
-        queued = self.queued(study)
-        assert work(self.platform.worker_database, {task_id: how(point) for task_id, point in queued}) == len(queued)
-        return len(queued)
-
-    def advance(self) -> bool:
-        told = list[Lane]()
-        DueStudies(self.platform.worker_database, self.platform.settings.queue_rules, told.extend).advance_lost()
-        return bool(told)
-
-    def run_out(self, study: Mapping[str, Any], how: Callable[[int], Worked] = stress_of) -> dict[str, Any]:
-        while self.end(study, how):
-            self.advance()
-        return self.look(study)
-
-
 @pytest.fixture
 def company(platform: ApiPlatform) -> Iterator[Company]:
     made = Company(platform)
     yield made
     with platform.worker_database.transaction() as session:  # what stays due would be another test's
         session.execute(text("DELETE FROM due_marks"))
-
-
-def numbers(study: Mapping[str, Any]) -> tuple[int, ...]:
-    return tuple(study[name] for name in ("points", "waiting", "running", "completed", "failed", "cancelled"))
-
-
-def failing(*points: int) -> Callable[[int], Worked]:
-    def how(point: int) -> Worked:
-        return failed(f"Bar {point % 2} is too thin.") if point in points else stress_of(point)
-
-    return how
 
 
 def test_a_study_runs_in_windows_to_its_end(company: Company) -> None:
@@ -254,16 +171,6 @@ def test_eight_advancers_at_once_start_each_point_once(company: Company) -> None
         started = select(func.count(), func.count(func.distinct(Task.point))).where(Task.study_id == UUID(study["id"]))
         assert session.execute(started).one() == (200, 200)
         assert session.scalar(select(func.count()).select_from(Call).where(Call.study_id == UUID(study["id"]))) == 200
-
-
-class DyingDatabase(Database):
-    """Its connection ends where a transaction would commit."""
-
-    @contextmanager
-    def transaction(self) -> Iterator[Session]:
-        with super().transaction() as session:
-            yield session
-            session.execute(select(func.pg_terminate_backend(func.pg_backend_pid())))
 
 
 def test_who_dies_while_advancing_leaves_all_to_the_next(company: Company) -> None:
@@ -415,92 +322,6 @@ def test_plots_and_tables_are_made_of_what_has_ended(company: Company) -> None:
     assert {"index", "state", "diameter", "stress", "area", "strong"} <= set(table.column_names)
 
 
-class Driver:
-    """Drives as the relay does, over processes of a test's own."""
-
-    def __init__(self, company: Company) -> None:
-        self.company = company
-        self.drawer = Drawer(Bounds(60.0, 1 << 30))
-
-    def run_out(self, study: Mapping[str, Any], how: Callable[[float], Worked]) -> dict[str, Any]:
-        """To its end, each point worked out of its inputs; who drives dies once on the way."""
-        database, rules = self.company.platform.worker_database, self.company.platform.settings.queue_rules
-        dies = True
-        while not self.company.look(study)["completed_at"]:
-            queued = [task_id for task_id, _ in self.company.queued(study)]
-            with database.transaction() as session:
-                inputs = {task_id: values_of(session, task_id, row_bytes=1 << 20).inputs.text for task_id in queued}
-            ends = {task_id: how(json.loads(text or "{}")["diameter"]) for task_id, text in inputs.items()}
-            assert work(database, ends) == len(queued)
-            self.company.advance()
-            if dies:
-                broken = DyingDatabase(make_engine(self.company.platform.postgres.worker_url, pool_size=1))
-                with pytest.raises(MecapyError):
-                    DrivenStudies(broken, self.drawer, rules, print).drive()
-                broken.dispose()
-                dies = False
-            DrivenStudies(database, self.drawer, rules, print).drive()
-        return self.company.look(study)
-
-
-@pytest.fixture
-def driver(company: Company) -> Iterator[Driver]:
-    made = Driver(company)
-    yield made
-    made.drawer.close()
-
-
-def test_a_root_is_found_by_points_that_follow_from_results(company: Company, driver: Driver) -> None:
-    """Stress of a bar under 10 kN: F / (pi d^2 / 4) = 100 MPa at d = 11.28 mm."""
-    factors = {"diameter": "5 mm .. 50 mm"}
-    design = {"kind": "root_finding", "factors": factors, "expression": "stress", "target": 100e6}
-    study = company.client.post("/studies", json={**company.asked([]), "design": design}).json()
-    assert study["state"] == "running", study
-    ended = driver.run_out(study, lambda width: Worked(result={"stress": 10e3 / (math.pi * width**2 / 4)}))
-    assert (ended["state"], ended["error"]) == ("completed", None)
-    assert ended["points"] == ended["completed"] < 40
-    assert "11.28" in json.dumps(ended["outcome"]) or "0.01128" in json.dumps(ended["outcome"])
-
-
-def test_a_search_that_cannot_go_on_says_why(company: Company, driver: Driver) -> None:
-    design = {"kind": "root_finding", "factors": {"diameter": "5 mm .. 50 mm"}, "expression": "stress", "target": -1.0}
-    study = company.client.post("/studies", json={**company.asked([]), "design": design}).json()
-    ended = driver.run_out(study, lambda width: Worked(result={"stress": width}))
-    assert (ended["state"], ended["outcome"]) == ("failed", None)
-    assert ended["error"]["code"]
-
-
-class Away(Drawer):
-    """Its processes cannot be started."""
-
-    def ask(self, *_: Any) -> Any:
-        raise UnavailableError("study_math_unavailable", "No process could be started.")
-
-
-def test_a_search_waits_while_nobody_can_calculate(company: Company, driver: Driver) -> None:
-    design = {"kind": "root_finding", "factors": {"diameter": "5 mm .. 50 mm"}, "expression": "stress", "target": 0.01}
-    study = company.client.post("/studies", json={**company.asked([]), "design": design}).json()
-    company.end(study, lambda point: Worked(result={"stress": (0.005, 0.05)[point]}))
-    company.advance()
-    away, rules = Away(Bounds(1.0, 1 << 30)), company.platform.settings.queue_rules
-    DrivenStudies(company.platform.worker_database, away, rules, print).drive()
-    assert company.look(study)["state"] == "running"
-    assert driver.run_out(study, lambda width: Worked(result={"stress": width}))["state"] == "completed"
-
-
-def test_a_search_that_was_stopped_is_no_success_and_can_be_taken_up(company: Company, driver: Driver) -> None:
-    design = {"kind": "root_finding", "factors": {"diameter": "5 mm .. 50 mm"}, "expression": "stress", "target": 0.01}
-    asked = {**company.asked([], max_failures=0), "design": design}
-    study = company.client.post("/studies", json=asked).json()
-    company.end(study, lambda _: failed("No."))
-    company.advance()
-    stopped = company.look(study)
-    assert (stopped["state"], stopped["error"]["code"]) == ("failed", "too_many_failures")
-    company.do(study, "resume")
-    ended = driver.run_out(study, lambda width: Worked(result={"stress": width}))
-    assert (ended["state"], ended["error"]) == ("completed", None)
-
-
 def test_points_drawn_for_a_study_that_got_others_meanwhile_are_refused(company: Company) -> None:
     study = company.study(BARS[:2])
     drawn = Drawn([{"diameter": 0.01}], study["design"])
@@ -568,71 +389,6 @@ def test_an_export_is_a_table_in_which_nothing_is_a_formula(company: Company) ->
     assert (float(rows[3]["stress"]), rows[3]["note"]) == (6.0, "'=1+1")
     lines = company.client.get(f"/studies/{study['id']}/export", params={"format": "json"}).text.splitlines()
     assert len(lines) == 12
-
-
-class PackCompany(Company):
-    """With a worker that takes several points at once; each of its packs ends as `how` says, None: not reached."""
-
-    def __init__(self, platform: ApiPlatform) -> None:
-        super().__init__(platform)
-        with platform.worker_database.transaction() as session:
-            factories.see_node(session, tools=["calls"])
-        self.sizes: list[int] = []
-
-    def end_packs(self, study: Mapping[str, Any], how: Callable[[int], CallEnd | None]) -> int:
-        database = self.platform.worker_database
-        queued = self.queued(study)
-        for task_id, token in take(database, [task_id for task_id, _ in queued]).items():
-            with database.transaction() as session:
-                calls = session.scalars(select(Call).where(Call.task_id == task_id).order_by(Call.position)).all()
-                self.sizes.append(session.get_one(Task, task_id).calls_count)
-            ends = [replace(end, call_id=call.id) for call in calls if (end := how(call.index)) is not None]
-            rules = self.platform.settings.queue_rules
-            with database.transaction() as session:
-                carries = session.get_one(Task, task_id).calls_count > 0
-                result = None if carries else {"stress": 1.0}
-                finish(session, token, Outcome(None, USUAL, result=result, calls=ends if carries else ()), rules)
-        return len(queued)
-
-
-def ended_with(stress: float) -> CallEnd:
-    return CallEnd(uuid4(), CallState.COMPLETED, Usage(0.001, 0.0005, 10.0), {"stress": stress})
-
-
-@pytest.fixture
-def packers(tmp_path: Path) -> Iterator[PackCompany]:
-    with fresh_database() as server, api_platform(server, tmp_path) as running:
-        yield PackCompany(running)
-
-
-def test_points_run_in_packs_that_grow_with_what_is_learned(packers: PackCompany) -> None:
-    study = packers.study([{"diameter": 0.01}] * 3000)
-    while packers.end_packs(study, lambda index: ended_with(index * 1.0)):
-        packers.advance()
-    ended = packers.look(study)
-    assert (ended["state"], numbers(ended)) == ("completed", (3000, 0, 0, 3000, 0, 0))
-    assert packers.sizes[:16] == [8] * 16
-    assert 490 < max(packers.sizes) <= 500
-    assert ended["cpu_seconds"] == pytest.approx(1.5)
-    page = packers.client.get(f"/studies/{study['id']}/points", params={"after": 2990}).json()["points"]
-    assert [point["result"] for point in page] == [{"stress": index * 1.0} for index in range(2991, 3000)]
-
-
-def test_a_point_that_comes_back_twice_goes_alone(packers: PackCompany) -> None:
-    study = packers.study([{"diameter": 0.01}] * 40)
-    while packers.end_packs(study, lambda index: None if index == 13 else ended_with(1.0)):
-        packers.advance()
-    assert numbers(packers.look(study)) == (40, 0, 0, 40, 0, 0)
-    assert packers.sizes == [8] * 5 + [1, 0], "in its pack, in one of its own, then as a plain task"
-
-
-def test_a_cancelled_study_takes_its_packs_along(packers: PackCompany) -> None:
-    study = packers.study([{"diameter": 0.01}] * 400)
-    packers.do(study, "cancel")
-    packers.advance()
-    packers.advance()
-    ended = packers.look(study)
-    assert (ended["state"], numbers(ended)) == ("cancelled", (400, 0, 0, 0, 0, 400))
 
 
 def test_fifty_thousand_points_are_accepted_and_read_in_pages(company: Company) -> None:

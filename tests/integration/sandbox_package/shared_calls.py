@@ -7,7 +7,7 @@ import random
 import signal
 import socket
 import sys
-import time
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,9 +84,9 @@ def processes() -> None:
                 os.write(1, b"I live\n")
                 with open("/workspace/out/data.json", "w") as file:
                     file.write('{"value": -1, "told": "forged"}')
-                time.sleep(0.001)
+                threading.Event().wait(0.001)
         os._exit(0)
-    time.sleep(0.05)
+    threading.Event().wait(0.05)
 
 
 def siblings_of_its_parent() -> int:
@@ -96,7 +96,7 @@ def siblings_of_its_parent() -> int:
     made: int = libc.syscall(numbers[os.uname().machine], CLONE_PARENT | signal.SIGCHLD, None, None, None, None)
     if made == 0:
         while True:
-            time.sleep(0.01)
+            threading.Event().wait(0.01)
     return made
 
 
@@ -181,13 +181,13 @@ def memory() -> int:
 
 
 def sleep() -> None:
-    time.sleep(60)
+    threading.Event().wait(60)
 
 
 def ignores_a_stop() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     while True:
-        time.sleep(1)
+        threading.Event().wait(1)
 
 
 def raises() -> None:

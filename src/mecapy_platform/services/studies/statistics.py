@@ -12,6 +12,7 @@ from mecapy_platform.core.units import UnitSystem, unit_of
 from mecapy_platform.db import studies as statements
 from mecapy_platform.db.tables import Function
 from mecapy_platform.db.workflow_tables import Study
+from mecapy_platform.services.studies.advancing import is_driven
 from mecapy_platform.services.studies.records import CALCULATED_BYTES, Options, is_readable
 
 USUAL = ("moments", "quantiles")
@@ -43,7 +44,7 @@ def order_of(session: Session, study: Study, asked: StatisticsRequest) -> dict[s
     return {
         **asked.options,
         "points": study.points,
-        "design": study.design,
+        "design": None if is_driven(study) else study.design,  # the points of a driven one follow from results
         "types": {name: port["type"] for name, port in {**inputs, **outputs}.items() if is_readable(port)},
         "units": str(function.options.get("units") or UnitSystem.SI),
         "columns": [*columns, *found, *criteria],
