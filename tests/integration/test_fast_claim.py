@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -13,7 +13,7 @@ from mecapy_platform.core.lanes import Lane
 from mecapy_platform.db.fast_path import WORKER_STATEMENTS
 from mecapy_platform.db.session import Database
 from mecapy_platform.db.tables import Function, LaneShare, PackageVersion
-from mecapy_platform.db.wire import Wire
+from mecapy_platform.db.wire import Wire, plain_url
 from mecapy_platform.embedded.postgres import Postgres
 from mecapy_platform.services import claims
 from mecapy_platform.services.claims import Claim, Worker
@@ -24,6 +24,13 @@ from support import factories
 SETTINGS = Settings(organization_max_running=6)
 WORKER = Worker("node-1", "node-1-1", "fake")
 NOBODY = UUID(int=0)
+
+
+SHORT = text(
+    "SELECT * FROM mecapy_fast_claim("
+    "'default', 1, ARRAY[cast(:token AS uuid)], :node, :worker, 'fake', 30, 0, false, 100, 0)"
+)
+LOOKED_AT = text("SELECT idx_tup_fetch + seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'tasks'")
 
 
 class UndoneError(Exception):
@@ -103,6 +110,37 @@ def test_the_short_way_takes_what_the_long_way_takes_in_its_order(database: Data
         return
     assert [item.task_id for item in claimed] == expected
     assert passes(database) == passes_after
+
+
+@pytest.mark.parametrize("is_short", [True, False])
+def test_a_claim_that_may_take_no_pack_does_not_walk_over_those_that_wait(
+    server: Postgres, database: Database, is_short: bool
+) -> None:
+    fill(database, random.Random(3), Lane.DEFAULT)
+    with database.transaction() as session:
+        session.execute(text("DELETE FROM tasks"))
+        session.execute(text("UPDATE nodes SET cpu = 100, memory_mb = 100000"))
+        organization_id = factories.organization_of(session)
+        package = factories.package_of(session, organization_id)
+        session.add_all(
+            factories.queued_task(
+                organization_id, package.version_id, package.functions["size"], number, rank=number // 2000,
+                calls_count=0 if number == 2000 else 7,
+            )
+            for number in range(2001)
+        )  # fmt: skip
+    with psycopg.connect(plain_url(server.owner_url), autocommit=True) as owner:
+        owner.execute("ANALYZE tasks")
+    with database.transaction() as session:
+        before = session.scalar(LOOKED_AT) or 0
+        if is_short:
+            session.execute(SHORT, {"token": uuid4(), "node": WORKER.node, "worker": WORKER.process})
+        else:
+            assert len(claims.claim(session, WORKER, Lane.DEFAULT, 1, SETTINGS.queue_rules)) == 1
+        looked_at = (session.scalar(LOOKED_AT) or 0) - before
+        taken = session.scalar(text("SELECT calls_count FROM tasks WHERE state = 'running' AND rank = 1"))
+    assert taken == 0
+    assert looked_at < 1000, "2,000 packs wait before it"
 
 
 def test_most_claims_go_the_short_way(database: Database, short: Short) -> None:

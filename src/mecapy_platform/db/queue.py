@@ -55,12 +55,15 @@ SELECT turn.id AS organization_id, turn.weight, turn.limits, turn.stride_pass, h
 FROM turn JOIN nodes node ON node.name = :node CROSS JOIN LATERAL (
     SELECT t.id AS task_id, t.cpu, t.memory_mb, extract(epoch FROM now() - t.created_at)::float8 AS waited_seconds,
         t.rank, t.sequence, t.share_cost, t.calls_count > 0 AS is_pack
-    FROM tasks t WHERE t.claimable AND t.lane = :lane AND t.organization_id = turn.id
-        AND (t.calls_count = 0 OR :packs > 0)
+    FROM (VALUES (0, cast(:depth AS int)), (1, CASE WHEN :packs > 0 THEN :depth ELSE 0 END)) AS kind (is_pack, most)
+    CROSS JOIN LATERAL (
+    SELECT t.* FROM tasks t WHERE t.claimable AND t.lane = :lane AND t.organization_id = turn.id
+        AND least(t.calls_count, 1) = kind.is_pack
         AND t.cpu <= node.cpu AND t.memory_mb <= node.memory_mb
         AND (cast(:abilities AS text[]) IS NULL OR t.needs <@ cast(:abilities AS text[]))
         AND EXISTS (SELECT FROM package_versions v WHERE v.id = t.package_version_id AND v.status = 'ready')
-    ORDER BY t.rank, t.sequence LIMIT :depth
+    ORDER BY t.rank, t.sequence LIMIT kind.most
+    ) t ORDER BY t.rank, t.sequence LIMIT :depth
 ) head
 ORDER BY turn.stride_pass, turn.id, head.rank, head.sequence
 """)

@@ -37,14 +37,20 @@ BEGIN
         FROM turn CROSS JOIN LATERAL (
             SELECT h.*, sum(h.share_cost) OVER (ORDER BY h.rank, h.sequence ROWS UNBOUNDED PRECEDING) - h.share_cost AS cost_before
             FROM (
-            SELECT t.id, t.cpu, t.memory_mb, t.share_cost, t.rank, t.sequence, t.calls_count > 0 AS is_pack,
-                count(*) FILTER (WHERE t.calls_count > 0) OVER (ORDER BY t.rank, t.sequence ROWS UNBOUNDED PRECEDING) AS packs
-            FROM tasks t WHERE t.claimable AND t.lane = lane_ AND t.organization_id = turn.id
+            (SELECT t.id, t.cpu, t.memory_mb, t.share_cost, t.rank, t.sequence, false AS is_pack
+            FROM tasks t WHERE t.claimable AND t.lane = lane_ AND t.organization_id = turn.id AND least(t.calls_count, 1) = 0
                 AND t.cpu <= place.cpu AND t.memory_mb <= place.memory_mb
                 AND (place.abilities IS NULL OR t.needs <@ place.abilities)
                 AND EXISTS (SELECT FROM package_versions v WHERE v.id = t.package_version_id AND v.status = 'ready')
-            ) h WHERE NOT h.is_pack OR h.packs <= packs_
-            ORDER BY h.rank, h.sequence LIMIT slots_
+            ORDER BY t.rank, t.sequence LIMIT slots_)
+            UNION ALL
+            (SELECT t.id, t.cpu, t.memory_mb, t.share_cost, t.rank, t.sequence, true
+            FROM tasks t WHERE t.claimable AND t.lane = lane_ AND t.organization_id = turn.id AND least(t.calls_count, 1) = 1
+                AND t.cpu <= place.cpu AND t.memory_mb <= place.memory_mb
+                AND (place.abilities IS NULL OR t.needs <@ place.abilities)
+                AND EXISTS (SELECT FROM package_versions v WHERE v.id = t.package_version_id AND v.status = 'ready')
+            ORDER BY t.rank, t.sequence LIMIT packs_)
+            ) h ORDER BY h.rank, h.sequence LIMIT slots_
         ) head
         ORDER BY 9, 2 LIMIT slots_
     ), chosen AS (

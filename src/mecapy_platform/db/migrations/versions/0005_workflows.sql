@@ -275,6 +275,10 @@ CREATE TABLE state_transitions (
 -- `calls_count`: how many calls a task carries, 0 for one whose inputs and result are its own. `share_cost`: what it counts in shares.
 ALTER TABLE tasks ADD COLUMN calls_count INTEGER DEFAULT 0 NOT NULL, ADD COLUMN share_cost DOUBLE PRECISION DEFAULT 1 NOT NULL;
 
+-- Tasks that carry calls stand apart from those that do not, so that a claim that may take none of one kind does not walk over them.
+DROP INDEX tasks_claim;
+CREATE INDEX tasks_claim ON tasks (lane, organization_id, least(calls_count, 1), rank, sequence) WHERE claimable;
+
 ALTER TABLE runs SET (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
 ALTER TABLE run_nodes SET (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
 ALTER TABLE calls SET (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05);
