@@ -111,6 +111,20 @@ def test_a_node_is_tried_again_after_its_pause(made: Bench) -> None:
     assert made.run(run_id).state == "failed"
 
 
+def test_a_node_that_is_given_up_before_another_try_leaves_no_call_that_waits(made: Bench) -> None:
+    waiting = made.submit(line(made, retry={"max": 1, "backoff_seconds": 60, "jitter": 0}), {"x": 1.0})
+    again = made.submit(line(made), {"x": 1.0})
+    for run_id in (waiting, again):
+        made.end(made.tasks(run_id)["first"], state=TaskState.FAILED)
+    assert made.states(waiting)["first"] == "waiting"
+    act(made, acts.retry, again)
+    for run_id in (waiting, again):
+        act(made, acts.cancel, run_id)
+        made.advance(run_id)
+        assert made.run(run_id).state == "cancelled"
+        assert [call.state for call in made.calls(run_id, "first")] == ["cancelled"]
+
+
 def test_a_cancelled_map_whose_items_had_all_ended_goes_on(made: Bench) -> None:
     nodes = [
         given("v", "list[Float]"),

@@ -33,6 +33,7 @@ from mecapy_platform.services.runs.values import RunValues
 
 ROOM_SECONDS = 5.0  # until a full queue may have room again
 STATES = {state.value: state for state in NodeState}
+GIVEN_UP = frozenset({NodeState.FAILED, NodeState.CANCELLED, NodeState.SKIPPED})
 FAILURE_KINDS = {
     "failed": "user_error",
     "timeout": "timeout",
@@ -212,8 +213,11 @@ class Look:
             course.settle(place, starter.start(place, nodes[place], self._rows[place]))
 
     def _drop(self, decision: Decision) -> None:
+        """Nodes that are given up leave no call behind: one that waited for another try may have some that wait."""
+        given_up = [ended.place for ended in decision.ends if ended.state in GIVEN_UP]
+        self._find_rows(given_up)
         stopped = [self._rows[place].id for place in decision.stops]
-        dropped = [self._rows[place].id for place in [*decision.drops, *decision.stops]]
+        dropped = [self._rows[place].id for place in [*decision.drops, *decision.stops, *given_up]]
         if dropped:
             self._session.execute(statements.DROP_WAITING, {"node_ids": dropped})
         if stopped:
