@@ -1,5 +1,6 @@
 """Workers as the platform runs them, on a real PostgreSQL, without a broker: hints come by `poke`."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -90,6 +91,7 @@ class WorkerBench:
             )
             process = WorkerProcess(context, lanes, bell=lambda _lane: QuietBell(), clear_hint=lambda _lane: None)
             process.start()
+            stack.callback(_until_nothing_builds)
             stack.callback(process.close)
             yield process
 
@@ -177,3 +179,10 @@ def worker_bench(server: Postgres, database: Database, folder: Path, **settings:
         "slots": {"high_priority": 4, "default": 4, "long_running": 4}, "cpu_overcommit": 8.0, "worker_memory_mb": 8192,
     }  # fmt: skip
     yield WorkerBench(server, database, folder, Settings().model_copy(update={**defaults, **settings}))
+
+
+def _until_nothing_builds() -> None:
+    """A build goes on in a thread of its own for a while, and writes into the folder that the test removes."""
+    for thread in threading.enumerate():
+        if thread.name == "builder":
+            thread.join(60)
