@@ -1,6 +1,6 @@
 """Runs over real PostgreSQL under random sequences of what may happen to them; the test keeps a ledger of its own.
 
-The promises stand in docs/reference/run-invariants.md; tests/integration/test_advance_stateful.py tries the decisions alone.
+The promises stand in docs/reference/run-invariants.md; test_advance_stateful.py tries the decisions alone.
 """
 
 import tempfile
