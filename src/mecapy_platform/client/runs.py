@@ -1,17 +1,15 @@
 """Runs of workflows: start, watch, look at nodes and items, act; what waits for a person."""
 
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
 
-from mecapy_platform.client.errors import StillRunningError
 from mecapy_platform.client.records import build, moment
-from mecapy_platform.client.tasks import PATIENCE_SECONDS, WAIT_SECONDS, Fault
+from mecapy_platform.client.tasks import WAIT_SECONDS, Fault
 from mecapy_platform.client.transport import Transport
-from mecapy_platform.core.errors import UnavailableError
+from mecapy_platform.client.waiting import wait_for_end
 
 ENDED = frozenset({"completed", "failed", "cancelled", "timeout"})
 PAGE = 1_000
@@ -133,24 +131,13 @@ class Runs:
         on_look: Callable[[Run], None] = lambda _: None,
     ) -> Run:
         """To the end of the run, over restarts of the platform. Raises StillRunningError when the time is over."""
-        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-        heard, change = time.monotonic(), -1
-        while True:
-            left = step_seconds if deadline is None else max(0.0, min(step_seconds, deadline - time.monotonic()))
-            try:
-                run = self.get(run_id, wait_seconds=left, change=change)
-            except UnavailableError:
-                if time.monotonic() - heard > PATIENCE_SECONDS:
-                    raise
-                continue
-            heard, change = time.monotonic(), run.change
-            on_look(run)
-            if run.is_ended:
-                return run
-            if deadline is not None and time.monotonic() >= deadline:
-                raise StillRunningError(
-                    "still_running", f"Run {run_id} goes on; look again with: mecapy workflow watch {run_id}"
-                )
+        return wait_for_end(
+            lambda seconds, change: self.get(run_id, wait_seconds=seconds, change=change),
+            timeout_seconds=timeout_seconds,
+            step_seconds=step_seconds,
+            on_look=on_look,
+            goes_on=f"Run {run_id} goes on; look again with: mecapy workflow watch {run_id}",
+        )
 
     def _act(self, run_id: str, act: str, body: Any = None) -> Run:
         return Run.from_json(self._transport.post(f"/runs/{run_id}/{act}", body, repeatable=False))

@@ -1,7 +1,6 @@
 """Studies: make, watch, read points, control."""
 
 import importlib.util
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,11 +9,10 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlencode
 
-from mecapy_platform.client.errors import StillRunningError
 from mecapy_platform.client.records import build, moment
-from mecapy_platform.client.tasks import PATIENCE_SECONDS, WAIT_SECONDS, Fault, TaskUsage
+from mecapy_platform.client.tasks import WAIT_SECONDS, Fault, TaskUsage
 from mecapy_platform.client.transport import Call, Transport
-from mecapy_platform.core.errors import UnavailableError
+from mecapy_platform.client.waiting import wait_for_end
 
 ENDED = frozenset({"completed", "failed", "cancelled"})
 PAGE = 1_000
@@ -188,24 +186,13 @@ class Studies:
         on_look: Callable[[Study], None] = lambda _: None,
     ) -> Study:
         """To the end of the study, over restarts of the platform. Raises StillRunningError when the time is over."""
-        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-        heard, change = time.monotonic(), -1
-        while True:
-            left = step_seconds if deadline is None else max(0.0, min(step_seconds, deadline - time.monotonic()))
-            try:
-                study = self.get(study_id, wait_seconds=left, change=change)
-            except UnavailableError:
-                if time.monotonic() - heard > PATIENCE_SECONDS:
-                    raise
-                continue
-            heard, change = time.monotonic(), study.change
-            on_look(study)
-            if study.is_ended:
-                return study
-            if deadline is not None and time.monotonic() >= deadline:
-                raise StillRunningError(
-                    "still_running", f"Study {study_id} goes on; look again with: mecapy study watch {study_id}"
-                )
+        return wait_for_end(
+            lambda seconds, change: self.get(study_id, wait_seconds=seconds, change=change),
+            timeout_seconds=timeout_seconds,
+            step_seconds=step_seconds,
+            on_look=on_look,
+            goes_on=f"Study {study_id} goes on; look again with: mecapy study watch {study_id}",
+        )
 
     def _act(self, study_id: str, act: str, body: Any = None) -> Study:
         return Study.from_json(self._transport.post(f"/studies/{study_id}/{act}", body, repeatable=False))
